@@ -1,0 +1,192 @@
+"""What a likelihood is: decoder outputs and a library size in, a distribution over counts out.
+
+To write a new likelihood for counts that are independent given its parameters, state the family
+(`zero` and `ratio`, see `sparse`), the distribution (a subclass of `CountDistribution` that names
+the family, its moments and how to sample) and the module (a subclass of `Likelihood`), and add the
+module to the registry in ``likelihoods/__init__.py``. The generic tests then cover it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor, nn
+
+from ..config import Configured
+from .nonzeros import NonZeros
+from .sparse import Family, log_prob
+
+Self = TypeVar("Self", bound="CountDistribution")
+
+# Below this rate an expected count is treated as this rate: the logarithm of a rate that
+# underflowed would be -inf and its gradient NaN.
+SMALLEST_RATE = 1e-20
+LARGEST_LOG_RATE = 20.0
+EXTENTS = ("shared", "feature", "observation")
+
+
+class CountDistribution(TorchDistribution):
+    """A distribution over one observation's ``G`` counts, independent given the parameters.
+
+    Args:
+        parameters: Tensors that broadcast to ``(*batch_shape, G)``, by the order in which
+            ``family`` takes them.
+        validate_args: Checks values (whole numbers, 0 or more). Pyro's own switch if None.
+    """
+
+    family: ClassVar[type[Family]]
+    has_rsample = False
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+
+    def __init__(self, *parameters: Tensor, validate_args: bool | None = None) -> None:
+        self.parameters: Sequence[Tensor] = parameters
+        shape = torch.broadcast_shapes(*(parameter.shape for parameter in parameters))
+        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        """Vectors of counts."""
+        return constraints.independent(constraints.nonnegative_integer, 1)
+
+    def expand(self: Self, batch_shape: torch.Size, _instance: Self | None = None) -> Self:
+        """Expands the batch shape; the parameters stay as they are and broadcast lazily."""
+        new = self._get_checked_instance(type(self), _instance)
+        new.parameters = self.parameters
+        TorchDistribution.__init__(
+            new, torch.Size(batch_shape), self.event_shape, validate_args=False
+        )
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability in nats of each observation.
+
+        Args:
+            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
+                ``(*sample_shape, *batch_shape, G)``.
+
+        Returns:
+            Shape ``batch_shape``, broadcast against the batch shape of ``value``.
+        """
+        if self._validate_args:
+            self._validate_sample(value)
+        shape = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
+        if value.dim() == 2:
+            return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
+        counts = NonZeros.of(value.expand(*shape, -1).reshape(-1, value.shape[-1]))
+        rows = [self._rows(parameter, shape) for parameter in self.parameters]
+        return self._log_prob(counts, rows).reshape(shape)
+
+    def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
+        return log_prob(self.family, counts, *parameters)
+
+    def _rows(self, parameter: Tensor, batch_shape: torch.Size) -> Tensor:
+        """The parameter for a batch of this shape, laid out as ``(rows, G or 1)``."""
+        if parameter.dim() < 2:
+            return parameter
+        return parameter.expand(*batch_shape, -1).reshape(-1, parameter.shape[-1])
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
+        shape = self._extended_shape(sample_shape)
+        with torch.no_grad():
+            return self._draw(shape)
+
+    @abstractmethod
+    def _draw(self, shape: torch.Size) -> Tensor:
+        """Draws counts of this shape, without a gradient."""
+
+    def _validate_sample(self, value: Tensor) -> None:
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"counts of {value.shape[-1]} features met a distribution over "
+                f"{self.event_shape[0]} features"
+            )
+        entries = value if value.layout == torch.strided else value.values()
+        if not bool(((entries >= 0) & (entries == entries.round())).all()):
+            raise ValueError("counts must be whole numbers, 0 or more")
+
+
+class Likelihood(Configured, nn.Module):
+    """p(counts | decoder outputs, library): a module that returns a `CountDistribution`.
+
+    Every likelihood reads the rates off the decoder. A further parameter (a dispersion, a gate)
+    has an *extent*: "shared" by all counts, one a "feature", or one an "observation" and feature,
+    which is read off the decoder too.
+
+    Args:
+        extents: The extent of each further parameter, by its name.
+
+    Attributes:
+        outputs_per_feature: How many decoder outputs each feature needs.
+        library_is_total: Whether the counts are modelled *given* their total, so that the
+            library size must be the observed one.
+
+    Raises:
+        ValueError: An extent is none of the three.
+    """
+
+    library_is_total: bool = False
+
+    def __init__(self, extents: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self.extents = dict(extents or {})
+        for name, extent in self.extents.items():
+            if extent not in EXTENTS:
+                raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")
+        self.outputs_per_feature = 1 + list(self.extents.values()).count("observation")
+
+    def build(self, n_features: int) -> None:
+        """Makes the parameters that are not read off the decoder. Called once, by the model."""
+        self.n_features = n_features
+        sizes = {"shared": 1, "feature": n_features}
+        self.own = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.zeros(sizes[extent]))
+                for name, extent in self.extents.items()
+                if extent in sizes
+            }
+        )
+
+    def initial_outputs(self, mean: Tensor) -> Tensor:
+        """Decoder outputs that give these mean counts, for the decoder's bias to start from.
+
+        Args:
+            mean: Mean count of each feature, shape ``(G,)``, positive.
+
+        Returns:
+            Shape ``(outputs_per_feature * G,)``.
+        """
+        return torch.cat([mean.log(), mean.new_zeros((self.outputs_per_feature - 1) * len(mean))])
+
+    def split(self, outputs: Tensor) -> list[Tensor]:
+        """The rate's outputs, then each further parameter: its own, or the next outputs.
+
+        Always in float32 or wider, whatever the decoder computes in.
+        """
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        one = self.outputs_per_feature == 1  # the backward pass of a chunk is a copy
+        parts = iter([outputs] if one else outputs.chunk(self.outputs_per_feature, dim=-1))
+        rate = next(parts)
+        return [rate, *(self.own[n] if n in self.own else next(parts) for n in self.extents)]
+
+    @abstractmethod
+    def forward(self, outputs: Tensor, library: Tensor | None) -> CountDistribution:
+        """The distribution of the counts.
+
+        Args:
+            outputs: Decoder outputs, shape ``(*batch, outputs_per_feature * G)``.
+            library: Expected total count, shape ``(*batch, 1)``, or None for a model without
+                a library size.
+        """
+
+
+def rates(outputs: Tensor, library: Tensor | None) -> Tensor:
+    """Expected counts: ``library * softmax(outputs)``, or ``exp(outputs)`` without a library."""
+    if library is None:
+        return outputs.clamp(max=LARGEST_LOG_RATE).exp()
+    return torch.softmax(outputs, dim=-1) * library

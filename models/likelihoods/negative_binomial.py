@@ -1,0 +1,94 @@
+"""The negative binomial likelihood."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .special import log_rising
+
+# Bounds of the logarithm of the inverse dispersion: about 1e-3 (a variance of 1,000 times the
+# squared mean) to 1e5 (a Poisson, for all that float32 can tell).
+LOG_R_MIN, LOG_R_MAX = -7.0, 11.5
+
+
+class NegativeBinomialFamily:
+    r"""Mean ``m`` and inverse dispersion ``r``: variance ``m + m**2 / r``.
+
+    .. math:: \log p(0) = -r \log(1 + m / r), \qquad
+              \log p(x) - \log p(0) = \log\frac{\Gamma(r + x)}{\Gamma(r)\, x!}
+                                      + x \log\frac{m}{m + r}.
+    """
+
+    @staticmethod
+    def zero(mean: Tensor, r: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """See `sparse.Family`."""
+        odds = mean / r
+        growth = torch.log1p(odds)
+        by_mean = odds.add_(1).reciprocal_().neg_()
+        return -r * growth, (by_mean, by_mean + 1 - growth)
+
+    @staticmethod
+    def ratio(x: Tensor, mean: Tensor, r: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """See `sparse.Family`."""
+        mean = mean.clamp_min(SMALLEST_RATE)
+        rising, rising_slope = log_rising(r, x)
+        total = mean + r
+        value = rising - torch.lgamma(x + 1) + x * torch.log(mean / total)
+        return value, (x / mean * (r / total), rising_slope - x / total)
+
+
+class NegativeBinomialCounts(CountDistribution):
+    """Independent negative binomial counts.
+
+    Args:
+        mean: Expected counts, shape ``(*batch, G)``.
+        inverse_dispersion: ``r``, broadcastable to the mean; variance ``mean + mean**2 / r``.
+    """
+
+    family = NegativeBinomialFamily
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected counts."""
+        return self.parameters[0].expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """``mean + mean**2 / r``."""
+        return self.mean + self.mean**2 / self.parameters[1]
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        mean, r = self.parameters
+        return torch.poisson(gamma_rate(mean, r, shape))
+
+
+def gamma_rate(mean: Tensor, r: Tensor, shape: torch.Size) -> Tensor:
+    """Draws the rates of the Poisson whose mixture the negative binomial is: gamma, shape r."""
+    return torch._standard_gamma(r.expand(shape).contiguous()) * (mean / r)
+
+
+class NegativeBinomial(Likelihood):
+    r"""Overdispersed counts, ``x_j ~ NB(m_j, r_j)`` with ``m = library * softmax(outputs)``.
+
+    The parameters are the mean and the inverse dispersion ``r`` (variance ``m + m**2 / r``), as
+    in scVI (Lopez et al. 2018).
+
+    Args:
+        dispersion: The extent of ``r``: "shared", "feature" or "observation".
+    """
+
+    def __init__(self, dispersion: str = "feature") -> None:
+        super().__init__({"dispersion": dispersion})
+        self.dispersion = dispersion
+
+    def forward(self, outputs: Tensor, library: Tensor | None) -> NegativeBinomialCounts:
+        """See `Likelihood.forward`."""
+        rate, log_r = self.split(outputs)
+        return NegativeBinomialCounts(rates(rate, library), inverse_dispersion(log_r))
+
+
+def inverse_dispersion(log_r: Tensor) -> Tensor:
+    """``r`` from its logarithm, kept where float32 tells one value from another."""
+    return log_r.clamp(LOG_R_MIN, LOG_R_MAX).exp()

@@ -1,0 +1,80 @@
+"""The log-probability of a sparse matrix of counts, at the cost of its non-zeros.
+
+For counts that are independent given the parameters, with ``x`` mostly zeros,
+
+    log p(x_i) = sum_j log p_j(0)  +  sum over x_ij > 0 of [ log p_j(x_ij) - log p_j(0) ].
+
+The first sum is dense but cheap (no lgamma); the lgammas of the second are taken at the non-zeros
+alone. A family of distributions states the two terms with their derivatives, and `log_prob` below
+does the rest for every family.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .nonzeros import NonZeros
+
+
+class Family(Protocol):
+    """What a distribution over one count has to state; every parameter is elementwise."""
+
+    @staticmethod
+    def zero(*parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``log p(0)`` and its derivative by each parameter."""
+
+    @staticmethod
+    def ratio(x: Tensor, *parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``log p(x) - log p(0)`` at counts ``x > 0`` and its derivative by each parameter."""
+
+
+def log_prob(family: type[Family], nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
+    """Sums a family's log-probabilities over the features of each observation.
+
+    Args:
+        family: The distribution of one count.
+        nonzeros: The counts, of shape ``(B, G)``.
+        parameters: Tensors of shape ``(*lead, B or 1, G or 1)``.
+
+    Returns:
+        Log-probabilities in nats, shape ``(*lead, B)``.
+    """
+    return _SparseLogProb.apply(family, nonzeros, *map(torch.atleast_2d, parameters))
+
+
+class _SparseLogProb(torch.autograd.Function):
+    """The identity above, with the derivatives that the family states.
+
+    With ``g_i`` the gradient by ``log p(x_i)``, the gradient by a parameter ``t_ij`` is
+
+        g_i * d log p_j(0) / d t_ij  +  [x_ij > 0] g_i * d (log p_j(x_ij) - log p_j(0)) / d t_ij,
+
+    summed over the axes along which the parameter is shared.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, family: type[Family], nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
+        zero, zero_slopes = family.zero(*parameters)
+        ratio, ratio_slopes = family.ratio(nonzeros.values, *map(nonzeros.gather, parameters))
+        ctx.nonzeros = nonzeros
+        ctx.shapes = [parameter.shape for parameter in parameters]
+        ctx.save_for_backward(*zero_slopes, *ratio_slopes)
+        return zero.sum(-1) + nonzeros.row_sum(ratio)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        nonzeros, count = ctx.nonzeros, len(ctx.shapes)
+        at_entries = gradient.index_select(-1, nonzeros.rows)
+        full = (*gradient.shape, nonzeros.shape[1])
+        gradients = []
+        for shape, zero_slope, ratio_slope in zip(
+            ctx.shapes, ctx.saved_tensors[:count], ctx.saved_tensors[count:], strict=True
+        ):
+            dense = (gradient.unsqueeze(-1) * zero_slope).expand(full).sum_to_size(shape)
+            gradients.append(nonzeros.scatter_add_(dense.contiguous(), at_entries * ratio_slope))
+        return None, None, *gradients

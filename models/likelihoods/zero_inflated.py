@@ -1,0 +1,153 @@
+"""Zero inflation: any family with extra zeros, and the two likelihoods made of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from .base import CountDistribution, Likelihood, rates
+from .negative_binomial import NegativeBinomialFamily, gamma_rate, inverse_dispersion
+from .poisson import PoissonFamily
+from .sparse import Family
+
+# A gate that starts at sigmoid(-3), about 5 %, leaves the zeros to the counts until the data
+# speak for inflation.
+INITIAL_GATE_LOGIT = -3.0
+
+
+def zero_inflated(base: type[Family]) -> type[Family]:
+    r"""The family that is zero with probability ``sigmoid(g)`` and else follows ``base``.
+
+    With ``f`` the base and ``z = log f(0)``,
+
+    .. math:: \log p(0) &= \log(e^g + e^z) - \log(1 + e^g), \\
+              \log p(x) - \log p(0) &= \log f(x) - z - \log(1 + e^{g - z}).
+
+    Its parameters are the gate's logit ``g`` and then those of the base.
+    """
+
+    class ZeroInflated:
+        @staticmethod
+        def zero(gate: Tensor, *parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            zero, slopes = base.zero(*parameters)
+            not_gated = torch.sigmoid(zero - gate)
+            value = torch.logaddexp(gate, zero) - nn.functional.softplus(gate)
+            by_gate = 1 - not_gated - torch.sigmoid(gate)
+            return value, (by_gate, *(not_gated * slope for slope in slopes))
+
+        @staticmethod
+        def ratio(
+            x: Tensor, gate: Tensor, *parameters: Tensor
+        ) -> tuple[Tensor, tuple[Tensor, ...]]:
+            zero, zero_slopes = base.zero(*parameters)
+            ratio, ratio_slopes = base.ratio(x, *parameters)
+            gated = torch.sigmoid(gate - zero)
+            slopes = (r + gated * z for r, z in zip(ratio_slopes, zero_slopes, strict=True))
+            return ratio - nn.functional.softplus(gate - zero), (-gated, *slopes)
+
+    return ZeroInflated
+
+
+class _ZeroInflatedCounts(CountDistribution):
+    """Counts whose first parameter is the gate's logit and whose second is the base's mean."""
+
+    @property
+    def mean(self) -> Tensor:
+        """``(1 - gate) * mean``."""
+        gate, mean = self.parameters[:2]
+        return (torch.sigmoid(-gate) * mean).expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """``(1 - gate) * (base variance + gate * mean**2)``."""
+        gate, mean = self.parameters[:2]
+        spread = self._base_variance() + torch.sigmoid(gate) * mean**2
+        return (torch.sigmoid(-gate) * spread).expand(self.batch_shape + self.event_shape)
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        kept = torch.bernoulli(torch.sigmoid(-self.parameters[0]).expand(shape))
+        return torch.poisson(self._base_rate(shape)) * kept
+
+    @abstractmethod
+    def _base_variance(self) -> Tensor:
+        """Variance of the base's counts."""
+
+    @abstractmethod
+    def _base_rate(self, shape: torch.Size) -> Tensor:
+        """Poisson rates of the base's counts, drawn where they are random."""
+
+
+class ZeroInflatedPoissonCounts(_ZeroInflatedCounts):
+    """Poisson counts with extra zeros.
+
+    Args:
+        gate: Logit of the probability of an extra zero, broadcastable to the mean.
+        mean: Expected counts of the Poisson, shape ``(*batch, G)``.
+    """
+
+    family = zero_inflated(PoissonFamily)
+
+    def _base_variance(self) -> Tensor:
+        return self.parameters[1]
+
+    def _base_rate(self, shape: torch.Size) -> Tensor:
+        return self.parameters[1].expand(shape)
+
+
+class ZeroInflatedNegativeBinomialCounts(_ZeroInflatedCounts):
+    """Negative binomial counts with extra zeros.
+
+    Args:
+        gate: Logit of the probability of an extra zero, broadcastable to the mean.
+        mean: Expected counts of the negative binomial, shape ``(*batch, G)``.
+        inverse_dispersion: ``r``, broadcastable to the mean.
+    """
+
+    family = zero_inflated(NegativeBinomialFamily)
+
+    def _base_variance(self) -> Tensor:
+        return self.parameters[1] + self.parameters[1] ** 2 / self.parameters[2]
+
+    def _base_rate(self, shape: torch.Size) -> Tensor:
+        return gamma_rate(*self.parameters[1:], shape)
+
+
+class ZeroInflatedPoisson(Likelihood):
+    r"""Poisson counts with extra zeros, of probability ``sigmoid(g)``.
+
+    Args:
+        gate: The extent of ``g``: "shared", "feature" or "observation".
+    """
+
+    def __init__(self, gate: str = "feature") -> None:
+        super().__init__({"gate": gate})
+        self.gate = gate
+
+    def forward(self, outputs: Tensor, library: Tensor | None) -> ZeroInflatedPoissonCounts:
+        """See `Likelihood.forward`."""
+        rate, gate = self.split(outputs)
+        return ZeroInflatedPoissonCounts(gate + INITIAL_GATE_LOGIT, rates(rate, library))
+
+
+class ZeroInflatedNegativeBinomial(Likelihood):
+    r"""Negative binomial counts with extra zeros, of probability ``sigmoid(g)``.
+
+    Args:
+        dispersion: The extent of the inverse dispersion: "shared", "feature" or "observation".
+        gate: The extent of ``g``: "shared", "feature" or "observation".
+    """
+
+    def __init__(self, dispersion: str = "feature", gate: str = "feature") -> None:
+        super().__init__({"dispersion": dispersion, "gate": gate})
+        self.dispersion, self.gate = dispersion, gate
+
+    def forward(
+        self, outputs: Tensor, library: Tensor | None
+    ) -> ZeroInflatedNegativeBinomialCounts:
+        """See `Likelihood.forward`."""
+        rate, log_r, gate = self.split(outputs)
+        return ZeroInflatedNegativeBinomialCounts(
+            gate + INITIAL_GATE_LOGIT, rates(rate, library), inverse_dispersion(log_r)
+        )
