@@ -29,7 +29,9 @@ class Configured:
         Raises:
             TypeError: An argument is not a number, string, list or another `Configured` object.
         """
-        names = [name for name in inspect.signature(type(self)).parameters]
+        arguments = inspect.signature(type(self)).parameters.values()
+        # a class without a constructor of its own shows its base's, (*args, **kwargs)
+        names = [a.name for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
         values = {name: _describe(getattr(self, name), owner=self) for name in names}
         return {"type": type(self).__name__, **values}
 

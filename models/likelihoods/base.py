@@ -16,7 +16,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
-from ..config import Configured
+from vae4counts.models.config import Configured
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
 
@@ -26,6 +26,7 @@ Self = TypeVar("Self", bound="CountDistribution")
 # underflowed would be -inf and its gradient NaN.
 SMALLEST_RATE = 1e-20
 LARGEST_LOG_RATE = 20.0
+NO_SHAPE = torch.Size()
 EXTENTS = ("shared", "feature", "observation")
 
 
@@ -90,7 +91,7 @@ class CountDistribution(TorchDistribution):
             return parameter
         return parameter.expand(*batch_shape, -1).reshape(-1, parameter.shape[-1])
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: torch.Size = NO_SHAPE) -> Tensor:
         """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
@@ -132,9 +133,9 @@ class Likelihood(Configured, nn.Module):
 
     library_is_total: bool = False
 
-    def __init__(self, extents: dict[str, str] | None = None) -> None:
+    def __init__(self, extents: dict[str, str]) -> None:
         super().__init__()
-        self.extents = dict(extents or {})
+        self.extents = extents
         for name, extent in self.extents.items():
             if extent not in EXTENTS:
                 raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")

@@ -1,0 +1,53 @@
+"""The encoder: from a batch of counts to the features that a guide's heads read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from vae4counts.guides.inputs import INPUTS, InputLayer, InputScaling
+from vae4counts.models.config import Configured
+from vae4counts.models.networks import MLP
+
+
+class Encoder(Configured, nn.Module):
+    """A multilayer perceptron on scaled counts, whose first layer costs only the non-zeros.
+
+    Args:
+        hidden: Widths of the hidden layers.
+        inputs: How the counts are scaled: "identity", "log1p", "counts-per-scale",
+            "log1p-counts-per-scale", "standardised", or an `InputScaling`.
+        norm: One of "layer", "batch", "rms", "none".
+        activation: One of "relu", "gelu", "silu", "softplus".
+        dropout: Share of units dropped in training.
+
+    Raises:
+        ValueError: An unknown name; the known ones are listed.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128,),
+        inputs: str | InputScaling = "log1p",
+        norm: str = "layer",
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if isinstance(inputs, str):
+            if inputs not in INPUTS:
+                raise ValueError(f"inputs is {inputs!r}: it must be one of {', '.join(INPUTS)}")
+            inputs = INPUTS[inputs]()
+        self.hidden, self.inputs = tuple(hidden), inputs
+        self.norm, self.activation, self.dropout = norm, activation, dropout
+
+    def build(self, n_features: int) -> None:
+        """Makes the layers. Called once, by the guide."""
+        self.inputs.build(n_features)
+        first = InputLayer(self.inputs, n_features, self.hidden[0])
+        self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Maps ``(B, G)`` counts, CSR or dense, to features ``(B, hidden[-1])``."""
+        return self.layers(counts)

@@ -1,0 +1,45 @@
+"""Heads on an encoder's features: Gaussian posteriors of latents and of the log library size."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vae4counts.data.batch import Batch
+
+# Standard deviations never fall below this: a posterior of no width has no density.
+SMALLEST_SCALE = 1e-4
+
+
+class GaussianHead(nn.Module):
+    """Means and standard deviations of ``n_gaussians`` independent Gaussians."""
+
+    def __init__(self, n_inputs: int, n_gaussians: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, 2 * n_gaussians)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""
+        outputs = self.linear(features)
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        loc, raw = outputs.chunk(2, dim=-1)
+        return loc, nn.functional.softplus(raw) + SMALLEST_SCALE
+
+
+class LibraryHead(nn.Module):
+    r"""Samples the site ``"library"`` from ``LogNormal(log n + a(x), s(x))``.
+
+    ``n`` is the observed total count: the network has only to learn the departure from it.
+    """
+
+    def __init__(self, n_inputs: int) -> None:
+        super().__init__()
+        self.head = GaussianHead(n_inputs, 1)
+
+    def forward(self, features: Tensor, batch: Batch) -> Tensor:
+        """Samples library sizes, shape ``(*batch,)``, inside the observation plate."""
+        departure, scale = (part.squeeze(-1) for part in self.head(features))
+        loc = batch.library.clamp_min(1.0).log() + departure
+        return pyro.sample("library", dist.LogNormal(loc, scale))

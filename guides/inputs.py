@@ -1,0 +1,106 @@
+"""How counts are scaled before the encoder sees them, without losing their zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from vae4counts.data.batch import Batch
+from vae4counts.models.config import Configured
+from vae4counts.models.networks import SparseLinear
+
+# Rows are scaled to this total: "counts per ten thousand", as in scanpy and Seurat.
+COUNTS_PER = 1e4
+
+
+class InputScaling(Configured, nn.Module):
+    r"""Maps each count ``x_ij`` to ``(f(x_ij * c / n_i) - m_j) / s_j``.
+
+    ``n_i`` is the row's total count, ``f`` is the identity or ``log1p`` (in this order: log1p
+    *after* the row scaling), and ``m``, ``s`` are the mean and standard deviation of a feature's
+    values before. Zeros stay zeros up to ``-m_j / s_j``, which is the same for all rows: it is
+    kept apart as `shift`, so that the scaled input is as sparse as the counts. An all-zero row
+    stays all zero.
+
+    Args:
+        per_library: Divides each row by its total and multiplies by 10,000.
+        log: Takes ``log(1 + x)``.
+        standardise: Subtracts the mean and divides by the standard deviation of each feature,
+            as seen in the training data.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, per_library: bool = False, log: bool = False, standardise: bool = False
+    ) -> None:
+        super().__init__()
+        self.per_library, self.log, self.standardise = per_library, log, standardise
+
+    def build(self, n_features: int) -> None:
+        """Makes room for the features' means and standard deviations."""
+        if self.standardise:
+            self.register_buffer("mean", torch.zeros(n_features))
+            self.register_buffer("deviation", torch.ones(n_features))
+
+    @torch.no_grad()
+    def initialise(self, batch: Batch) -> None:
+        """Measures the means and standard deviations on training observations."""
+        if self.standardise:
+            self.mean.zero_()
+            self.deviation.fill_(1.0)
+            dense = self(batch.counts).to_dense()
+            self.mean.copy_(dense.mean(0))
+            # a feature that never varies carries nothing: its scaled values are all zero
+            deviation = dense.std(0, correction=0)
+            self.deviation.copy_(deviation.masked_fill(deviation == 0, torch.inf))
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Scales a CSR or dense ``(B, G)`` matrix, without the shift; the layout is kept."""
+        if counts.layout == torch.strided:
+            scaled = counts
+            if self.per_library:
+                scaled = scaled * (COUNTS_PER / counts.sum(-1, keepdim=True).clamp_min(1e-12))
+            scaled = torch.log1p(scaled) if self.log else scaled
+            return scaled / self.deviation if self.standardise else scaled
+        scaled, rows, columns = counts.values(), counts.crow_indices(), counts.col_indices()
+        if self.per_library:
+            total = torch.segment_reduce(scaled, "sum", offsets=rows.long(), initial=0)
+            scaled = scaled * (COUNTS_PER / total).repeat_interleave(rows.diff())
+        scaled = torch.log1p(scaled) if self.log else scaled
+        scaled = scaled / self.deviation[columns] if self.standardise else scaled
+        return torch.sparse_csr_tensor(rows, columns, scaled, counts.shape, check_invariants=False)
+
+    @property
+    def shift(self) -> Tensor | None:
+        """``m / s``, to be subtracted from every row, shape ``(G,)``; None where it is zero."""
+        return self.mean / self.deviation if self.standardise else None
+
+
+INPUTS: dict[str, Callable[[], InputScaling]] = {
+    "identity": InputScaling,
+    "log1p": partial(InputScaling, log=True),
+    "counts-per-scale": partial(InputScaling, per_library=True),
+    "log1p-counts-per-scale": partial(InputScaling, per_library=True, log=True),
+    "standardised": partial(InputScaling, standardise=True),
+}
+
+
+class InputLayer(nn.Module):
+    """An encoder's first linear map: scaled counts times a weight, at the cost of the non-zeros."""
+
+    def __init__(self, scaling: InputScaling, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.linear = SparseLinear(n_inputs, n_outputs)
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Maps ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
+        hidden = self.linear(self.scaling(counts)) + self.bias
+        shift = self.scaling.shift
+        return hidden if shift is None else hidden - shift @ self.linear.weight

@@ -1,0 +1,106 @@
+"""The joint guide: a network for the component, and a Gaussian for each component."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vae4counts.data.batch import Batch
+from vae4counts.guides.base import Guide
+from vae4counts.guides.encoder import Encoder
+from vae4counts.guides.heads import GaussianHead, LibraryHead
+from vae4counts.models import VAE, CountModel, observations
+from vae4counts.models.priors import GaussianMixture
+
+CONDITIONINGS = ("selection", "addition")
+
+
+class JointGuide(Guide):
+    r"""``q(y | x) q(z | x, y)``, with the component ``y`` enumerated in the guide.
+
+    The guide of the seed and of scVAE (Grønbech et al. 2020). Each component decodes its own
+    ``z``: a step costs ``K`` decoder passes.
+
+    Args:
+        n_features: Number ``G`` of features.
+        n_latent: Dimension ``L`` of the latents.
+        n_components: Number ``K`` of components.
+        latent_library: Whether the model's library size is latent.
+        conditioning: How ``q(z | x, y)`` sees ``y``: by "selection" of one of ``K`` heads, or by
+            "addition" of the component's embedding to the features that one head reads.
+        encoder: The encoder. `Encoder` with its defaults if None.
+
+    Raises:
+        ValueError: An unknown conditioning.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_latent: int,
+        n_components: int,
+        latent_library: bool = False,
+        conditioning: str = "selection",
+        encoder: Encoder | None = None,
+    ) -> None:
+        super().__init__()
+        if conditioning not in CONDITIONINGS:
+            known = ", ".join(CONDITIONINGS)
+            raise ValueError(f"conditioning is {conditioning!r}: it must be one of {known}")
+        self.n_features, self.n_latent, self.n_components = n_features, n_latent, n_components
+        self.latent_library, self.conditioning = latent_library, conditioning
+        self.encoder = Encoder() if encoder is None else encoder
+        self.encoder.build(n_features)
+        width = self.encoder.hidden[-1]
+        self.component_head = nn.Linear(width, n_components)
+        if conditioning == "selection":
+            self.embedding = None
+            self.head = GaussianHead(width, n_components * n_latent)
+        else:
+            self.embedding = nn.Parameter(torch.randn(n_components, width) * 0.1)
+            self.head = GaussianHead(width, n_latent)
+        self.library_head = LibraryHead(width) if latent_library else None
+
+    @classmethod
+    def fits(cls, model: CountModel) -> bool:
+        """See `Guide.fits`: a VAE with a Gaussian mixture prior."""
+        return isinstance(model, VAE) and isinstance(model.prior, GaussianMixture)
+
+    @classmethod
+    def for_model(cls, model: CountModel, encoder: Encoder) -> JointGuide:
+        """See `Guide.for_model`."""
+        assert isinstance(model, VAE) and isinstance(model.prior, GaussianMixture)
+        prior = model.prior
+        return cls(
+            model.n_features,
+            prior.n_latent,
+            prior.n_components,
+            latent_library=model.library.latent,
+            encoder=encoder,
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `Guide.forward`."""
+        features = self.encoder(batch.counts)
+        logits = self.component_head(features).float()
+        loc, scale = self.posteriors(features)
+        with observations(batch):
+            if self.library_head is not None:
+                self.library_head(features, batch)
+            component = pyro.sample(
+                "component", dist.Categorical(logits=logits), infer={"enumerate": "parallel"}
+            )
+            rows = torch.arange(len(batch), device=component.device)
+            chosen = dist.Normal(loc[rows, component], scale[rows, component])
+            return pyro.sample("z", chosen.to_event(1))
+
+    def posteriors(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of q(z | x, y) for every y, each ``(B, K, L)``."""
+        if self.embedding is not None:
+            loc, scale = self.head(torch.relu(features.unsqueeze(1) + self.embedding))
+            return loc, scale
+        loc, scale = self.head(features)
+        shape = (self.n_components, self.n_latent)
+        return loc.unflatten(-1, shape), scale.unflatten(-1, shape)

@@ -1,0 +1,101 @@
+"""Mixture models without a network: the base line that a GMVAE has to beat."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vae4counts.data.batch import Batch
+from vae4counts.models.base import CountModel, observations
+from vae4counts.models.library import LIBRARIES
+from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
+from vae4counts.models.priors import GaussianMixture
+
+
+class CountMixture(CountModel):
+    r"""A finite mixture of count distributions.
+
+    .. math:: p(x) = \sum_k \pi_k\, \mathrm{likelihood}(x \mid a_k, \mathrm{library})
+
+    with the outputs ``a_k`` of each component as free parameters. Every component is compared with
+    every observation, at a cost of ``K * B * G``.
+
+    Args:
+        n_features: Number ``G`` of features.
+        n_components: Number ``K`` of components.
+        likelihood: p(x | outputs, library). `NegativeBinomial` if None.
+    """
+
+    def __init__(
+        self, n_features: int, n_components: int = 10, likelihood: Likelihood | None = None
+    ) -> None:
+        super().__init__()
+        self.n_features, self.n_components = n_features, n_components
+        self.likelihood = NegativeBinomial() if likelihood is None else likelihood
+        self.likelihood.build(n_features)
+        n_outputs = self.likelihood.outputs_per_feature * n_features
+        self.library = LIBRARIES["observed"]()
+        self.logits = nn.Parameter(torch.zeros(n_components))
+        self.outputs = nn.Parameter(torch.randn(n_components, n_outputs) * 0.1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `CountModel.forward`."""
+        with observations(batch):
+            component = pyro.sample(
+                "component",
+                dist.Categorical(logits=self.logits),
+                infer={"enumerate": "parallel"},
+            )
+            outputs = nn.functional.embedding(component, self.outputs)
+            counts = self.likelihood(outputs, self.library(batch))
+            return pyro.sample("counts", counts, obs=batch.counts)
+
+    @torch.no_grad()
+    def initialise(self, batch: Batch) -> None:
+        """Starts each component at a random observation, smoothed by the mean of all."""
+        counts = batch.counts.to_dense()
+        mean = counts.mean(0) + 0.1 / self.n_features
+        picked = counts[torch.arange(self.n_components) % len(batch)]
+        share = picked.sum(-1, keepdim=True) / mean.sum()
+        smoothed = 0.5 * picked / share.clamp_min(1e-3) + 0.5 * mean
+        for row, start in zip(self.outputs, smoothed, strict=True):
+            row.copy_(self.likelihood.initial_outputs(start))
+
+
+class GaussianMixtureModel(CountModel):
+    r"""A mixture of diagonal Gaussians over ``log(1 + x)``: the classical base line, dense.
+
+    The site ``"counts"`` holds ``log(1 + x)``, so that its log-density is one of transformed
+    counts: not to be compared with the log-probability of a count model.
+
+    Args:
+        n_features: Number ``G`` of features.
+        n_components: Number ``K`` of components.
+    """
+
+    def __init__(self, n_features: int, n_components: int = 10) -> None:
+        super().__init__()
+        self.n_features, self.n_components = n_features, n_components
+        self.mixture = GaussianMixture(n_features, n_components)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `CountModel.forward`."""
+        loc, scale = self.mixture.components()
+        with observations(batch):
+            component = pyro.sample(
+                "component",
+                dist.Categorical(logits=self.mixture.log_weights()),
+                infer={"enumerate": "parallel"},
+            )
+            chosen = dist.Normal(
+                nn.functional.embedding(component, loc), nn.functional.embedding(component, scale)
+            )
+            values = torch.log1p(batch.counts.to_dense())
+            return pyro.sample("counts", chosen.to_event(1), obs=values)
+
+    @torch.no_grad()
+    def initialise(self, batch: Batch) -> None:
+        """Starts the components at a k-means clustering."""
+        self.mixture.initialise_components(torch.log1p(batch.counts.to_dense()), seed=0)

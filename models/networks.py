@@ -1,0 +1,180 @@
+"""The networks: a linear layer that takes sparse input, a multilayer perceptron, two decoders."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from vae4counts.models.config import Configured
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+}
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that falls back to its running moments for a batch of one row."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Normalises ``(B, H)``."""
+        if self.training and len(input) == 1:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+NORMS: dict[str, type[nn.Module]] = {
+    "layer": nn.LayerNorm,
+    "batch": BatchNorm,
+    "rms": nn.RMSNorm,
+    "none": nn.Identity,
+}
+
+
+def choose(name: str, choices: dict[str, type[nn.Module]], what: str) -> type[nn.Module]:
+    """Looks a name up.
+
+    Raises:
+        ValueError: It is not among the choices; they are listed.
+    """
+    if name not in choices:
+        raise ValueError(f"{what} is {name!r}: it must be one of {', '.join(choices)}")
+    return choices[name]
+
+
+class _SparseProduct(torch.autograd.Function):
+    """``Y = X W`` for sparse ``X``; the gradient by ``W`` is ``X^T G``, none is taken by ``X``."""
+
+    @staticmethod
+    def forward(ctx: Any, counts: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(counts)
+        return counts @ weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        (counts,) = ctx.saved_tensors
+        return None, counts.t().to_sparse_csr() @ gradient
+
+
+class SparseLinear(nn.Module):
+    """A linear layer without bias whose input is a CSR (or dense) matrix.
+
+    The weight has shape ``(n_inputs, n_outputs)``, so that the row of a feature is contiguous and
+    the product costs one such row for every non-zero.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_inputs)
+        self.weight = nn.Parameter(torch.empty(n_inputs, n_outputs).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``inputs @ weight``, shape ``(B, n_outputs)``."""
+        if inputs.layout == torch.strided:
+            return inputs @ self.weight
+        return _SparseProduct.apply(inputs, self.weight)
+
+    def extra_repr(self) -> str:
+        """The layer's shape."""
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
+
+
+class MLP(nn.Sequential):
+    """Hidden layers: normalisation, activation and dropout after each linear map.
+
+    Args:
+        first: The first linear map, given apart because an encoder's takes sparse input.
+        sizes: Widths of the hidden layers; ``sizes[0]`` is the width that ``first`` gives.
+        norm: One of "layer", "batch", "rms", "none".
+        activation: One of "relu", "gelu", "silu", "softplus".
+        dropout: Share of units dropped in training.
+    """
+
+    def __init__(
+        self, first: nn.Module, sizes: Sequence[int], norm: str, activation: str, dropout: float
+    ) -> None:
+        normalise = choose(norm, NORMS, "norm")
+        activate = choose(activation, ACTIVATIONS, "activation")
+        layers: list[nn.Module] = []
+        for i, size in enumerate(sizes):
+            layers += [first if i == 0 else nn.Linear(sizes[i - 1], size)]
+            layers += [normalise(size), activate()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        super().__init__(*layers)
+
+
+class Decoder(Configured, nn.Module):
+    """From latents to a likelihood's outputs."""
+
+    def build(self, n_latent: int, n_outputs: int) -> None:
+        """Makes the layers. Called once, by the model."""
+        self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
+
+    @abstractmethod
+    def _build_hidden(self, n_latent: int) -> int:
+        """Makes what comes before the output layer and tells its width."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor:
+        """Maps latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
+
+
+class MLPDecoder(Decoder):
+    """A multilayer perceptron.
+
+    Args:
+        hidden: Widths of the hidden layers.
+        norm: One of "layer", "batch", "rms", "none".
+        activation: One of "relu", "gelu", "silu", "softplus".
+        dropout: Share of units dropped in training.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128,),
+        norm: str = "layer",
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.hidden, self.norm = tuple(hidden), norm
+        self.activation, self.dropout = activation, dropout
+
+    def _build_hidden(self, n_latent: int) -> int:
+        first = nn.Linear(n_latent, self.hidden[0])
+        self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
+        return self.hidden[-1]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See `Decoder.forward`."""
+        rows = z.reshape(-1, z.shape[-1])  # batch normalisation takes matrices
+        return self.output(self.layers(rows)).view(*z.shape[:-1], -1)
+
+
+class LinearDecoder(Decoder):
+    """A linear map, whose weights are the factors' loadings (Svensson et al. 2020).
+
+    With a softmax behind it, the loading ``W_jl`` is the change of feature ``j``'s log-rate, up
+    to a constant that all features share, for one unit of latent ``l``.
+    """
+
+    def _build_hidden(self, n_latent: int) -> int:
+        return n_latent
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See `Decoder.forward`."""
+        return self.output(z)
+
+
+DECODERS: dict[str, type[Decoder]] = {"mlp": MLPDecoder, "linear": LinearDecoder}

@@ -1,0 +1,95 @@
+"""The Gaussian mixture prior."""
+
+from __future__ import annotations
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+from .base import MixturePrior
+
+# No weight falls below this share of 1 / K: the density of a Dirichlet with a concentration
+# below 1 has no bound at a weight of zero.
+WEIGHT_FLOOR = 1e-3
+SMALLEST_SCALE = 1e-2
+WEIGHTS = ("learnt", "uniform")
+
+
+class GaussianMixture(MixturePrior):
+    """A mixture of diagonal Gaussians with learnt means, scales and weights.
+
+    Args:
+        n_latent: Dimension of the latents.
+        n_components: Number of components.
+        weights: "learnt", or "uniform" for weights fixed at ``1 / K``.
+        concentration: Concentration of a symmetric Dirichlet prior on learnt weights, stated as
+            the site ``"weights"``; training then finds their posterior mode. Below 1 it empties
+            components that the data do not need, above 1 it evens them out. None: no prior.
+
+    Raises:
+        ValueError: Weights that are neither, a concentration for fixed weights or not above 0,
+            or fewer than one component.
+    """
+
+    uniform: Tensor
+
+    def __init__(
+        self,
+        n_latent: int = 10,
+        n_components: int = 10,
+        weights: str = "learnt",
+        concentration: float | None = None,
+    ) -> None:
+        super().__init__()
+        if weights not in WEIGHTS:
+            raise ValueError(f"weights is {weights!r}: it must be one of {', '.join(WEIGHTS)}")
+        if concentration is not None and (weights == "uniform" or concentration <= 0):
+            raise ValueError("a concentration is above 0 and goes with weights='learnt'")
+        if n_components < 1:
+            raise ValueError(f"n_components is {n_components}: it must be 1 or more")
+        self.n_latent, self.n_components = n_latent, n_components
+        self.weights, self.concentration = weights, concentration
+        self.loc = nn.Parameter(torch.randn(n_components, n_latent))
+        self.log_scale = nn.Parameter(torch.full((n_components, n_latent), math.log(0.5)))
+        self.logits = nn.Parameter(torch.zeros(n_components), requires_grad=weights == "learnt")
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """See `MixturePrior.components`."""
+        return self.loc, self.log_scale.exp() + SMALLEST_SCALE
+
+    def log_weights(self) -> Tensor:
+        """See `MixturePrior.log_weights`."""
+        if self.weights == "uniform":
+            return self.logits
+        floor = WEIGHT_FLOOR / self.n_components
+        return torch.log(self.logits.softmax(-1) * (1 - WEIGHT_FLOOR) + floor)
+
+    def hyperprior(self) -> None:
+        """The Dirichlet prior of the weights, where there is one."""
+        if self.concentration is not None:
+            concentration = self.logits.new_full((self.n_components,), self.concentration)
+            pyro.sample("weights", dist.Dirichlet(concentration), obs=self.log_weights().exp())
+
+    @torch.no_grad()
+    def initialise_components(self, z: Tensor, seed: int) -> None:
+        """Spreads the components over latents by k-means.
+
+        Args:
+            z: Latents of training observations, shape ``(n, L)``, ``n`` at least ``K``.
+            seed: Seed of the k-means++ starts.
+        """
+        means = z.double().cpu().numpy()
+        clusters = KMeans(self.n_components, n_init=10, random_state=seed).fit(means)
+        labels = torch.as_tensor(clusters.labels_, device=z.device).long()
+        one_hot = nn.functional.one_hot(labels, self.n_components).to(z)
+        sizes = one_hot.sum(0)
+        centres = torch.as_tensor(clusters.cluster_centers_).to(z)
+        within = (one_hot.T @ (z - centres[labels]) ** 2) / sizes.unsqueeze(-1)
+        self.loc.copy_(centres)
+        self.log_scale.copy_(within.sqrt().clamp_min(0.1).log())
+        if self.weights == "learnt":
+            self.logits.copy_((sizes / len(z)).log())
