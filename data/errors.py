@@ -1,0 +1,52 @@
+"""The errors that bad data and unknown names end in, each one plain line."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Data that cannot be used: not counts, empty, or a broken file."""
+
+
+class UnknownName(KeyError):  # noqa: N818 (a name for the reader, as KeyError's children are)
+    """A name (of a column, a layer, a data set) that does not exist; lists those that do.
+
+    Args:
+        kind: What is named, in words: ``"layer"``.
+        name: The name that was asked for.
+        known: The names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(kind, name, tuple(map(str, known)))
+
+    def __str__(self) -> str:
+        # KeyError prints the repr of its argument; a person should read a sentence.
+        kind, name, known = self.args
+        close = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        listed = ", ".join(map(repr, sorted(known))) or "none"
+        return f"There is no {kind} {name!r}.{hint} Known: {listed}."
+
+
+@contextmanager
+def reading(path: Path, form: str) -> Iterator[None]:
+    """Turns what a parser raises on a broken file into one `DataError` that names the file.
+
+    Args:
+        path: The file that is read.
+        form: What it should be, in words: ``"an .h5ad file"``.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    # Parsers raise nearly anything on broken bytes; each of these has been seen from one.
+    except (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError, zlib.error) as e:
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise DataError(f"Cannot read {path} as {form}: {reason}") from e

@@ -1,0 +1,79 @@
+"""Seeded, shuffled mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from vae4counts.data.batch import Batch
+from vae4counts.data.counts import CountMatrix
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class CountLoader:
+    """Goes through a data set in mini-batches, each observation once an epoch.
+
+    The order is a pure function of the seed and the epoch's number: an epoch can be repeated,
+    or training taken up again in the middle, and no other random state is read or changed.
+
+    Args:
+        counts: The data; an AnnData is copied into a `CountMatrix`.
+        batch_size: Observations a batch. The last one of an epoch may be shorter.
+        shuffle: Whether each epoch has an order of its own, or all go from first to last.
+        seed: What the orders are drawn from; 0 or more.
+        layer: The layer of the AnnData that holds the raw counts; ``None`` for ``X``.
+
+    Raises:
+        DataError: If the AnnData does not hold raw counts.
+        UnknownName: If the AnnData has no such layer.
+        ValueError: If ``batch_size`` is below 1, ``seed`` is negative, or a layer is named
+            though the counts are a `CountMatrix`.
+    """
+
+    def __init__(
+        self,
+        counts: CountMatrix | AnnData,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        layer: str | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}.")
+        if not isinstance(counts, CountMatrix):
+            counts = CountMatrix.from_anndata(counts, layer=layer)
+        elif layer is not None:
+            raise ValueError("layer= names a layer of an AnnData; a CountMatrix has none.")
+        self.counts = counts
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """The number of batches an epoch."""
+        return -(-len(self.counts) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yields the batches of one epoch, on the device of the counts.
+
+        Args:
+            number: Which epoch, from 0; the same number always gives the same batches.
+        """
+        n = len(self.counts)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, number]).permutation(n)
+        else:
+            order = np.arange(n)
+        # Moved once an epoch, not once a batch.
+        for index in torch.from_numpy(order).to(self.counts.device).split(self.batch_size):
+            yield self.counts.batch(index)
