@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
-from vae4counts.data.errors import UnknownName
+from vae4counts.data.errors import DataError, UnknownName
 from vae4counts.data.sparse import canonical_csr
-from vae4counts.data.validate import check_counts
+from vae4counts.data.validate import check_counts, suggest_layer
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -73,15 +73,13 @@ class CountMatrix:
             raise UnknownName("layer", layer, adata.layers)
         if adata.isbacked:
             adata = adata.to_memory()
+        layers = [other for other in adata.layers if other != layer]
         name = "X" if layer is None else f"Layer {layer!r}"
-        csr = canonical_csr(adata.X if layer is None else adata.layers[layer], name)
-        check_counts(
-            csr,
-            name=name,
-            rows=adata.obs_names,
-            columns=adata.var_names,
-            layers=[other for other in adata.layers if other != layer],
-        )
+        matrix = adata.X if layer is None else adata.layers[layer]
+        if matrix is None:
+            raise DataError(f"{name} holds nothing.{suggest_layer(layers)}")
+        csr = canonical_csr(matrix, name)
+        check_counts(csr, name=name, rows=adata.obs_names, columns=adata.var_names, layers=layers)
         columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
         return cls._from_checked(csr, columns)
 
@@ -89,11 +87,7 @@ class CountMatrix:
     def from_scipy(cls, matrix: Any) -> CountMatrix:
         """Copies a SciPy sparse matrix (or a dense array) of shape ``(N, G)``.
 
-        Raises:
-            DataError: If the values are not counts, or there are none.
-
-        Warns:
-            UserWarning: As in `from_anndata`.
+        Raises and warns as `from_anndata` does of its values.
         """
         csr = canonical_csr(matrix, "The matrix")
         check_counts(csr)
@@ -184,17 +178,12 @@ class CountMatrix:
         )
 
     def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the stored entries of some rows.
-
-        Returns:
-            Row starts of the cut, shape ``(B + 1,)``, and the position of each of its
-            entries in ``indices`` and ``values``, both int64.
-        """
+        """Gives the row starts of a cut, ``(B + 1,)``, and where each of its entries is stored."""
         starts = self.indptr.index_select(0, index)
         ends = self.indptr.index_select(0, index + 1)
         crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
         # Entries lie one after the other but for a jump from the end of a row to the start of
-        # the next: a running sum of ones and jumps, a third quicker than repeating each start.
+        # the next: a running sum of ones and jumps, quicker than repeating each row's start.
         # Empty rows add their jump to the next row's; those at the end to the spare last step.
         n_entries = int(crow[-1])
         steps = starts.new_ones(n_entries + 1)

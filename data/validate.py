@@ -62,7 +62,7 @@ def check_counts(
             row = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
             place = f"{_at('row', row, rows)}, {_at('column', matrix.indices[first], columns)}"
             raise DataError(
-                f"{name} has {fault}, {values[first]}, at {place}. {advice}{_other_layer(layers)}"
+                f"{name} has {fault}, {values[first]}, at {place}. {advice}{suggest_layer(layers)}"
             )
     _warn_of_zeros(name, n_rows - np.count_nonzero(np.diff(matrix.indptr)), n_rows, "observations")
     used = np.bincount(matrix.indices, minlength=n_columns)
@@ -79,7 +79,8 @@ def _at(axis: str, position: int, names: Sequence[str] | None) -> str:
     return f"{axis} {position}" if names is None else f"{axis} {position} ({names[position]!r})"
 
 
-def _other_layer(layers: Iterable[str] | None) -> str:
+def suggest_layer(layers: Iterable[str] | None) -> str:
+    """Says how to name another layer, and which there are; nothing where it is no choice."""
     if layers is None:
         return ""
     listed = ", ".join(map(repr, layers)) or "none"

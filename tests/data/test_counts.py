@@ -1,3 +1,4 @@
+# ruff: noqa: PD011 (`values` are a field of CountMatrix, not of a pandas object)
 from __future__ import annotations
 
 import subprocess

@@ -30,5 +30,5 @@ def test_reading_names_the_file_and_keeps_to_one_line() -> None:
 
 
 def test_reading_lets_data_errors_through() -> None:
-    with pytest.raises(DataError, match="^mine$"), reading(Path("a.csv"), "a table"):
+    with pytest.raises(DataError, match=r"^mine$"), reading(Path("a.csv"), "a table"):
         raise DataError("mine")
