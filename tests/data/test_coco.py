@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from vae4counts.data import DataError, load, load_coco2017_object_counts
+
+INSTANCES: dict[str, Any] = {
+    "images": [
+        {"id": 30, "file_name": "c.jpg", "license": 2, "coco_url": "http://c"},
+        {"id": 10, "file_name": "a.jpg", "license": 1, "coco_url": "http://a"},
+        {"id": 20, "file_name": "b.jpg", "license": 1, "coco_url": "http://b"},
+    ],
+    "categories": [
+        {"id": 1, "name": "person", "supercategory": "person"},
+        {"id": 90, "name": "toothbrush", "supercategory": "indoor"},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 30, "category_id": 1, "iscrowd": 0},
+        {"id": 2, "image_id": 30, "category_id": 1, "iscrowd": 1},
+        {"id": 3, "image_id": 20, "category_id": 90, "iscrowd": 0},
+        {"id": 4, "image_id": 30, "category_id": 90, "iscrowd": 0},
+    ],
+}
+
+
+def written(folder: Path, dataset: object) -> Path:
+    path = folder / "instances.json"
+    path.write_text(json.dumps(dataset), encoding="utf-8")
+    return path
+
+
+def test_counts_of_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adata = load(written(tmp_path, INSTANCES))
+    assert adata.X.toarray().tolist() == [[2, 1], [0, 0], [0, 1]]
+    assert (adata.X.format, adata.X.dtype) == ("csr", np.int32)
+    assert list(adata.obs_names) == ["30", "10", "20"]
+    assert adata.obs["file_name"].tolist() == ["c.jpg", "a.jpg", "b.jpg"]
+    assert adata.obs["license"].tolist() == [2, 1, 1]
+    assert adata.obs["coco_url"].tolist() == ["http://c", "http://a", "http://b"]
+    assert list(adata.var_names) == ["person", "toothbrush"]
+    assert adata.var["supercategory"].tolist() == ["person", "indoor"]
+    assert adata.var["category_id"].tolist() == [1, 90]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_crowds_can_be_left_out(tmp_path: Path) -> None:
+    adata = load_coco2017_object_counts(written(tmp_path, INSTANCES), count_crowds=False)
+    assert adata.X.toarray().tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+def test_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(INSTANCES).encode()))
+    assert load(path).X.sum() == 4
+
+
+def test_no_annotations_at_all(tmp_path: Path) -> None:
+    adata = load_coco2017_object_counts(written(tmp_path, {**INSTANCES, "annotations": []}))
+    assert adata.X.toarray().tolist() == [[0, 0]] * 3
+
+
+def _repeat(dataset: Any) -> None:
+    dataset["images"].append(dataset["images"][0])
+
+
+BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no list": (lambda d: d.pop("categories"), "has no list 'categories'"),
+    "not a list": (lambda d: d.update(images={}), "has no list 'images'"),
+    "no image id": (lambda d: d["images"][1].pop("id"), r"images\[1\] has no key 'id'"),
+    "no name": (lambda d: d["categories"][0].pop("name"), r"categories\[0\] has no key 'name'"),
+    "no category": (
+        lambda d: d["annotations"][2].pop("category_id"),
+        r"annotations\[2\] has no key 'category_id'",
+    ),
+    "no object": (lambda d: d["annotations"].insert(0, 5), r"annotations\[0\] has no key 'id'"),
+    "unknown image": (
+        lambda d: d["annotations"][2].update(image_id=99),
+        "annotation 3 has the image_id 99",
+    ),
+    "unknown category": (
+        lambda d: d["annotations"][3].update(category_id=7),
+        "annotation 4 has the category_id 7",
+    ),
+    "repeated image": (_repeat, r"images\[3\] repeats the id 30"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_missing_or_contradicts_itself_is_named(tmp_path: Path, case: str) -> None:
+    change, message = BROKEN[case]
+    dataset = copy.deepcopy(INSTANCES)
+    change(dataset)
+    path = written(tmp_path, dataset)
+    with pytest.raises(DataError, match=message) as caught:
+        load_coco2017_object_counts(path)
+    assert str(path) in str(caught.value)
+
+
+def test_iscrowd_is_needed_only_to_leave_crowds_out(tmp_path: Path) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    del dataset["annotations"][1]["iscrowd"]
+    path = written(tmp_path, dataset)
+    assert load_coco2017_object_counts(path).X.sum() == 4
+    with pytest.raises(DataError, match=r"annotations\[1\] has no key 'iscrowd'"):
+        load_coco2017_object_counts(path, count_crowds=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.json", b'{"images": ['),
+        ("latin.json", b"\xff\xfe\x00"),
+        ("plain.json.gz", b"{}"),
+        ("cut.json.gz", gzip.compress(b'{"images": []}')[:-10]),
+        ("flipped.json.gz", gzip.compress(b"{}")[:10] + b"\xff\xff\xff\xff"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"Cannot read .*{name} as COCO JSON: "):
+        load(path)
+
+
+def test_table_of_counts(tmp_path: Path) -> None:
+    path = tmp_path / "counts.csv"
+    path.write_text(
+        "id,license,[person]-[person],[hot dog]-[food]\n394940,3,1,0\n15335,2,11,2\n",
+        encoding="utf-8",
+    )
+    adata = load(path)
+    assert adata.X.toarray().tolist() == [[1, 0], [11, 2]]
+    assert list(adata.obs_names) == ["394940", "15335"]
+    assert adata.obs["license"].tolist() == [3, 2]
+    assert list(adata.var_names) == ["person", "hot dog"]
+    assert adata.var["supercategory"].tolist() == ["person", "food"]
+    with pytest.raises(DataError, match="leave them out from the JSON file"):
+        load_coco2017_object_counts(path, count_crowds=False)
+
+
+def test_other_tables_are_not_tables_of_counts(tmp_path: Path) -> None:
+    path = tmp_path / "counts.csv"
+    path.write_text("id,license,person\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"counts\.csv is not a table of COCO counts"):
+        load_coco2017_object_counts(path)
+
+
+def test_agrees_with_the_published_table(shared_data: Path) -> None:
+    counted = load(shared_data / "coco_tiny_instances_val2017.json.gz")
+    path = shared_data / "coco2017-val-counts.csv"
+    table = load(path)
+    assert table.shape == (5000, 80)
+    raw = pd.read_csv(path, index_col="id")
+    np.testing.assert_array_equal(table.X.toarray(), raw.iloc[:, 1:])
+    same = table[counted.obs_names, counted.var_names]
+    np.testing.assert_array_equal(counted.X.toarray(), same.X.toarray())
+    assert list(counted.var_names) == list(table.var_names)
+    assert counted.obs["license"].tolist() == same.obs["license"].tolist()
+    assert counted.var["supercategory"].tolist() == table.var["supercategory"].tolist()
