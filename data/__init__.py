@@ -1,1 +1,27 @@
 """From files to sparse batches."""
+
+from vae4counts.data.batch import Batch
+from vae4counts.data.builtin import load_digits, load_pbmc68k_reduced
+from vae4counts.data.coco import load_coco2017_object_counts
+from vae4counts.data.counts import CountMatrix
+from vae4counts.data.datasets import DATASETS, DataSet
+from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.load import load
+from vae4counts.data.loader import CountLoader
+from vae4counts.data.split import Split, random_split
+
+__all__ = [
+    "DATASETS",
+    "Batch",
+    "CountLoader",
+    "CountMatrix",
+    "DataError",
+    "DataSet",
+    "Split",
+    "UnknownName",
+    "load",
+    "load_coco2017_object_counts",
+    "load_digits",
+    "load_pbmc68k_reduced",
+    "random_split",
+]

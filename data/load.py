@@ -1,0 +1,72 @@
+"""One door to all data: a known name, a file or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from anndata import AnnData
+from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
+from vae4counts.data.datasets import DATASETS
+from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.h5ad import read_h5ad
+from vae4counts.data.tables import read_table
+from vae4counts.data.tenx import read_10x, read_mtx
+
+
+def _read_csv(path: Path) -> AnnData:
+    return load_coco2017_object_counts(path) if is_coco_table(path) else read_table(path)
+
+
+_READERS: dict[str, Callable[[Path], AnnData]] = {
+    ".h5ad": read_h5ad,
+    ".mtx": read_mtx,
+    ".mtx.gz": read_mtx,
+    ".csv": _read_csv,
+    ".csv.gz": _read_csv,
+    ".tsv": read_table,
+    ".tsv.gz": read_table,
+    ".json": load_coco2017_object_counts,
+    ".json.gz": load_coco2017_object_counts,
+}
+
+
+def load(source: str | Path) -> AnnData:
+    """Loads a data set by name, or from a file or folder.
+
+    Args:
+        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder, a Matrix
+            Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are observations), COCO
+            instances (``.json``) or a table of COCO counts. All but ``.h5ad`` may be
+            compressed (``.gz``). A name goes before a file that is called the same.
+
+    Returns:
+        Observations x features, with counts in ``X`` as CSR and unique names. The counts are
+        not checked here: that is done where batches are made, when it is known which layer of
+        an ``.h5ad`` file holds them.
+
+    Raises:
+        DataError: If there is no such file, its form is not known, or it is broken.
+        UnknownName: If ``source`` looks like a name, and there is neither a data set nor a
+            file of that name.
+    """
+    if str(source) in DATASETS:
+        return DATASETS[str(source)].loader()
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return read_10x(path)
+    if not path.exists():
+        if path.name == str(source) and not path.suffix:
+            raise UnknownName("data set, file or folder", path.name, DATASETS)
+        raise DataError(f"There is no file or folder {path}. {_accepted()}")
+    for suffix, reader in _READERS.items():
+        if path.name.endswith(suffix):
+            return reader(path)
+    raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+
+
+def _accepted() -> str:
+    return (
+        f"Accepted: a data set ({', '.join(DATASETS)}), a 10x folder, "
+        f"or a file that ends in one of {', '.join(_READERS)}."
+    )
