@@ -40,7 +40,9 @@ def guide_for(model: CountModel, kind: str | None = None, encoder: Encoder | Non
         raise IncompatiblePairError(
             f"guide {kind!r} does not fit {what}: these do: {', '.join(fitting) or 'none'}"
         )
-    return GUIDES[chosen].for_model(model, Encoder() if encoder is None else encoder)
+    guide = GUIDES[chosen].for_model(model, Encoder() if encoder is None else encoder)
+    guide.attach(model)
+    return guide
 
 
 __all__ = [

@@ -33,6 +33,9 @@ class Guide(Configured, nn.Module):
     def for_model(cls, model: CountModel, encoder: Encoder) -> Guide:
         """Makes an untrained guide for a model that it fits."""
 
+    def attach(self, model: CountModel) -> None:
+        """Hands the model's prior what it shares with the guide; nothing unless overridden."""
+
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
         """Samples the latents inside the observation plate."""

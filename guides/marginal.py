@@ -53,10 +53,12 @@ class MarginalGuide(Guide):
     def for_model(cls, model: CountModel, encoder: Encoder) -> MarginalGuide:
         """See `Guide.for_model`."""
         assert isinstance(model, VAE)
-        guide = cls(model.n_features, model.prior.n_latent, model.library.latent, encoder)
-        if isinstance(model.prior, VampPrior):
-            model.prior.share_encoder(guide.posterior)
-        return guide
+        return cls(model.n_features, model.prior.n_latent, model.library.latent, encoder)
+
+    def attach(self, model: CountModel) -> None:
+        """See `Guide.attach`: a `VampPrior` shares the encoder."""
+        if isinstance(model, VAE) and isinstance(model.prior, VampPrior):
+            model.prior.share_encoder(self.posterior)
 
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of q(z | x), each ``(B, L)``, for CSR or dense counts."""

@@ -34,7 +34,7 @@ class NoLibrary(Library):
 
     scales = False
 
-    def forward(self, batch: Batch) -> None:  # noqa: ARG002
+    def forward(self, batch: Batch) -> None:
         """See `Library.forward`."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pyro
 import torch
 from torch import Tensor, nn
@@ -72,6 +74,12 @@ class VAE(CountModel):
             mean = batch.counts.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
             smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
             self.decoder.output.bias.copy_(self.likelihood.initial_outputs(smoothed))
+
+    def with_prior(self, prior: Prior) -> VAE:
+        """The same model, sharing every other parameter, under another prior of that dimension."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "prior": prior}
+        return twin
 
     def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:
         n_latent = self.prior.n_latent

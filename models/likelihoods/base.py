@@ -17,6 +17,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
+
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
 

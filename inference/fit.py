@@ -1,0 +1,194 @@
+"""From a pair and data to a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import pandas as pd
+import pyro
+import torch
+from anndata import AnnData
+from lightning_fabric import Fabric
+from torch import nn
+
+from vae4counts.data import CountMatrix, random_split
+from vae4counts.guides import GUIDES, Guide, IncompatiblePairError
+from vae4counts.inference.progress import Progress
+from vae4counts.inference.run import Run, fingerprint, labels_of
+from vae4counts.inference.training.loop import EpochRecord, Schedule, train
+from vae4counts.inference.training.start import (
+    can_spread,
+    spread_components,
+    start_from_data,
+    warm_start,
+)
+from vae4counts.models import VAE, CountModel
+
+DEVICES = ("auto", "cpu", "cuda")
+# scVI's rule: 400 epochs, fewer above this many observations.
+MANY_OBSERVATIONS = 20_000
+
+
+def fit(
+    model: CountModel,
+    guide: Guide,
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    label: str | None = None,
+    epochs: int | None = None,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    prior_learning_rate: float = 1e-2,
+    warm_up_steps: int | None = None,
+    patience: int = 30,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "32-true",
+    progress: bool = True,
+) -> Run:
+    """Trains a pair by stochastic variational inference (SVI).
+
+    The observations are split at random into train, validation and test. Training maximises the
+    ELBO by Adam, its KL terms warmed up, and stops when the validation ELBO has not grown for
+    ``patience`` epochs; the best state is kept. A Gaussian mixture under the marginal guide is
+    first left out: a plain VAE is trained for a while, and the components are then spread over
+    its latents by k-means, which keeps them from collapsing.
+
+    Args:
+        model: The model, changed in place.
+        guide: Its guide, changed in place.
+        adata: Raw counts.
+        layer: The layer that holds them; None for ``X``.
+        label: A column of ``obs`` with known classes, never seen in training; evaluation
+            compares the components with it.
+        epochs: Most passes over the training observations. If None, 400, or fewer for more than
+            20,000 observations.
+        batch_size: Observations a step.
+        learning_rate: Adam's.
+        prior_learning_rate: Adam's for the prior's parameters.
+        warm_up_steps: Steps until the KL weight is 1. If None, a fifth of the steps of all
+            epochs, 2,000 at most.
+        patience: Epochs without a better validation ELBO before stopping.
+        validation: Share of the observations that early stopping looks at.
+        test: Share of the observations that evaluation looks at.
+        seed: Seed of the split, the order of the observations and the draws. The global random
+            state is left as it was.
+        device: "auto" (CUDA if there is any), "cpu" or "cuda".
+        precision: Lightning Fabric's, for instance "32-true", "64-true" or "bf16-mixed".
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The run.
+
+    Raises:
+        DataError: Values that are no counts.
+        UnknownName: No such layer or label column.
+        IncompatiblePairError: The guide does not fit the model.
+        ValueError: Another argument is out of range; more components than observations.
+        TrainingError: The objective is not finite.
+    """
+    settings = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "prior_learning_rate": prior_learning_rate,
+        "warm_up_steps": warm_up_steps,
+        "patience": patience,
+        "validation": validation,
+        "test": test,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    labels_of(adata, label)
+    counts = CountMatrix.from_anndata(adata, layer=layer)
+    _check(model, guide, counts)
+    split = random_split(len(counts), validation=validation, test=test, seed=seed)
+    fabric = Fabric(accelerator=_accelerator(device), devices=1, precision=precision)
+    counts = counts.to(fabric.device)
+    training, held_out = counts.subset(split.train), counts.subset(split.validation)
+
+    steps = math.ceil(len(training) / batch_size)
+    epochs = epochs or max(1, round(400 * min(1.0, MANY_OBSERVATIONS / len(training))))
+    schedule = Schedule(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        prior_learning_rate=prior_learning_rate,
+        warm_up_steps=min(2000, epochs * steps // 5) if warm_up_steps is None else warm_up_steps,
+        patience=patience,
+    )
+    started = time.perf_counter()
+    history: list[EpochRecord] = []
+    with _own_randomness(fabric, seed), Progress(visible=progress) as progress_bar:
+        fabric.to_device(nn.ModuleList([model, guide]))
+        start_from_data(model, guide, training, seed)
+        if isinstance(model, VAE) and can_spread(model, guide):
+            warm = warm_start(schedule, steps)
+            report = progress_bar.phase("plain VAE", warm.epochs)
+            history += spread_components(
+                fabric, model, guide, training, held_out, warm, seed=seed, report=report
+            )
+        report = progress_bar.phase("training", epochs)
+        history += train(
+            fabric, model, guide, training, held_out, schedule, seed=seed, report=report
+        )
+    training_seconds = sum(record.seconds for record in history)
+    timing = {
+        "epochs": len(history),
+        "seconds": time.perf_counter() - started,
+        "observations_per_second": len(training) * len(history) / training_seconds,
+    }
+    return Run(
+        model=model.eval(),
+        guide=guide.eval(),
+        features=[str(name) for name in adata.var_names],
+        split=split,
+        fingerprint=fingerprint(adata.obs_names),
+        layer=layer,
+        label=label,
+        settings=settings,
+        history=pd.DataFrame([asdict(record) for record in history]),
+        metrics=timing,
+    )
+
+
+@contextmanager
+def _own_randomness(fabric: Fabric, seed: int) -> Iterator[None]:
+    """Draws from a seed of its own, without checks in the hot loop; the caller's are restored."""
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
+        torch.manual_seed(seed)
+        yield
+
+
+def _check(model: CountModel, guide: Guide, counts: CountMatrix) -> None:
+    """Finds a pair or data that cannot be fitted before anything is changed."""
+    if not guide.fits(model):
+        fitting = [name for name, kind in GUIDES.items() if kind.fits(model)]
+        raise IncompatiblePairError(
+            f"{type(guide).__name__} does not fit {type(model).__name__} with this prior: "
+            f"these guides do: {', '.join(fitting)}"
+        )
+    if counts.n_features != model.n_features:
+        raise ValueError(
+            f"the model has {model.n_features} features but the data have {counts.n_features}: "
+            "make the model with n_features=adata.n_vars"
+        )
+
+
+def _accelerator(device: str) -> str:
+    if device not in DEVICES:
+        raise ValueError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

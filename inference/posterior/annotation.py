@@ -1,0 +1,49 @@
+"""Results of a pair, written where scanpy looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from scipy.stats import entropy
+
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.models import CountModel
+
+
+def annotate(
+    adata: AnnData, model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> None:
+    """Writes the latent space and the components of all observations into an AnnData.
+
+    Args:
+        adata: The observations, annotated in place: ``obsm["X_vae"]``, ``obs["component"]``,
+            ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, as far as the
+            model has them.
+        model: The model.
+        guide: Its guide.
+        batches: The same observations, in order.
+        num_samples: Draws over which responsibilities are averaged.
+    """
+    means, shares = [], []
+    for batch in batches:
+        draws = draw(model, guide, batch, num_samples)
+        if draws.z_mean is not None:
+            means.append(draws.z_mean.cpu())
+        if draws.responsibilities is not None:
+            shares.append(draws.responsibilities.cpu())
+    if means:
+        adata.obsm["X_vae"] = torch.cat(means).numpy()
+    if shares:
+        responsibilities = torch.cat(shares).numpy()
+        adata.obsm["responsibilities"] = responsibilities
+        names = np.arange(responsibilities.shape[1]).astype(str)
+        adata.obs["component"] = pd.Categorical.from_codes(
+            responsibilities.argmax(1), categories=names
+        )
+        adata.obs["component_entropy"] = entropy(responsibilities, axis=1)

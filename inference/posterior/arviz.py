@@ -1,0 +1,75 @@
+"""Posterior draws as ArviZ users know them, for ArviZ 0.x and 1.x."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.models import CountModel
+
+
+def to_arviz(
+    model: CountModel,
+    guide: Guide,
+    batches: Iterable[Batch],
+    observations: Sequence[str],
+    num_samples: int,
+) -> Any:
+    """Draws from the guide for all observations.
+
+    Args:
+        model: The model.
+        guide: Its guide.
+        batches: The observations, in order.
+        observations: Their names.
+        num_samples: Number of draws.
+
+    Returns:
+        See `convert`.
+    """
+    groups: dict[str, dict[str, list[np.ndarray]]] = {"posterior": {}, "log_likelihood": {}}
+    for batch in batches:
+        draws = draw(model, guide, batch, num_samples)
+        values = dict(draws.values)
+        if draws.responsibilities is not None and "component" not in values:
+            values["component"] = torch.distributions.Categorical(draws.responsibilities).sample(
+                (num_samples,)
+            )
+        for name, value in values.items():
+            groups["posterior"].setdefault(name, []).append(value.cpu().numpy())
+        scores = draws.log_model["counts"].cpu().numpy()
+        groups["log_likelihood"].setdefault("counts", []).append(scores)
+    joined = {
+        group: {name: np.concatenate(parts, axis=1)[None] for name, parts in sites.items()}
+        for group, sites in groups.items()
+    }
+    return convert(joined, observations)
+
+
+def convert(groups: dict[str, dict[str, np.ndarray]], observations: Sequence[str]) -> Any:
+    """Names the dimensions of draws and hands them to ArviZ.
+
+    Args:
+        groups: Arrays of shape ``(chain, draw, obs)``, or ``(chain, draw, obs, latent)`` for
+            ``"z"``, by group and name.
+        observations: Names of the observations.
+
+    Returns:
+        ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x).
+    """
+    import arviz  # it takes seconds to import
+
+    coords: dict[str, Any] = {"obs": list(observations)}
+    dims = {name: ["obs"] for sites in groups.values() for name in sites}
+    if "z" in groups["posterior"]:
+        dims["z"] = ["obs", "latent"]
+        coords["latent"] = np.arange(groups["posterior"]["z"].shape[-1])
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        return arviz.from_dict(groups, coords=coords, dims=dims)
+    return arviz.from_dict(**groups, coords=coords, dims=dims)

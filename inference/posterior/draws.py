@@ -1,0 +1,114 @@
+"""Draws from a guide, and what model and guide say of them: the root of all evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from vae4counts.data.batch import Batch
+from vae4counts.guides import Guide
+from vae4counts.models import CountModel
+
+# Size of the largest tensor of a chunk of draws, in numbers: 64 MB in float32.
+CHUNK_NUMBERS = 2**24
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """``S`` draws from q(latents | counts) for each of ``B`` observations.
+
+    Attributes:
+        values: The draws of each latent site, shape ``(S, B, ...)``.
+        log_model: log p of each site, shape ``(S, B)``, in nats. A component that the guide
+            does not sample is summed out, in the site that hangs on it.
+        log_guide: log q of each site that the guide samples, shape ``(S, B)``, in nats.
+        z_mean: Mean of q(z | x), averaged over the draws of what it hangs on, shape ``(B, L)``;
+            None for a model without ``z``.
+        responsibilities: p(component | draw), averaged over the draws, shape ``(B, K)``; None
+            for a model without components.
+    """
+
+    values: dict[str, Tensor]
+    log_model: dict[str, Tensor]
+    log_guide: dict[str, Tensor]
+    z_mean: Tensor | None
+    responsibilities: Tensor | None
+
+    @property
+    def log_weights(self) -> Tensor:
+        """``log p(counts, latents) - log q(latents | counts)``, shape ``(S, B)``, in nats."""
+        terms = [part.double() for part in self.log_model.values()]
+        terms += [-part.double() for part in self.log_guide.values()]
+        return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
+
+    def elbo_parts(self) -> dict[str, Tensor]:
+        """Each site's share of the ELBO, averaged over the draws, shape ``(B,)``.
+
+        For ``"counts"`` the reconstruction; for a latent, minus its Kullback-Leibler divergence.
+        """
+        return {
+            name: (part - self.log_guide.get(name, torch.zeros(()))).mean(0)
+            for name, part in self.log_model.items()
+        }
+
+
+@torch.no_grad()
+def draw(model: CountModel, guide: Guide, batch: Batch, num_samples: int) -> Draws:
+    """Draws from the guide and scores the draws.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batch: The observations.
+        num_samples: Number ``S`` of draws for each observation.
+    """
+    samples = pyro.plate("samples", num_samples, dim=-2)
+    drawn = poutine.trace(samples(guide)).get_trace(batch)
+    drawn.compute_log_prob()
+    replayed = poutine.enum(poutine.replay(samples(model), trace=drawn), first_available_dim=-3)
+    scored = poutine.trace(replayed).get_trace(batch)
+    scored.compute_log_prob()
+
+    shape = (num_samples, len(batch))
+    guided = _per_observation(drawn)
+    plain: dict[str, Tensor] = {}
+    summed: dict[str, Tensor] = {}
+    for name, log_p in _per_observation(scored).items():
+        (summed if log_p.dim() > 2 else plain)[name] = log_p
+    log_model = {name: log_p.expand(shape) for name, log_p in plain.items()}
+    responsibilities = None
+    if summed:
+        joint = torch.stack(torch.broadcast_tensors(*summed.values())).sum(0).expand(-1, *shape)
+        # the sites that hang on the component stand behind it
+        log_model[list(summed)[-1]] = joint.logsumexp(0)
+        responsibilities = joint.softmax(0).mean(1).T
+    elif "component" in guided:
+        responsibilities = drawn.nodes["component"]["fn"].probs.expand(*shape, -1).mean(0)
+    return Draws(
+        values={name: drawn.nodes[name]["value"] for name in guided},
+        log_model=log_model,
+        log_guide={name: log_q.expand(shape) for name, log_q in guided.items()},
+        z_mean=drawn.nodes["z"]["fn"].mean.expand(*shape, -1).mean(0) if "z" in guided else None,
+        responsibilities=responsibilities,
+    )
+
+
+def chunks(num_samples: int, batch: Batch, outputs_per_feature: int = 1) -> list[int]:
+    """Splits a number of draws so that no chunk's tensors grow too large."""
+    size = max(1, CHUNK_NUMBERS // max(1, batch.counts.numel() * outputs_per_feature))
+    whole, rest = divmod(num_samples, size)
+    return [size] * whole + [rest] * (rest > 0)
+
+
+def _per_observation(trace: poutine.Trace) -> dict[str, Tensor]:
+    """Unscaled log-probabilities of the sample sites inside the observation plate."""
+    return {
+        name: site["unscaled_log_prob"]
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample"
+        and any(frame.name == "observations" for frame in site["cond_indep_stack"])
+    }

@@ -1,0 +1,131 @@
+"""How well a pair explains observations: ELBO, importance-weighted bound, clustering."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import entropy
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+from vae4counts.data.batch import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.models import CountModel
+
+# A component is used if it holds more than this share of the responsibility.
+USED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means per observation over ``n`` observations, log-probabilities in nats.
+
+    Attributes:
+        n: Number of observations.
+        elbo: Evidence lower bound.
+        elbo_parts: Each site's share of it.
+        iw_log_likelihood: Importance-weighted bound, ``log 1/S sum_s p(x, z_s) / q(z_s | x)``
+            (Burda et al. 2016): above the ELBO, below log p(x), in expectation.
+        iw_samples: Number ``S`` of draws for the two.
+        components_used: Components with over 1 % of the responsibility; None without components.
+        component_perplexity: Exponential of the entropy of the mean responsibilities.
+        ari: Adjusted Rand index of components and labels; None without either.
+        nmi: Normalised mutual information of the same.
+    """
+
+    n: int
+    elbo: float
+    elbo_parts: dict[str, float]
+    iw_log_likelihood: float
+    iw_samples: int
+    components_used: int | None
+    component_perplexity: float | None
+    ari: float | None
+    nmi: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    model: CountModel,
+    guide: Guide,
+    batches: Iterable[Batch],
+    *,
+    num_samples: int = 100,
+    labels: np.ndarray | None = None,
+) -> Evaluation:
+    """Evaluates a pair on batches of observations, streaming over batches and draws.
+
+    Args:
+        model: The model.
+        guide: Its guide.
+        batches: The observations, in the order of the labels.
+        num_samples: Number of draws for each observation.
+        labels: Known classes, one an observation.
+
+    Returns:
+        Means over all observations.
+    """
+    model.eval()
+    guide.eval()
+    elbo, bound, responsibilities = [], [], []
+    parts: Counter[str] = Counter()
+    for batch in batches:
+        log_weights = []
+        share: Tensor | None = None
+        for size in chunks(num_samples, batch):
+            draws = draw(model, guide, batch, size)
+            log_weights.append(draws.log_weights)
+            weight = size / num_samples
+            for name, part in draws.elbo_parts().items():
+                parts[name] += weight * part.double().sum().item()
+            if draws.responsibilities is not None:
+                part = weight * draws.responsibilities
+                share = part if share is None else share + part
+        stacked = torch.cat(log_weights)
+        elbo.append(stacked.mean(0))
+        bound.append(stacked.logsumexp(0) - math.log(num_samples))
+        if share is not None:
+            responsibilities.append(share)
+    n = sum(map(len, elbo))
+    clusters = torch.cat(responsibilities).cpu().numpy() if responsibilities else None
+    return Evaluation(
+        n=n,
+        elbo=torch.cat(elbo).mean().item(),
+        elbo_parts={name: total / n for name, total in parts.items()},
+        iw_log_likelihood=torch.cat(bound).mean().item(),
+        iw_samples=num_samples,
+        components_used=None if clusters is None else components_used(clusters),
+        component_perplexity=None if clusters is None else perplexity(clusters),
+        ari=_agreement(adjusted_rand_score, clusters, labels),
+        nmi=_agreement(normalized_mutual_info_score, clusters, labels),
+    )
+
+
+def components_used(responsibilities: np.ndarray) -> int:
+    """Number of components that hold over 1 % of the responsibility; input ``(n, K)``."""
+    return int((responsibilities.mean(0) > USED_SHARE).sum())
+
+
+def perplexity(responsibilities: np.ndarray) -> float:
+    """``exp(entropy)`` of the mean responsibilities, between 1 and ``K``; input ``(n, K)``."""
+    return float(np.exp(entropy(responsibilities.mean(0))))
+
+
+def _agreement(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    responsibilities: np.ndarray | None,
+    labels: np.ndarray | None,
+) -> float | None:
+    if responsibilities is None or labels is None:
+        return None
+    return float(score(labels, responsibilities.argmax(1)))

@@ -1,0 +1,273 @@
+"""What a fit leaves: a trained pair, how it was made, and the ways to look at it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyro
+import torch
+from anndata import AnnData
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
+from vae4counts.guides import Guide
+from vae4counts.inference import storage
+from vae4counts.inference.posterior.annotation import annotate
+from vae4counts.inference.posterior.arviz import to_arviz
+from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
+from vae4counts.inference.posterior.loadings import loadings
+from vae4counts.models import CountModel, from_config
+
+FORMAT = 1
+
+
+@dataclass
+class Run:
+    """A trained model/guide pair.
+
+    Attributes:
+        model: The model.
+        guide: Its guide.
+        features: Names of the features, in the model's order.
+        split: Which observations of the fitted data were for what.
+        fingerprint: A digest of the fitted data's observation names, by which they are known
+            again.
+        layer: The layer that held the counts; None for ``X``.
+        label: The column of ``obs`` that holds known classes; None for none.
+        settings: The arguments of the fit, JSON values.
+        history: A row an epoch.
+        metrics: What was measured; filled by `evaluate` on held-out observations.
+    """
+
+    model: CountModel
+    guide: Guide
+    features: list[str]
+    split: Split
+    fingerprint: str
+    layer: str | None
+    label: str | None
+    settings: dict[str, Any]
+    history: pd.DataFrame
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.model.parameters()).device
+
+    def evaluate(
+        self, adata: AnnData, *, label: str | None = None, num_samples: int = 100, seed: int = 0
+    ) -> Evaluation:
+        """Measures how well the pair explains data.
+
+        Args:
+            adata: Observations. Of the data that the run was fitted to, only the test part
+                counts; of other data, all.
+            label: Column of ``obs`` with known classes; the fit's own if None.
+            num_samples: Number of draws for each observation.
+            seed: Seed of the draws.
+
+        Returns:
+            Means per observation, in nats.
+
+        Raises:
+            DataError: Values that are no counts, or missing features.
+            UnknownName: No such column.
+        """
+        rows = self.held_out(adata)
+        subset = adata[rows] if len(rows) < adata.n_obs else adata
+        classes = labels_of(subset, self.label if label is None else label)
+        with self._seeded(seed):
+            return evaluate(
+                self.model,
+                self.guide,
+                self._batches(subset),
+                num_samples=num_samples,
+                labels=classes,
+            )
+
+    def annotate(self, adata: AnnData, *, num_samples: int = 10, seed: int = 0) -> None:
+        """Writes what the pair says of each observation where scanpy looks for it.
+
+        ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
+        (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
+        decoder's. ``uns["vae4counts"]``: how the run was made.
+
+        Args:
+            adata: Observations, annotated in place.
+            num_samples: Draws of z over which responsibilities are averaged.
+            seed: Seed of the draws.
+        """
+        with self._seeded(seed):
+            annotate(adata, self.model, self.guide, self._batches(adata), num_samples)
+        table = loadings(self.model, self.features)
+        if table is not None:
+            adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
+        adata.uns["vae4counts"] = {
+            "model": repr(self.model.config()),
+            "settings": repr(self.settings),
+        }
+
+    def posterior(self, adata: AnnData, *, num_samples: int = 100, seed: int = 0) -> Any:
+        """Draws from the posterior, for ArviZ.
+
+        Args:
+            adata: Observations.
+            num_samples: Number of draws.
+            seed: Seed of the draws.
+
+        Returns:
+            ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x) with the
+            groups ``posterior`` (``z``, ``component``, ``library``) and ``log_likelihood``, and
+            the dimensions ``chain``, ``draw``, ``obs``, ``latent``.
+        """
+        with self._seeded(seed):
+            return to_arviz(
+                self.model, self.guide, self._batches(adata), list(adata.obs_names), num_samples
+            )
+
+    def loadings(self) -> pd.DataFrame | None:
+        """A linear decoder's loadings, features x latents; None for other decoders."""
+        return loadings(self.model, self.features)
+
+    def held_out(self, adata: AnnData) -> np.ndarray:
+        """Positions of the test part if these are the fitted data, else of all observations."""
+        known = fingerprint(adata.obs_names) == self.fingerprint
+        return self.split.test if known else np.arange(adata.n_obs)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes the run to a new directory, whole or not at all.
+
+        Raises:
+            RunDirectoryError: The directory is there already, and not empty.
+        """
+        with storage.new_directory(Path(directory)) as staging:
+            self.write(staging)
+
+    def write(self, directory: Path) -> None:
+        """Writes the run's files into a directory that is there."""
+        config = {
+            "format": FORMAT,
+            "model": self.model.config(),
+            "guide": self.guide.config(),
+            "features": self.features,
+            "fingerprint": self.fingerprint,
+            "layer": self.layer,
+            "label": self.label,
+            "settings": self.settings,
+        }
+        state = {
+            f"{part}.{name}": value.detach().cpu().contiguous()
+            for part, module in (("model", self.model), ("guide", self.guide))
+            for name, value in module.state_dict().items()
+        }
+        state |= {
+            f"split.{name}": torch.as_tensor(rows) for name, rows in asdict(self.split).items()
+        }
+        save_file(state, directory / storage.WEIGHTS)
+        storage.write_json(directory / storage.CONFIG, config)
+        storage.write_json(directory / storage.METRICS, self.metrics)
+        self.history.to_csv(directory / storage.HISTORY, index=False)
+
+    @classmethod
+    def load(cls, directory: str | Path, *, device: str = "cpu") -> Run:
+        """Reads a run that `save` wrote. Nothing in it is unpickled or evaluated.
+
+        Args:
+            directory: The run's directory.
+            device: Where to put the parameters.
+
+        Raises:
+            RunDirectoryError: A file is missing, broken, or of a newer version.
+        """
+        directory = Path(directory)
+        config = storage.read_json(directory / storage.CONFIG)
+        if config.get("format") != FORMAT:
+            raise storage.RunDirectoryError(
+                f"{directory / storage.CONFIG}: format {config.get('format')!r} is not {FORMAT}, "
+                "the one that this version of vae4counts reads"
+            )
+        try:
+            state = load_file(directory / storage.WEIGHTS)
+            model, guide = from_config(config["model"]), from_config(config["guide"])
+            guide.attach(model)
+            model.load_state_dict(_part(state, "model"))
+            guide.load_state_dict(_part(state, "guide"))
+            split = Split(**{name: rows.numpy() for name, rows in _part(state, "split").items()})
+        except (OSError, SafetensorError, RuntimeError, TypeError, ValueError, KeyError) as error:
+            raise storage.RunDirectoryError(f"{directory} holds a broken run: {error}") from error
+        return cls(
+            model=model.to(device).eval(),
+            guide=guide.to(device).eval(),
+            features=config["features"],
+            split=split,
+            fingerprint=config["fingerprint"],
+            layer=config["layer"],
+            label=config["label"],
+            settings=config["settings"],
+            history=pd.read_csv(directory / storage.HISTORY),
+            metrics=storage.read_json(directory / storage.METRICS),
+        )
+
+    def _batches(self, adata: AnnData) -> CountLoader:
+        """The observations in order, with the model's features, on its device."""
+        counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
+        return CountLoader(counts.to(self.device), batch_size=128, shuffle=False)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
+        self.model.eval()
+        self.guide.eval()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), pyro.validation_enabled(False):
+            torch.manual_seed(seed)
+            yield
+
+
+def fingerprint(names: pd.Index) -> str:
+    """A digest of observation names, in order."""
+    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
+
+
+def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
+    """The known classes of the observations, as strings; None without a label.
+
+    Raises:
+        UnknownName: No such column; those that exist are listed.
+    """
+    if label is None:
+        return None
+    if label not in adata.obs:
+        raise UnknownName("label column", label, list(adata.obs.columns))
+    return adata.obs[label].astype(str).to_numpy()
+
+
+def align(adata: AnnData, features: Sequence[str]) -> AnnData:
+    """The data with the model's features in the model's order.
+
+    Raises:
+        DataError: A feature of the model is missing.
+    """
+    if list(adata.var_names) == list(features):
+        return adata
+    missing = pd.Index(features).difference(adata.var_names)
+    if len(missing):
+        raise DataError(
+            f"{len(missing)} of the model's {len(features)} features are missing from the data, "
+            f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
+        )
+    return adata[:, list(features)]
+
+
+def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

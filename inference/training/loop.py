@@ -1,0 +1,180 @@
+"""The SVI loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyro
+import torch
+from lightning_fabric import Fabric
+from pyro.infer import TraceEnum_ELBO
+from torch import nn
+
+from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.training.tempering import KLWarmUp
+from vae4counts.models import CountModel
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: Most passes over the training observations.
+        batch_size: Observations a step.
+        learning_rate: Adam's.
+        prior_learning_rate: Adam's for the prior's parameters, which see a gradient only through
+            ``z`` and would lag behind the networks.
+        warm_up_steps: Steps over which the KL weight grows to 1.
+        patience: Epochs without a better validation ELBO, at full KL weight, before stopping.
+        phase: What the history calls it.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    prior_learning_rate: float = 1e-2
+    warm_up_steps: int = 0
+    patience: int = 30
+    phase: str = "full"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """A row of the training history.
+
+    Attributes:
+        phase: What was trained: "plain" for a mixture's warm start, else "full".
+        epoch: Number of the epoch in its phase, from 1.
+        step: Optimiser steps so far.
+        kl_weight: KL weight of the epoch's last step.
+        train_elbo: Mean of the (tempered) objective over the epoch, in nats per observation.
+        validation_elbo: ELBO of the validation observations at full KL weight.
+        validation_reconstruction: The part of it that the site ``"counts"`` holds.
+        seconds: Seconds that the epoch's training took, validation left out.
+    """
+
+    phase: str
+    epoch: int
+    step: int
+    kl_weight: float
+    train_elbo: float
+    validation_elbo: float
+    validation_reconstruction: float
+    seconds: float
+
+
+def train(
+    fabric: Fabric,
+    model: CountModel,
+    guide: Guide,
+    training: CountMatrix,
+    validation: CountMatrix,
+    schedule: Schedule,
+    *,
+    seed: int,
+    report: Callable[[EpochRecord], None],
+) -> list[EpochRecord]:
+    """Maximises the ELBO and leaves the pair at its best validation ELBO at full KL weight.
+
+    Args:
+        fabric: Where and at what precision to compute.
+        model: The model.
+        guide: Its guide.
+        training: Training observations, on the fabric's device.
+        validation: Validation observations, on the fabric's device.
+        schedule: How long and how fast.
+        seed: Seed of the order of the observations.
+        report: Called with each epoch's record.
+
+    Returns:
+        The history, a record an epoch.
+
+    Raises:
+        TrainingError: The objective is not finite.
+    """
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
+    objective, optimiser = fabric.setup(elbo, _optimiser(elbo, schedule))
+    loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
+    warm_up = KLWarmUp(schedule.warm_up_steps)
+    history: list[EpochRecord] = []
+    best, best_epoch = -math.inf, 0
+    best_state: dict[str, torch.Tensor] = {}
+    for epoch in range(1, schedule.epochs + 1):
+        started = time.perf_counter()
+        elbo.train()
+        total = torch.zeros((), device=fabric.device)
+        for batch in loader.epoch(epoch):
+            with warm_up:
+                loss = objective(batch) / batch.n_observations
+            optimiser.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimiser.step()
+            warm_up.step()
+            total += loss.detach() * len(batch)
+        train_elbo = -total.item() / len(training)
+        seconds = time.perf_counter() - started
+        if not math.isfinite(train_elbo):
+            raise TrainingError(
+                f"the objective is {train_elbo} in epoch {epoch}: try a lower learning rate, or "
+                "an encoder whose inputs are 'log1p'"
+            )
+        parts = validation_parts(model, guide, validation)
+        record = EpochRecord(
+            phase=schedule.phase,
+            epoch=epoch,
+            step=warm_up.taken,
+            kl_weight=min(1.0, warm_up.taken / max(1, schedule.warm_up_steps)),
+            train_elbo=train_elbo,
+            validation_elbo=sum(parts.values()),
+            validation_reconstruction=parts["counts"],
+            seconds=seconds,
+        )
+        history.append(record)
+        report(record)
+        if warm_up.finished and record.validation_elbo > best:
+            best, best_epoch = record.validation_elbo, epoch
+            best_state = {name: value.clone() for name, value in elbo.state_dict().items()}
+        if best_state and epoch - best_epoch >= schedule.patience:
+            break
+    if best_state:
+        elbo.load_state_dict(best_state)
+    return history
+
+
+def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
+    """Adam, fused, with a learning rate of its own for the prior."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in elbo.named_parameters():
+        if parameter.requires_grad:
+            groups[name.startswith("model.prior.")].append(parameter)
+    rates = {False: schedule.learning_rate, True: schedule.prior_learning_rate}
+    return torch.optim.Adam(
+        [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]], fused=True
+    )
+
+
+def validation_parts(model: CountModel, guide: Guide, counts: CountMatrix) -> dict[str, float]:
+    """Each site's share of the ELBO, means per observation in nats, by one draw each.
+
+    The draws are the same at every call, so that the values of two epochs can be compared.
+    """
+    model.eval()
+    guide.eval()
+    totals: dict[str, float] = {}
+    devices = [counts.device] if counts.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
+        torch.manual_seed(0)
+        for batch in CountLoader(counts, batch_size=1024, shuffle=False):
+            for name, part in draw(model, guide, batch, 1).elbo_parts().items():
+                totals[name] = totals.get(name, 0.0) + part.sum().item()
+    return {name: total / len(counts) for name, total in totals.items()}

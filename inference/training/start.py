@@ -1,0 +1,82 @@
+"""What happens before the first step: parameters set from data, a mixture spread over latents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.guides import Guide, MarginalGuide
+from vae4counts.inference.training.loop import EpochRecord, Schedule, train
+from vae4counts.models import VAE, CountModel, StartsFromData
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+# Enough observations to know means and variances from.
+ENOUGH = 10_000
+WARM_START_EPOCHS = 30
+WARM_START_STEPS = 600
+
+
+def start_from_data(model: CountModel, guide: Guide, counts: CountMatrix, seed: int) -> None:
+    """Lets every module that wants to set its parameters from training observations."""
+    batch = next(iter(CountLoader(counts, batch_size=ENOUGH, seed=seed)))
+    for module in (*model.modules(), *guide.modules()):
+        if isinstance(module, StartsFromData):
+            module.initialise(batch)
+
+
+def can_spread(model: CountModel, guide: Guide) -> bool:
+    """Whether the pair's mixture can be started from the latents of a plain VAE."""
+    return (
+        isinstance(model, VAE)
+        and isinstance(model.prior, GaussianMixture)
+        and isinstance(guide, MarginalGuide)
+    )
+
+
+def warm_start(schedule: Schedule, steps_per_epoch: int) -> Schedule:
+    """The schedule of the plain VAE: long enough to tell groups apart, without a warm-up."""
+    epochs = max(WARM_START_EPOCHS, math.ceil(WARM_START_STEPS / steps_per_epoch))
+    epochs = min(epochs, max(1, schedule.epochs // 3))
+    return replace(schedule, epochs=epochs, warm_up_steps=0, patience=epochs, phase="plain")
+
+
+def spread_components(
+    fabric: Fabric,
+    model: VAE,
+    guide: MarginalGuide,
+    training: CountMatrix,
+    validation: CountMatrix,
+    schedule: Schedule,
+    *,
+    seed: int,
+    report: Callable[[EpochRecord], None],
+) -> list[EpochRecord]:
+    """Trains with an N(0, I) prior for a while, then spreads the components by k-means.
+
+    A mixture that is learnt from scratch beside networks that know nothing yet tends to settle on
+    few components. On the latents of a plain VAE, which shares every other parameter, k-means++
+    finds as many as asked for.
+
+    Returns:
+        The history of the plain VAE.
+    """
+    prior = model.prior
+    assert isinstance(prior, GaussianMixture)
+    plain = model.with_prior(StandardNormal(prior.n_latent))
+    history = train(fabric, plain, guide, training, validation, schedule, seed=seed, report=report)
+    prior.initialise_components(posterior_means(guide, training), seed)
+    return history
+
+
+@torch.no_grad()
+def posterior_means(guide: MarginalGuide, counts: CountMatrix) -> Tensor:
+    """Means of q(z | x) of all observations, shape ``(N, L)``."""
+    guide.eval()
+    loader = CountLoader(counts, batch_size=1024, shuffle=False)
+    return torch.cat([guide.posterior(batch.counts)[0] for batch in loader])
