@@ -65,6 +65,8 @@ class LatentLibrary(Library):
     def initialise(self, batch: Batch) -> None:
         """Fits the prior to the library sizes of training observations (empty ones left out)."""
         log_library = batch.library[batch.library > 0].log()
+        if len(log_library) == 0:
+            return
         self.loc.fill_(log_library.mean())
         self.scale.fill_(log_library.std(correction=0).clamp_min(0.01))
 

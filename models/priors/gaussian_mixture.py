@@ -35,8 +35,6 @@ class GaussianMixture(MixturePrior):
             or fewer than one component.
     """
 
-    uniform: Tensor
-
     def __init__(
         self,
         n_latent: int = 10,
@@ -64,7 +62,7 @@ class GaussianMixture(MixturePrior):
     def log_weights(self) -> Tensor:
         """See `MixturePrior.log_weights`."""
         if self.weights == "uniform":
-            return self.logits
+            return self.logits.log_softmax(-1)
         floor = WEIGHT_FLOOR / self.n_components
         return torch.log(self.logits.softmax(-1) * (1 - WEIGHT_FLOOR) + floor)
 
@@ -86,7 +84,8 @@ class GaussianMixture(MixturePrior):
         clusters = KMeans(self.n_components, n_init=10, random_state=seed).fit(means)
         labels = torch.as_tensor(clusters.labels_, device=z.device).long()
         one_hot = nn.functional.one_hot(labels, self.n_components).to(z)
-        sizes = one_hot.sum(0)
+        # fewer distinct latents than components leave some without any
+        sizes = one_hot.sum(0).clamp_min(1)
         centres = torch.as_tensor(clusters.cluster_centers_).to(z)
         within = (one_hot.T @ (z - centres[labels]) ** 2) / sizes.unsqueeze(-1)
         self.loc.copy_(centres)
