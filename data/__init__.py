@@ -6,6 +6,7 @@ from vae4counts.data.coco import load_coco2017_object_counts
 from vae4counts.data.counts import CountMatrix
 from vae4counts.data.datasets import DATASETS, DataSet
 from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.features import top_features
 from vae4counts.data.load import load
 from vae4counts.data.loader import CountLoader
 from vae4counts.data.split import Split, random_split
@@ -24,4 +25,5 @@ __all__ = [
     "load_digits",
     "load_pbmc68k_reduced",
     "random_split",
+    "top_features",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+
 from vae4counts.data.sparse import canonical_csr
 
 

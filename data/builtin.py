@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError
 

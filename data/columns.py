@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+
 from vae4counts.data.errors import DataError, UnknownName
 
 

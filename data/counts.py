@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
 from vae4counts.data.errors import DataError, UnknownName

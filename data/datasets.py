@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anndata import AnnData
+
 from vae4counts.data.builtin import load_digits, load_pbmc68k_reduced
 
 

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import anndata
+
 from vae4counts.data.annotated import compact_csr, unique_names
 from vae4counts.data.errors import reading
 

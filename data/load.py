@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anndata import AnnData
+
 from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
 from vae4counts.data.batch import Batch
 from vae4counts.data.counts import CountMatrix
 

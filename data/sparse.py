@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
 from vae4counts.data.errors import DataError
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
 

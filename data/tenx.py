@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import scipy.io
 from anndata import AnnData
+
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
+
 from vae4counts.data.errors import DataError
 
 # float32 holds every whole number up to here.

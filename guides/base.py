@@ -31,7 +31,7 @@ class Guide(Configured, nn.Module):
     @classmethod
     @abstractmethod
     def for_model(cls, model: CountModel, encoder: Encoder) -> Guide:
-        """Makes an untrained guide for a model that it fits."""
+        """Makes an untrained guide for a model that it fits: `guide_for` makes sure of that."""
 
     def attach(self, model: CountModel) -> None:
         """Hands the model's prior what it shares with the guide; nothing unless overridden."""

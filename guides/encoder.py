@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vae4counts.guides.inputs import INPUTS, InputLayer, InputScaling
 from vae4counts.models.config import Configured
-from vae4counts.models.networks import MLP
+from vae4counts.models.networks import MLP, check_layers
 
 
 class Encoder(Configured, nn.Module):
@@ -23,7 +23,7 @@ class Encoder(Configured, nn.Module):
         dropout: Share of units dropped in training.
 
     Raises:
-        ValueError: An unknown name; the known ones are listed.
+        ValueError: An unknown name (the known ones are listed), or no hidden layer.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class Encoder(Configured, nn.Module):
         inputs: str | InputScaling = "log1p",
         norm: str = "layer",
         activation: str = "relu",
-        dropout: float = 0.0,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        check_layers(hidden, norm, activation)
         if isinstance(inputs, str):
             if inputs not in INPUTS:
                 raise ValueError(f"inputs is {inputs!r}: it must be one of {', '.join(INPUTS)}")
@@ -43,7 +44,13 @@ class Encoder(Configured, nn.Module):
         self.norm, self.activation, self.dropout = norm, activation, dropout
 
     def build(self, n_features: int) -> None:
-        """Makes the layers. Called once, by the guide."""
+        """Makes the layers. Called once, by the guide.
+
+        Raises:
+            ValueError: The encoder is another guide's already, and would lose what it learnt.
+        """
+        if hasattr(self, "layers"):
+            raise ValueError("this Encoder is part of another guide: make one for each guide")
         self.inputs.build(n_features)
         first = InputLayer(self.inputs, n_features, self.hidden[0])
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)

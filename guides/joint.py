@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -71,20 +73,20 @@ class JointGuide(Guide):
     @classmethod
     def for_model(cls, model: CountModel, encoder: Encoder) -> JointGuide:
         """See `Guide.for_model`."""
-        assert isinstance(model, VAE) and isinstance(model.prior, GaussianMixture)
-        prior = model.prior
+        prior = cast(GaussianMixture, cast(VAE, model).prior)
         return cls(
             model.n_features,
             prior.n_latent,
             prior.n_components,
-            latent_library=model.library.latent,
+            latent_library=cast(VAE, model).library.latent,
             encoder=encoder,
         )
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""
         features = self.encoder(batch.counts)
-        logits = self.component_head(features).float()
+        logits = self.component_head(features)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loc, scale = self.posteriors(features)
         with observations(batch):
             if self.library_head is not None:

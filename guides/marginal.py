@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pyro
 import pyro.distributions as dist
 from torch import Tensor
@@ -52,8 +54,8 @@ class MarginalGuide(Guide):
     @classmethod
     def for_model(cls, model: CountModel, encoder: Encoder) -> MarginalGuide:
         """See `Guide.for_model`."""
-        assert isinstance(model, VAE)
-        return cls(model.n_features, model.prior.n_latent, model.library.latent, encoder)
+        vae = cast(VAE, model)
+        return cls(vae.n_features, vae.prior.n_latent, vae.library.latent, encoder)
 
     def attach(self, model: CountModel) -> None:
         """See `Guide.attach`: a `VampPrior` shares the encoder."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Literal
 
 import pandas as pd
 import pyro
@@ -16,18 +17,19 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vae4counts.data import CountMatrix, random_split
-from vae4counts.guides import GUIDES, Guide, IncompatiblePairError
+from vae4counts.guides import GUIDES, Guide, IncompatiblePairError, MarginalGuide
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
 from vae4counts.inference.training.start import (
-    can_spread,
     spread_components,
     start_from_data,
     warm_start,
 )
 from vae4counts.models import VAE, CountModel
+from vae4counts.models.priors import GaussianMixture
 
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
 DEVICES = ("auto", "cpu", "cuda")
 # scVI's rule: 400 epochs, fewer above this many observations.
 MANY_OBSERVATIONS = 20_000
@@ -50,7 +52,7 @@ def fit(
     test: float = 0.1,
     seed: int = 0,
     device: str = "auto",
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     progress: bool = True,
 ) -> Run:
     """Trains a pair by stochastic variational inference (SVI).
@@ -81,7 +83,7 @@ def fit(
         seed: Seed of the split, the order of the observations and the draws. The global random
             state is left as it was.
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
-        precision: Lightning Fabric's, for instance "32-true", "64-true" or "bf16-mixed".
+        precision: "32-true"; "64-true"; or "bf16-mixed", with networks in bfloat16.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -130,11 +132,16 @@ def fit(
     with _own_randomness(fabric, seed), Progress(visible=progress) as progress_bar:
         fabric.to_device(nn.ModuleList([model, guide]))
         start_from_data(model, guide, training, seed)
-        if isinstance(model, VAE) and can_spread(model, guide):
-            warm = warm_start(schedule, steps)
-            report = progress_bar.phase("plain VAE", warm.epochs)
+        if (
+            isinstance(model, VAE)
+            and isinstance(model.prior, GaussianMixture)
+            and isinstance(guide, MarginalGuide)
+        ):
+            prior = model.prior
+            plain, schedule = warm_start(schedule, steps)
+            report = progress_bar.phase("plain VAE", plain.epochs)
             history += spread_components(
-                fabric, model, guide, training, held_out, warm, seed=seed, report=report
+                fabric, model, prior, guide, training, held_out, plain, seed=seed, report=report
             )
         report = progress_bar.phase("training", epochs)
         history += train(

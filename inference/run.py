@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -76,7 +77,7 @@ class Run:
             seed: Seed of the draws.
 
         Returns:
-            Means per observation, in nats.
+            Means per observation, in nats. For the fitted data they also go into `metrics`.
 
         Raises:
             DataError: Values that are no counts, or missing features.
@@ -86,13 +87,17 @@ class Run:
         subset = adata[rows] if len(rows) < adata.n_obs else adata
         classes = labels_of(subset, self.label if label is None else label)
         with self._seeded(seed):
-            return evaluate(
+            result = evaluate(
                 self.model,
                 self.guide,
                 self._batches(subset),
                 num_samples=num_samples,
                 labels=classes,
             )
+        if self.knows(adata):
+            sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
+            self.metrics |= {**sizes, "n_features": len(self.features), **result.to_dict()}
+        return result
 
     def annotate(self, adata: AnnData, *, num_samples: int = 10, seed: int = 0) -> None:
         """Writes what the pair says of each observation where scanpy looks for it.
@@ -112,8 +117,9 @@ class Run:
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
         adata.uns["vae4counts"] = {
-            "model": repr(self.model.config()),
-            "settings": repr(self.settings),
+            "model": json.dumps(self.model.config()),
+            "settings": json.dumps(self.settings),
+            "metrics": json.dumps(self.metrics),
         }
 
     def posterior(self, adata: AnnData, *, num_samples: int = 100, seed: int = 0) -> Any:
@@ -140,8 +146,11 @@ class Run:
 
     def held_out(self, adata: AnnData) -> np.ndarray:
         """Positions of the test part if these are the fitted data, else of all observations."""
-        known = fingerprint(adata.obs_names) == self.fingerprint
-        return self.split.test if known else np.arange(adata.n_obs)
+        return self.split.test if self.knows(adata) else np.arange(adata.n_obs)
+
+    def knows(self, adata: AnnData) -> bool:
+        """Whether these are the observations that the run was fitted to."""
+        return fingerprint(adata.obs_names) == self.fingerprint
 
     def save(self, directory: str | Path) -> None:
         """Writes the run to a new directory, whole or not at all.

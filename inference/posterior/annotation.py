@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
@@ -42,7 +41,7 @@ def annotate(
     if shares:
         responsibilities = torch.cat(shares).numpy()
         adata.obsm["responsibilities"] = responsibilities
-        names = np.arange(responsibilities.shape[1]).astype(str)
+        names = pd.Index([str(k) for k in range(responsibilities.shape[1])])
         adata.obs["component"] = pd.Categorical.from_codes(
             responsibilities.argmax(1), categories=names
         )

@@ -72,4 +72,5 @@ def convert(groups: dict[str, dict[str, np.ndarray]], observations: Sequence[str
         coords["latent"] = np.arange(groups["posterior"]["z"].shape[-1])
     if int(arviz.__version__.split(".")[0]) >= 1:
         return arviz.from_dict(groups, coords=coords, dims=dims)
-    return arviz.from_dict(**groups, coords=coords, dims=dims)
+    named: dict[str, Any] = dict(groups)
+    return arviz.from_dict(coords=coords, dims=dims, **named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyro
 import torch
@@ -67,7 +68,7 @@ def draw(model: CountModel, guide: Guide, batch: Batch, num_samples: int) -> Dra
         num_samples: Number ``S`` of draws for each observation.
     """
     samples = pyro.plate("samples", num_samples, dim=-2)
-    drawn = poutine.trace(samples(guide)).get_trace(batch)
+    drawn: Any = poutine.trace(samples(guide)).get_trace(batch)
     drawn.compute_log_prob()
     replayed = poutine.enum(poutine.replay(samples(model), trace=drawn), first_available_dim=-3)
     scored = poutine.trace(replayed).get_trace(batch)
@@ -104,7 +105,7 @@ def chunks(num_samples: int, batch: Batch, outputs_per_feature: int = 1) -> list
     return [size] * whole + [rest] * (rest > 0)
 
 
-def _per_observation(trace: poutine.Trace) -> dict[str, Tensor]:
+def _per_observation(trace: Any) -> dict[str, Tensor]:
     """Unscaled log-probabilities of the sample sites inside the observation plate."""
     return {
         name: site["unscaled_log_prob"]

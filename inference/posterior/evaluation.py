@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -78,7 +78,7 @@ def evaluate(
     model.eval()
     guide.eval()
     elbo, bound, responsibilities = [], [], []
-    parts: Counter[str] = Counter()
+    parts: defaultdict[str, float] = defaultdict(float)
     for batch in batches:
         log_weights = []
         share: Tensor | None = None

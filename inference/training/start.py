@@ -30,25 +30,25 @@ def start_from_data(model: CountModel, guide: Guide, counts: CountMatrix, seed: 
             module.initialise(batch)
 
 
-def can_spread(model: CountModel, guide: Guide) -> bool:
-    """Whether the pair's mixture can be started from the latents of a plain VAE."""
-    return (
-        isinstance(model, VAE)
-        and isinstance(model.prior, GaussianMixture)
-        and isinstance(guide, MarginalGuide)
-    )
+def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Schedule]:
+    """Splits a schedule into that of the plain VAE and that of the mixture.
 
-
-def warm_start(schedule: Schedule, steps_per_epoch: int) -> Schedule:
-    """The schedule of the plain VAE: long enough to tell groups apart, without a warm-up."""
+    The first is long enough to tell groups apart, and takes the KL warm-up with it: a second one
+    would undo what the components were spread over.
+    """
     epochs = max(WARM_START_EPOCHS, math.ceil(WARM_START_STEPS / steps_per_epoch))
     epochs = min(epochs, max(1, schedule.epochs // 3))
-    return replace(schedule, epochs=epochs, warm_up_steps=0, patience=epochs, phase="plain")
+    warm_up_steps = min(schedule.warm_up_steps, epochs * steps_per_epoch // 2)
+    plain = replace(
+        schedule, epochs=epochs, warm_up_steps=warm_up_steps, patience=epochs, phase="plain"
+    )
+    return plain, replace(schedule, warm_up_steps=0)
 
 
 def spread_components(
     fabric: Fabric,
     model: VAE,
+    prior: GaussianMixture,
     guide: MarginalGuide,
     training: CountMatrix,
     validation: CountMatrix,
@@ -63,11 +63,20 @@ def spread_components(
     few components. On the latents of a plain VAE, which shares every other parameter, k-means++
     finds as many as asked for.
 
+    Args:
+        fabric: See `train`.
+        model: The model.
+        prior: Its prior.
+        guide: Its guide.
+        training: See `train`.
+        validation: See `train`.
+        schedule: The schedule of the plain VAE.
+        seed: See `train`.
+        report: See `train`.
+
     Returns:
         The history of the plain VAE.
     """
-    prior = model.prior
-    assert isinstance(prior, GaussianMixture)
     plain = model.with_prior(StandardNormal(prior.n_latent))
     history = train(fabric, plain, guide, training, validation, schedule, seed=seed, report=report)
     prior.initialise_components(posterior_means(guide, training), seed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -22,6 +22,7 @@ from .nonzeros import NonZeros
 from .sparse import Family, log_prob
 
 Self = TypeVar("Self", bound="CountDistribution")
+Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 
 # Below this rate an expected count is treated as this rate: the logarithm of a rate that
 # underflowed would be -inf and its gradient NaN.
@@ -40,7 +41,7 @@ class CountDistribution(TorchDistribution):
         validate_args: Checks values (whole numbers, 0 or more). Pyro's own switch if None.
     """
 
-    family: ClassVar[type[Family]]
+    family: ClassVar[Family]
     has_rsample = False
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
@@ -54,7 +55,7 @@ class CountDistribution(TorchDistribution):
         """Vectors of counts."""
         return constraints.independent(constraints.nonnegative_integer, 1)
 
-    def expand(self: Self, batch_shape: torch.Size, _instance: Self | None = None) -> Self:
+    def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
         """Expands the batch shape; the parameters stay as they are and broadcast lazily."""
         new = self._get_checked_instance(type(self), _instance)
         new.parameters = self.parameters
@@ -92,7 +93,7 @@ class CountDistribution(TorchDistribution):
             return parameter
         return parameter.expand(*batch_shape, -1).reshape(-1, parameter.shape[-1])
 
-    def sample(self, sample_shape: torch.Size = NO_SHAPE) -> Tensor:
+    def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
         """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
@@ -134,9 +135,9 @@ class Likelihood(Configured, nn.Module):
 
     library_is_total: bool = False
 
-    def __init__(self, extents: dict[str, str]) -> None:
+    def __init__(self, extents: dict[str, str] | None = None) -> None:
         super().__init__()
-        self.extents = extents
+        self.extents = extents or {}
         for name, extent in self.extents.items():
             if extent not in EXTENTS:
                 raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")

@@ -11,6 +11,7 @@ does the rest for every family.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -23,16 +24,16 @@ from .nonzeros import NonZeros
 class Family(Protocol):
     """What a distribution over one count has to state; every parameter is elementwise."""
 
-    @staticmethod
-    def zero(*parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``log p(0)`` and its derivative by each parameter."""
+    @property
+    def zero(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
+        """From the parameters to ``log p(0)`` and its derivative by each of them."""
 
-    @staticmethod
-    def ratio(x: Tensor, *parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``log p(x) - log p(0)`` at counts ``x > 0`` and its derivative by each parameter."""
+    @property
+    def ratio(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
+        """From counts ``x > 0`` and the parameters to ``log p(x) - log p(0)`` and derivatives."""
 
 
-def log_prob(family: type[Family], nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
+def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
     """Sums a family's log-probabilities over the features of each observation.
 
     Args:
@@ -57,7 +58,7 @@ class _SparseLogProb(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, family: type[Family], nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
         zero, zero_slopes = family.zero(*parameters)
         ratio, ratio_slopes = family.ratio(nonzeros.values, *map(nonzeros.gather, parameters))
         ctx.nonzeros = nonzeros

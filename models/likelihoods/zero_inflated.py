@@ -17,7 +17,7 @@ from .sparse import Family
 INITIAL_GATE_LOGIT = -3.0
 
 
-def zero_inflated(base: type[Family]) -> type[Family]:
+def zero_inflated(base: Family) -> Family:
     r"""The family that is zero with probability ``sigmoid(g)`` and else follows ``base``.
 
     With ``f`` the base and ``z = log f(0)``,
@@ -111,7 +111,7 @@ class ZeroInflatedNegativeBinomialCounts(_ZeroInflatedCounts):
         return self.parameters[1] + self.parameters[1] ** 2 / self.parameters[2]
 
     def _base_rate(self, shape: torch.Size) -> Tensor:
-        return gamma_rate(*self.parameters[1:], shape)
+        return gamma_rate(self.parameters[1], self.parameters[2], shape)
 
 
 class ZeroInflatedPoisson(Likelihood):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+
 from vae4counts.data.annotated import annotated, compact_csr, unique_names
 
 

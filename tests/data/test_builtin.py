@@ -6,6 +6,7 @@ import pytest
 import scanpy
 import scipy.sparse as sp
 from sklearn import datasets
+
 from vae4counts.data import (
     DATASETS,
     CountMatrix,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from vae4counts.data import DataError, load, load_coco2017_object_counts
 
 INSTANCES: dict[str, Any] = {

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vae4counts.data import CountMatrix, DataError, UnknownName
 
 

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from vae4counts.data import DataError, UnknownName
 from vae4counts.data.errors import reading
 

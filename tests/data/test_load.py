@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+
 from vae4counts.data import DATASETS, CountMatrix, DataError, UnknownName, load
 from vae4counts.data.load import _READERS
 

@@ -4,6 +4,7 @@ import anndata
 import numpy as np
 import pytest
 import torch
+
 from vae4counts.data import CountLoader, CountMatrix, UnknownName
 
 

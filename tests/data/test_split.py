@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from vae4counts.data import DataError, Split, random_split
 
 

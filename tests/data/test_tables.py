@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+
 from vae4counts.data import CountMatrix, DataError, load
 
 WANTED = [[1, 0, 2], [0, 3, 0]]

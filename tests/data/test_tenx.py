@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+
 from vae4counts.data import CountMatrix, DataError, load
 
 CELLS = np.array([[0, 2, 1], [3, 0, 0]])  # cells x genes

@@ -1,0 +1,42 @@
+# make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint mypy format clean
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/vae4counts fit pbmc68k-reduced --out $(DEMO) --label celltype
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/.installed-dev
+	mkdir -p .mypy_cache/root
+	ln -sfn ../.. .mypy_cache/root/vae4counts
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build runs *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/.installed

@@ -1,0 +1,64 @@
+"""The figures that a run from the command line leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from vae4counts.inference import plots
+from vae4counts.inference.run import Run
+
+
+def write_figures(run: Run, adata: AnnData, directory: Path, label: str | None) -> list[Path]:
+    """Draws what an annotated data set has to show.
+
+    Args:
+        run: The run.
+        adata: The data, annotated by the run.
+        directory: Where the PNG files go.
+        label: A column of ``obs`` with known classes.
+
+    Returns:
+        The files: ``history.png``, ``latent.png`` for models with latents, ``components.png``
+        for mixtures where classes are known.
+    """
+    written = []
+    figure = _figure(7, 4)
+    plots.training_history(run.history, ax=figure.add_subplot())
+    written.append(_save(figure, directory / "history.png"))
+    colours = [name for name in (label, "component") if name is not None and name in adata.obs]
+    if "X_vae" in adata.obsm:
+        random = np.random.default_rng(0)
+        shown = np.sort(random.permutation(adata.n_obs)[: plots.MOST_POINTS])
+        plane = plots.two_dimensions(adata.obsm["X_vae"][shown])
+        figure = _figure(7 * max(1, len(colours)), 5)
+        axes = figure.subplots(1, max(1, len(colours)), squeeze=False)[0]
+        for ax, colour in zip(axes, colours, strict=False):
+            title = f"Latent space by {colour}"
+            plots.latent_space(plane, adata.obs[colour].iloc[shown], title=title, ax=ax)
+        if not colours:
+            everything = adata.obs_names[shown].to_series().map(lambda _: "observation")
+            plots.latent_space(plane, everything, title="Latent space", ax=axes[0])
+        written.append(_save(figure, directory / "latent.png"))
+    if label is not None and "component" in adata.obs:
+        table = plots.cross_table(adata, label)
+        figure = _figure(4 + 0.5 * table.shape[1], 1.5 + 0.35 * table.shape[0])
+        plots.component_heatmap(table, ax=figure.add_subplot())
+        written.append(_save(figure, directory / "components.png"))
+    return written
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure that belongs to no window, whatever backend the user has chosen."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=150)
+    return path
