@@ -14,6 +14,8 @@ from vae4counts.models.networks import SparseLinear
 
 # Rows are scaled to this total: "counts per ten thousand", as in scanpy and Seurat.
 COUNTS_PER = 1e4
+# Relative to the mean, deviations below this are float32's own.
+ROUNDING = 1e-6
 
 
 class InputScaling(Configured, nn.Module):
@@ -55,9 +57,10 @@ class InputScaling(Configured, nn.Module):
             self.deviation.fill_(1.0)
             dense = self(batch.counts).to_dense()
             self.mean.copy_(dense.mean(0))
-            # a feature that never varies carries nothing: its scaled values are all zero
+            # a feature that never varies, but for rounding, carries nothing: it is scaled to zero
             deviation = dense.std(0, correction=0)
-            self.deviation.copy_(deviation.masked_fill(deviation == 0, torch.inf))
+            constant = deviation <= ROUNDING * self.mean.abs()
+            self.deviation.copy_(deviation.masked_fill(constant, torch.inf))
 
     def forward(self, counts: Tensor) -> Tensor:
         """Scales a CSR or dense ``(B, G)`` matrix, without the shift; the layout is kept."""

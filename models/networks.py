@@ -52,6 +52,18 @@ def choose(name: str, choices: dict[str, type[nn.Module]], what: str) -> type[nn
     return choices[name]
 
 
+def check_layers(hidden: Sequence[int], norm: str, activation: str) -> None:
+    """Checks the arguments that encoders and decoders share.
+
+    Raises:
+        ValueError: There is no hidden layer, or a name is unknown.
+    """
+    if len(hidden) == 0:
+        raise ValueError("hidden is empty: it must give the width of at least one hidden layer")
+    choose(norm, NORMS, "norm")
+    choose(activation, ACTIVATIONS, "activation")
+
+
 class _SparseProduct(torch.autograd.Function):
     """``Y = X W`` for sparse ``X``; the gradient by ``W`` is ``X^T G``, none is taken by ``X``."""
 
@@ -99,6 +111,9 @@ class MLP(nn.Sequential):
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "relu", "gelu", "silu", "softplus".
         dropout: Share of units dropped in training.
+
+    Raises:
+        ValueError: An unknown name; the known ones are listed.
     """
 
     def __init__(
@@ -118,7 +133,13 @@ class Decoder(Configured, nn.Module):
     """From latents to a likelihood's outputs."""
 
     def build(self, n_latent: int, n_outputs: int) -> None:
-        """Makes the layers. Called once, by the model."""
+        """Makes the layers. Called once, by the model.
+
+        Raises:
+            ValueError: The decoder is another model's already, and would lose what it learnt.
+        """
+        if hasattr(self, "output"):
+            raise ValueError("this decoder is part of another model: make one for each model")
         self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
 
     @abstractmethod
@@ -138,6 +159,9 @@ class MLPDecoder(Decoder):
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "relu", "gelu", "silu", "softplus".
         dropout: Share of units dropped in training.
+
+    Raises:
+        ValueError: An unknown name, or no hidden layer.
     """
 
     def __init__(
@@ -148,6 +172,7 @@ class MLPDecoder(Decoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_layers(hidden, norm, activation)
         self.hidden, self.norm = tuple(hidden), norm
         self.activation, self.dropout = activation, dropout
 
