@@ -106,4 +106,4 @@ class InputLayer(nn.Module):
         """Maps ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
         hidden = self.linear(self.scaling(counts)) + self.bias
         shift = self.scaling.shift
-        return hidden if shift is None else hidden - shift @ self.linear.weight
+        return hidden if shift is None else hidden - self.linear(shift)

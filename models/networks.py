@@ -83,7 +83,8 @@ class SparseLinear(nn.Module):
     """A linear layer without bias whose input is a CSR (or dense) matrix.
 
     The weight has shape ``(n_inputs, n_outputs)``, so that the row of a feature is contiguous and
-    the product costs one such row for every non-zero.
+    the product costs one such row for every non-zero. It is never taken in half precision, which
+    sparse products do not know and large counts do not bear.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -93,9 +94,10 @@ class SparseLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``inputs @ weight``, shape ``(B, n_outputs)``."""
-        if inputs.layout == torch.strided:
-            return inputs @ self.weight
-        return _SparseProduct.apply(inputs, self.weight)
+        with torch.autocast(inputs.device.type, enabled=False):
+            if inputs.layout == torch.strided:
+                return inputs @ self.weight
+            return _SparseProduct.apply(inputs, self.weight)
 
     def extra_repr(self) -> str:
         """The layer's shape."""

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from pyro.infer import TraceEnum_ELBO
 from torch import nn
 
-from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.data import Batch, CountLoader, CountMatrix
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.inference.training.tempering import KLWarmUp
@@ -103,7 +103,7 @@ def train(
         TrainingError: The objective is not finite.
     """
     elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
-    objective, optimiser = fabric.setup(elbo, _optimiser(elbo, schedule))
+    objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
     loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
     warm_up = KLWarmUp(schedule.warm_up_steps)
     history: list[EpochRecord] = []
@@ -115,7 +115,7 @@ def train(
         total = torch.zeros((), device=fabric.device)
         for batch in loader.epoch(epoch):
             with warm_up:
-                loss = objective(batch) / batch.n_observations
+                loss = objective(lambda batch=batch: batch) / batch.n_observations
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimiser.step()
@@ -149,6 +149,21 @@ def train(
     if best_state:
         elbo.load_state_dict(best_state)
     return history
+
+
+class _Objective(nn.Module):
+    """The negative ELBO of a batch that comes wrapped in a function.
+
+    Fabric casts the floating point tensors of its arguments to the precision that it computes in;
+    counts of more than 256 would lose digits in bfloat16.
+    """
+
+    def __init__(self, elbo: nn.Module) -> None:
+        super().__init__()
+        self.elbo = elbo
+
+    def forward(self, batch: Callable[[], Batch]) -> torch.Tensor:
+        return self.elbo(batch())
 
 
 def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
