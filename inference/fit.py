@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import pyro
@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vae4counts.data import CountMatrix, random_split
-from vae4counts.guides import GUIDES, Guide, IncompatiblePairError, MarginalGuide
+from vae4counts.guides import GUIDES, ExactGuide, Guide, IncompatiblePairError, MarginalGuide
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
@@ -29,8 +29,9 @@ from vae4counts.inference.training.start import (
 from vae4counts.models import VAE, CountModel
 from vae4counts.models.priors import GaussianMixture
 
-Precision = Literal["32-true", "64-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed"]
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = get_args(Precision)
 # scVI's rule: 400 epochs, fewer above this many observations.
 MANY_OBSERVATIONS = 20_000
 
@@ -83,7 +84,7 @@ def fit(
         seed: Seed of the split, the order of the observations and the draws. The global random
             state is left as it was.
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
-        precision: "32-true"; "64-true"; or "bf16-mixed", with networks in bfloat16.
+        precision: "32-true"; or "bf16-mixed", with networks in bfloat16.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -111,25 +112,32 @@ def fit(
     }
     labels_of(adata, label)
     counts = CountMatrix.from_anndata(adata, layer=layer)
-    _check(model, guide, counts)
+    _check_settings(settings)
     split = random_split(len(counts), validation=validation, test=test, seed=seed)
+    _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
     fabric = Fabric(accelerator=_accelerator(device), devices=1, precision=precision)
     counts = counts.to(fabric.device)
     training, held_out = counts.subset(split.train), counts.subset(split.validation)
 
     steps = math.ceil(len(training) / batch_size)
-    epochs = epochs or max(1, round(400 * min(1.0, MANY_OBSERVATIONS / len(training))))
+    if epochs is None:
+        epochs = max(1, round(400 * min(1.0, MANY_OBSERVATIONS / len(training))))
+    if warm_up_steps is None:
+        warm_up_steps = min(2000, epochs * steps // 5)
+    if isinstance(guide, ExactGuide):
+        warm_up_steps = 0  # nothing is sampled, so that there is no KL term
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         prior_learning_rate=prior_learning_rate,
-        warm_up_steps=min(2000, epochs * steps // 5) if warm_up_steps is None else warm_up_steps,
+        warm_up_steps=warm_up_steps,
         patience=patience,
     )
     started = time.perf_counter()
     history: list[EpochRecord] = []
     with _own_randomness(fabric, seed), Progress(visible=progress) as progress_bar:
+        guide.attach(model)
         fabric.to_device(nn.ModuleList([model, guide]))
         start_from_data(model, guide, training, seed)
         if (
@@ -176,18 +184,51 @@ def _own_randomness(fabric: Fabric, seed: int) -> Iterator[None]:
         yield
 
 
-def _check(model: CountModel, guide: Guide, counts: CountMatrix) -> None:
-    """Finds a pair or data that cannot be fitted before anything is changed."""
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Finds arguments that are out of range before anything is changed."""
+    for name, least in {"epochs": 1, "batch_size": 1, "warm_up_steps": 0, "patience": 1}.items():
+        if settings[name] is not None and settings[name] < least:
+            raise ValueError(f"{name} is {settings[name]}: it must be {least} or more")
+    for name in ("learning_rate", "prior_learning_rate"):
+        if not 0 < settings[name] < math.inf:
+            raise ValueError(f"{name} is {settings[name]}: it must be above 0")
+    if settings["precision"] not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision is {settings['precision']!r}: it must be one of {known}")
+
+
+def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training: int) -> None:
+    """Finds a pair that does not fit together, or not to the data, before anything is changed."""
     if not guide.fits(model):
         fitting = [name for name, kind in GUIDES.items() if kind.fits(model)]
         raise IncompatiblePairError(
             f"{type(guide).__name__} does not fit {type(model).__name__} with this prior: "
             f"these guides do: {', '.join(fitting)}"
         )
-    if counts.n_features != model.n_features:
+    if n_features != model.n_features:
         raise ValueError(
-            f"the model has {model.n_features} features but the data have {counts.n_features}: "
+            f"the model has {model.n_features} features but the data have {n_features}: "
             "make the model with n_features=adata.n_vars"
+        )
+    prior = getattr(model, "prior", model)
+    library = getattr(model, "library", None)
+    made_for = {
+        "n_features": model.n_features,
+        "n_latent": getattr(prior, "n_latent", None),
+        "n_components": getattr(prior, "n_components", None),
+        "latent_library": getattr(library, "latent", None),
+    }
+    for name, wanted in made_for.items():
+        if getattr(guide, name, wanted) != wanted:
+            raise IncompatiblePairError(
+                f"the guide was made for {name}={getattr(guide, name)} but the model has {wanted}: "
+                "make it with guide_for(model)"
+            )
+    n_components = made_for["n_components"] or 0
+    if n_components > n_training:
+        raise ValueError(
+            f"the model has {n_components} components but there are only {n_training} training "
+            "observations: ask for fewer components"
         )
 
 

@@ -31,8 +31,8 @@ class KLWarmUp(Messenger):
 
     @property
     def finished(self) -> bool:
-        """Whether the weight has reached 1."""
-        return self.weight >= 1.0
+        """Whether a step has been taken at a weight of 1."""
+        return self.taken >= max(1, self.steps)
 
     def step(self) -> None:
         """Counts an optimiser step."""
