@@ -15,7 +15,6 @@ import pandas as pd
 import pyro
 import torch
 from anndata import AnnData
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
@@ -204,26 +203,28 @@ class Run:
                 f"{directory / storage.CONFIG}: format {config.get('format')!r} is not {FORMAT}, "
                 "the one that this version of vae4counts reads"
             )
-        try:
-            state = load_file(directory / storage.WEIGHTS)
+        with storage.reading(directory / storage.CONFIG):
             model, guide = from_config(config["model"]), from_config(config["guide"])
+            if not isinstance(model, CountModel) or not isinstance(guide, Guide):
+                raise TypeError("it describes no pair of a model and a guide")
             guide.attach(model)
+            names = ("features", "fingerprint", "layer", "label", "settings")
+            described = {name: config[name] for name in names}
+        with storage.reading(directory / storage.WEIGHTS):
+            state = load_file(directory / storage.WEIGHTS)
             model.load_state_dict(_part(state, "model"))
             guide.load_state_dict(_part(state, "guide"))
             split = Split(**{name: rows.numpy() for name, rows in _part(state, "split").items()})
-        except (OSError, SafetensorError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            raise storage.RunDirectoryError(f"{directory} holds a broken run: {error}") from error
+        with storage.reading(directory / storage.HISTORY):
+            # pandas' default rounds the last digit
+            history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
         return cls(
             model=model.to(device).eval(),
             guide=guide.to(device).eval(),
-            features=config["features"],
             split=split,
-            fingerprint=config["fingerprint"],
-            layer=config["layer"],
-            label=config["label"],
-            settings=config["settings"],
-            history=pd.read_csv(directory / storage.HISTORY),
+            history=history,
             metrics=storage.read_json(directory / storage.METRICS),
+            **described,
         )
 
     def _batches(self, adata: AnnData) -> CountLoader:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
@@ -60,18 +62,33 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON file of a run.
 
     Raises:
         RunDirectoryError: It is missing or broken.
     """
+    with reading(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise TypeError("it holds no JSON object")
+    return value
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what a broken file of a run ends in into one line that names it.
+
+    Raises:
+        RunDirectoryError: The file is missing, broken, or not what it should be.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
         raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None
-    except ValueError as error:
-        raise RunDirectoryError(f"{path} is not valid JSON: {error}") from error
+    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError, LookupError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunDirectoryError(f"{path} is broken: {reason}") from error
 
 
 def _umask() -> int:

@@ -35,7 +35,7 @@ def annotate(
         if draws.z_mean is not None:
             means.append(draws.z_mean.cpu())
         if draws.responsibilities is not None:
-            shares.append(draws.responsibilities.cpu())
+            shares.append(draws.responsibilities.mean(0).cpu())
     if means:
         adata.obsm["X_vae"] = torch.cat(means).numpy()
     if shares:

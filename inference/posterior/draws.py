@@ -29,8 +29,8 @@ class Draws:
         log_guide: log q of each site that the guide samples, shape ``(S, B)``, in nats.
         z_mean: Mean of q(z | x), averaged over the draws of what it hangs on, shape ``(B, L)``;
             None for a model without ``z``.
-        responsibilities: p(component | draw), averaged over the draws, shape ``(B, K)``; None
-            for a model without components.
+        responsibilities: p(component | draw), or q(component | counts) where the guide samples
+            it, shape ``(S, B, K)``; None for a model without components.
     """
 
     values: dict[str, Tensor]
@@ -86,9 +86,9 @@ def draw(model: CountModel, guide: Guide, batch: Batch, num_samples: int) -> Dra
         joint = torch.stack(torch.broadcast_tensors(*summed.values())).sum(0).expand(-1, *shape)
         # the sites that hang on the component stand behind it
         log_model[list(summed)[-1]] = joint.logsumexp(0)
-        responsibilities = joint.softmax(0).mean(1).T
+        responsibilities = joint.softmax(0).permute(1, 2, 0)
     elif "component" in guided:
-        responsibilities = drawn.nodes["component"]["fn"].probs.expand(*shape, -1).mean(0)
+        responsibilities = drawn.nodes["component"]["fn"].probs.expand(*shape, -1)
     return Draws(
         values={name: drawn.nodes[name]["value"] for name in guided},
         log_model=log_model,

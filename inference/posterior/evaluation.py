@@ -74,7 +74,12 @@ def evaluate(
 
     Returns:
         Means over all observations.
+
+    Raises:
+        ValueError: No draws are asked for.
     """
+    if num_samples < 1:
+        raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     model.eval()
     guide.eval()
     elbo, bound, responsibilities = [], [], []
@@ -89,8 +94,8 @@ def evaluate(
             for name, part in draws.elbo_parts().items():
                 parts[name] += weight * part.double().sum().item()
             if draws.responsibilities is not None:
-                part = weight * draws.responsibilities
-                share = part if share is None else share + part
+                mean = weight * draws.responsibilities.mean(0)
+                share = mean if share is None else share + mean
         stacked = torch.cat(log_weights)
         elbo.append(stacked.mean(0))
         bound.append(stacked.logsumexp(0) - math.log(num_samples))
