@@ -10,24 +10,21 @@ from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood
 from .nonzeros import NonZeros
+from .sparse import Family, Terms
 
 
-class MultinomialFamily:
-    r"""One count's share of a multinomial: ``log p(0) = 0``, ratio ``x log q - log x!``.
+def _zero(q: Tensor) -> Terms:
+    """``log p(0) = 0``: what hangs on the total alone is added by the distribution."""
+    return torch.zeros_like(q), (q.new_zeros(()),)
 
-    The remaining factor ``N!`` hangs on the total alone; the distribution adds it.
-    """
 
-    @staticmethod
-    def zero(q: Tensor) -> tuple[Tensor, tuple[Tensor]]:
-        """See `sparse.Family`."""
-        return torch.zeros_like(q), (q.new_zeros(()),)
+def _ratio(x: Tensor, q: Tensor) -> Terms:
+    """``x log q - log x!`` with probability ``q``."""
+    q = q.clamp_min(SMALLEST_RATE)
+    return torch.log(q) * x - torch.lgamma(x + 1), (x / q,)
 
-    @staticmethod
-    def ratio(x: Tensor, q: Tensor) -> tuple[Tensor, tuple[Tensor]]:
-        """See `sparse.Family`."""
-        q = q.clamp_min(SMALLEST_RATE)
-        return torch.log(q) * x - torch.lgamma(x + 1), (x / q,)
+
+MULTINOMIAL = Family(zero=_zero, ratio=_ratio)
 
 
 class MultinomialCounts(CountDistribution):
@@ -38,7 +35,7 @@ class MultinomialCounts(CountDistribution):
         total: Number of draws, shape ``(*batch, 1)``.
     """
 
-    family = MultinomialFamily
+    family = MULTINOMIAL
 
     @property
     def mean(self) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .sparse import Family, Terms
 from .special import log_rising
 
 # Bounds of the logarithm of the inverse dispersion: about 1e-3 (a variance of 1,000 times the
@@ -13,30 +14,24 @@ from .special import log_rising
 LOG_R_MIN, LOG_R_MAX = -7.0, 11.5
 
 
-class NegativeBinomialFamily:
-    r"""Mean ``m`` and inverse dispersion ``r``: variance ``m + m**2 / r``.
+def _zero(mean: Tensor, r: Tensor) -> Terms:
+    r"""``log p(0) = -r log(1 + m / r)`` with mean ``m`` and inverse dispersion ``r``."""
+    odds = mean / r
+    growth = torch.log1p(odds)
+    by_mean = odds.add_(1).reciprocal_().neg_()
+    return -r * growth, (by_mean, by_mean + 1 - growth)
 
-    .. math:: \log p(0) = -r \log(1 + m / r), \qquad
-              \log p(x) - \log p(0) = \log\frac{\Gamma(r + x)}{\Gamma(r)\, x!}
-                                      + x \log\frac{m}{m + r}.
-    """
 
-    @staticmethod
-    def zero(mean: Tensor, r: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `sparse.Family`."""
-        odds = mean / r
-        growth = torch.log1p(odds)
-        by_mean = odds.add_(1).reciprocal_().neg_()
-        return -r * growth, (by_mean, by_mean + 1 - growth)
+def _ratio(x: Tensor, mean: Tensor, r: Tensor) -> Terms:
+    r"""``log[Γ(r + x) / (Γ(r) x!)] + x log[m / (m + r)]``."""
+    mean = mean.clamp_min(SMALLEST_RATE)
+    rising, rising_slope = log_rising(r, x)
+    total = mean + r
+    value = rising - torch.lgamma(x + 1) + x * torch.log(mean / total)
+    return value, (x / mean * (r / total), rising_slope - x / total)
 
-    @staticmethod
-    def ratio(x: Tensor, mean: Tensor, r: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """See `sparse.Family`."""
-        mean = mean.clamp_min(SMALLEST_RATE)
-        rising, rising_slope = log_rising(r, x)
-        total = mean + r
-        value = rising - torch.lgamma(x + 1) + x * torch.log(mean / total)
-        return value, (x / mean * (r / total), rising_slope - x / total)
+
+NEGATIVE_BINOMIAL = Family(zero=_zero, ratio=_ratio)
 
 
 class NegativeBinomialCounts(CountDistribution):
@@ -47,7 +42,7 @@ class NegativeBinomialCounts(CountDistribution):
         inverse_dispersion: ``r``, broadcastable to the mean; variance ``mean + mean**2 / r``.
     """
 
-    family = NegativeBinomialFamily
+    family = NEGATIVE_BINOMIAL
 
     @property
     def mean(self) -> Tensor:

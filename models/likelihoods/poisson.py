@@ -6,27 +6,27 @@ import torch
 from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .sparse import Family, Terms
 
 
-class PoissonFamily:
-    r"""``log p(0) = -m`` and ``log p(x) - log p(0) = x log m - log x!`` with mean ``m``."""
+def _zero(mean: Tensor) -> Terms:
+    """``log p(0) = -m`` with mean ``m``."""
+    return -mean, (mean.new_tensor(-1.0),)
 
-    @staticmethod
-    def zero(mean: Tensor) -> tuple[Tensor, tuple[Tensor]]:
-        """See `sparse.Family`."""
-        return -mean, (mean.new_tensor(-1.0),)
 
-    @staticmethod
-    def ratio(x: Tensor, mean: Tensor) -> tuple[Tensor, tuple[Tensor]]:
-        """See `sparse.Family`."""
-        mean = mean.clamp_min(SMALLEST_RATE)
-        return torch.log(mean) * x - torch.lgamma(x + 1), (x / mean,)
+def _ratio(x: Tensor, mean: Tensor) -> Terms:
+    """``x log m - log x!``."""
+    mean = mean.clamp_min(SMALLEST_RATE)
+    return torch.log(mean) * x - torch.lgamma(x + 1), (x / mean,)
+
+
+POISSON = Family(zero=_zero, ratio=_ratio)
 
 
 class PoissonCounts(CountDistribution):
     """Independent Poisson counts with expected counts ``mean`` of shape ``(*batch, G)``."""
 
-    family = PoissonFamily
+    family = POISSON
 
     @property
     def mean(self) -> Tensor:

@@ -12,7 +12,8 @@ does the rest for every family.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,17 +21,21 @@ from torch.autograd.function import once_differentiable
 
 from .nonzeros import NonZeros
 
+Terms = tuple[Tensor, tuple[Tensor, ...]]
 
-class Family(Protocol):
-    """What a distribution over one count has to state; every parameter is elementwise."""
 
-    @property
-    def zero(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
-        """From the parameters to ``log p(0)`` and its derivative by each of them."""
+@dataclass(frozen=True)
+class Family:
+    """What a distribution of one count has to state; every parameter is elementwise.
 
-    @property
-    def ratio(self) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]:
-        """From counts ``x > 0`` and the parameters to ``log p(x) - log p(0)`` and derivatives."""
+    Attributes:
+        zero: From the parameters to ``log p(0)`` and its derivative by each of them.
+        ratio: From counts ``x > 0`` and the parameters at them to ``log p(x) - log p(0)`` and
+            its derivative by each of the parameters.
+    """
+
+    zero: Callable[..., Terms]
+    ratio: Callable[..., Terms]
 
 
 def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:

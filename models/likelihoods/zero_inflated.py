@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .base import CountDistribution, Likelihood, rates
-from .negative_binomial import NegativeBinomialFamily, gamma_rate, inverse_dispersion
-from .poisson import PoissonFamily
-from .sparse import Family
+from .negative_binomial import NEGATIVE_BINOMIAL, gamma_rate, inverse_dispersion
+from .poisson import POISSON
+from .sparse import Family, Terms
 
 # A gate that starts at sigmoid(-3), about 5 %, leaves the zeros to the counts until the data
 # speak for inflation.
@@ -28,26 +28,21 @@ def zero_inflated(base: Family) -> Family:
     Its parameters are the gate's logit ``g`` and then those of the base.
     """
 
-    class ZeroInflated:
-        @staticmethod
-        def zero(gate: Tensor, *parameters: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            zero, slopes = base.zero(*parameters)
-            not_gated = torch.sigmoid(zero - gate)
-            value = torch.logaddexp(gate, zero) - nn.functional.softplus(gate)
-            by_gate = 1 - not_gated - torch.sigmoid(gate)
-            return value, (by_gate, *(not_gated * slope for slope in slopes))
+    def zero(gate: Tensor, *parameters: Tensor) -> Terms:
+        zero, slopes = base.zero(*parameters)
+        not_gated = torch.sigmoid(zero - gate)
+        value = torch.logaddexp(gate, zero) - nn.functional.softplus(gate)
+        by_gate = 1 - not_gated - torch.sigmoid(gate)
+        return value, (by_gate, *(not_gated * slope for slope in slopes))
 
-        @staticmethod
-        def ratio(
-            x: Tensor, gate: Tensor, *parameters: Tensor
-        ) -> tuple[Tensor, tuple[Tensor, ...]]:
-            zero, zero_slopes = base.zero(*parameters)
-            ratio, ratio_slopes = base.ratio(x, *parameters)
-            gated = torch.sigmoid(gate - zero)
-            slopes = (r + gated * z for r, z in zip(ratio_slopes, zero_slopes, strict=True))
-            return ratio - nn.functional.softplus(gate - zero), (-gated, *slopes)
+    def ratio(x: Tensor, gate: Tensor, *parameters: Tensor) -> Terms:
+        zero, zero_slopes = base.zero(*parameters)
+        ratio, ratio_slopes = base.ratio(x, *parameters)
+        gated = torch.sigmoid(gate - zero)
+        slopes = (r + gated * z for r, z in zip(ratio_slopes, zero_slopes, strict=True))
+        return ratio - nn.functional.softplus(gate - zero), (-gated, *slopes)
 
-    return ZeroInflated
+    return Family(zero=zero, ratio=ratio)
 
 
 class _ZeroInflatedCounts(CountDistribution):
@@ -87,7 +82,7 @@ class ZeroInflatedPoissonCounts(_ZeroInflatedCounts):
         mean: Expected counts of the Poisson, shape ``(*batch, G)``.
     """
 
-    family = zero_inflated(PoissonFamily)
+    family = zero_inflated(POISSON)
 
     def _base_variance(self) -> Tensor:
         return self.parameters[1]
@@ -105,7 +100,7 @@ class ZeroInflatedNegativeBinomialCounts(_ZeroInflatedCounts):
         inverse_dispersion: ``r``, broadcastable to the mean.
     """
 
-    family = zero_inflated(NegativeBinomialFamily)
+    family = zero_inflated(NEGATIVE_BINOMIAL)
 
     def _base_variance(self) -> Tensor:
         return self.parameters[1] + self.parameters[1] ** 2 / self.parameters[2]
