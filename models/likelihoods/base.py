@@ -121,27 +121,29 @@ class Likelihood(Configured, nn.Module):
     has an *extent*: "shared" by all counts, one a "feature", or one an "observation" and feature,
     which is read off the decoder too.
 
-    Args:
-        extents: The extent of each further parameter, by its name.
-
     Attributes:
         outputs_per_feature: How many decoder outputs each feature needs.
         library_is_total: Whether the counts are modelled *given* their total, so that the
             library size must be the observed one.
-
-    Raises:
-        ValueError: An extent is none of the three.
     """
 
     library_is_total: bool = False
 
-    def __init__(self, extents: dict[str, str] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.extents = extents or {}
-        for name, extent in self.extents.items():
-            if extent not in EXTENTS:
-                raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")
-        self.outputs_per_feature = 1 + list(self.extents.values()).count("observation")
+        self.outputs_per_feature = 1
+        self.extents: dict[str, str] = {}
+
+    def declare(self, name: str, extent: str) -> None:
+        """Adds a further parameter; called by the constructor, in the order of `split`.
+
+        Raises:
+            ValueError: The extent is none of the three.
+        """
+        if extent not in EXTENTS:
+            raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")
+        self.extents[name] = extent
+        self.outputs_per_feature += extent == "observation"
 
     def build(self, n_features: int) -> None:
         """Makes the parameters that are not read off the decoder. Called once, by the model."""

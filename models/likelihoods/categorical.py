@@ -76,7 +76,7 @@ class Categorical(Likelihood):
     """
 
     def __init__(self, n_classes: int = 4) -> None:
-        super().__init__({})
+        super().__init__()
         if n_classes < 2:
             raise ValueError(f"n_classes is {n_classes}: it must be 2 or more")
         self.n_classes = n_classes

@@ -72,9 +72,6 @@ class Multinomial(Likelihood):
 
     library_is_total = True
 
-    def __init__(self) -> None:
-        super().__init__({})
-
     def forward(self, outputs: Tensor, library: Tensor | None) -> MultinomialCounts:
         """See `Likelihood.forward`.
 

@@ -75,8 +75,9 @@ class NegativeBinomial(Likelihood):
     """
 
     def __init__(self, dispersion: str = "feature") -> None:
-        super().__init__({"dispersion": dispersion})
+        super().__init__()
         self.dispersion = dispersion
+        self.declare("dispersion", dispersion)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> NegativeBinomialCounts:
         """See `Likelihood.forward`."""

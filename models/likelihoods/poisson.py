@@ -45,9 +45,6 @@ class PoissonCounts(CountDistribution):
 class Poisson(Likelihood):
     r"""Poisson counts, ``x_j ~ Poisson(m_j)`` with ``m = library * softmax(outputs)``."""
 
-    def __init__(self) -> None:
-        super().__init__({})
-
     def forward(self, outputs: Tensor, library: Tensor | None) -> PoissonCounts:
         """See `Likelihood.forward`."""
         (rate,) = self.split(outputs)

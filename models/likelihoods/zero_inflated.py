@@ -117,8 +117,9 @@ class ZeroInflatedPoisson(Likelihood):
     """
 
     def __init__(self, gate: str = "feature") -> None:
-        super().__init__({"gate": gate})
+        super().__init__()
         self.gate = gate
+        self.declare("gate", gate)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> ZeroInflatedPoissonCounts:
         """See `Likelihood.forward`."""
@@ -135,8 +136,10 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     """
 
     def __init__(self, dispersion: str = "feature", gate: str = "feature") -> None:
-        super().__init__({"dispersion": dispersion, "gate": gate})
+        super().__init__()
         self.dispersion, self.gate = dispersion, gate
+        self.declare("dispersion", dispersion)
+        self.declare("gate", gate)
 
     def forward(
         self, outputs: Tensor, library: Tensor | None
