@@ -98,12 +98,14 @@ class InputLayer(nn.Module):
 
     def __init__(self, scaling: InputScaling, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
-        self.scaling = scaling
+        # kept in a tuple, so that the scaling's state is the encoder's alone
+        self._scaling = (scaling,)
         self.linear = SparseLinear(n_inputs, n_outputs)
         self.bias = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, counts: Tensor) -> Tensor:
         """Maps ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
-        hidden = self.linear(self.scaling(counts)) + self.bias
-        shift = self.scaling.shift
+        (scaling,) = self._scaling
+        hidden = self.linear(scaling(counts)) + self.bias
+        shift = scaling.shift
         return hidden if shift is None else hidden - self.linear(shift)
