@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -83,15 +84,14 @@ class Run:
             UnknownName: No such column.
         """
         rows = self.held_out(adata)
-        subset = adata[rows] if len(rows) < adata.n_obs else adata
-        classes = labels_of(subset, self.label if label is None else label)
+        classes = labels_of(adata, self.label if label is None else label)
         with self._seeded(seed):
             result = evaluate(
                 self.model,
                 self.guide,
-                self._batches(subset),
+                self._batches(adata, rows),
                 num_samples=num_samples,
-                labels=classes,
+                labels=None if classes is None else classes[rows],
             )
         if self.knows(adata):
             sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
@@ -227,10 +227,14 @@ class Run:
             **described,
         )
 
-    def _batches(self, adata: AnnData) -> CountLoader:
-        """The observations in order, with the model's features, on its device."""
-        counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
-        return CountLoader(counts.to(self.device), batch_size=128, shuffle=False)
+    def _batches(self, adata: AnnData, rows: np.ndarray | None = None) -> CountLoader:
+        """Observations in order, all or some, with the model's features, on its device."""
+        with warnings.catch_warnings():
+            if self.knows(adata):  # the fit has said what there is to say of them
+                warnings.simplefilter("ignore", UserWarning)
+            counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
+        chosen = counts if rows is None else counts.subset(rows)
+        return CountLoader(chosen.to(self.device), batch_size=128, shuffle=False)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:

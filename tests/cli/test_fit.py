@@ -1,0 +1,131 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import Result
+
+from vae4counts.inference import Run
+from vae4counts.models import GMVAE, VAE
+
+FILES = {
+    "annotated.h5ad",
+    "components.png",
+    "config.json",
+    "history.csv",
+    "history.png",
+    "latent.png",
+    "metrics.json",
+    "model.safetensors",
+}
+METRICS = {
+    "n_train",
+    "n_test",
+    "n_features",
+    "elbo",
+    "iw_log_likelihood",
+    "iw_samples",
+    "components_used",
+    "component_perplexity",
+    "ari",
+    "nmi",
+    "epochs",
+    "seconds",
+    "observations_per_second",
+}
+QUICK = ("--epochs", 3, "--latents", 2, "--components", 3)
+
+
+@pytest.fixture
+def fitted(run: Callable[..., Result], counts_file: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "runs" / "first"
+    result = run("fit", counts_file, "--out", out, "--label", "group", *QUICK)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_it_leaves_every_file(fitted: Path) -> None:
+    assert {path.name for path in fitted.iterdir()} == FILES
+    assert [path.name for path in fitted.parent.iterdir()] == ["first"]
+
+
+def test_its_metrics_say_what_was_measured(fitted: Path) -> None:
+    metrics = json.loads((fitted / "metrics.json").read_text())
+    assert set(metrics) >= METRICS
+    assert (metrics["n_train"], metrics["n_test"], metrics["n_features"]) == (72, 9, 12)
+    assert metrics["elbo"] < metrics["iw_log_likelihood"] < 0
+    assert metrics["elbo"] == pytest.approx(sum(metrics["elbo_parts"].values()), abs=1e-3)
+    assert 1 <= metrics["components_used"] <= 3
+    history = pd.read_csv(fitted / "history.csv")
+    assert len(history) == metrics["epochs"]
+
+
+def test_the_data_are_annotated_and_their_counts_kept(fitted: Path, counts: ad.AnnData) -> None:
+    annotated = ad.read_h5ad(fitted / "annotated.h5ad")
+    np.testing.assert_array_equal(annotated.X.toarray(), counts.X.toarray())
+    assert annotated.obsm["X_vae"].shape == (90, 2)
+    assert np.allclose(annotated.obsm["responsibilities"].sum(1), 1, atol=1e-5)
+    assert annotated.obs["component"].cat.categories.tolist() == ["0", "1", "2"]
+    assert (annotated.obs["component_entropy"] >= 0).all()
+
+
+def test_its_run_evaluates_to_the_same_numbers(fitted: Path, counts: ad.AnnData) -> None:
+    stored = Run.load(fitted)
+    assert isinstance(stored.model, GMVAE)
+    again = stored.evaluate(counts).to_dict()
+    before = json.loads((fitted / "metrics.json").read_text())
+    assert again == {key: before[key] for key in again}
+
+
+def test_evaluate_takes_the_fitted_data_or_other(
+    fitted: Path, run: Callable[..., Result], counts_file: Path
+) -> None:
+    own = run("evaluate", fitted, "--samples", 5)
+    assert own.exit_code == 0, own.output
+    assert "│ 9 " in own.output
+    counts = ad.read_h5ad(counts_file)
+    counts.obs_names = [f"new{i}" for i in range(counts.n_obs)]
+    counts.write_h5ad(counts_file)
+    other = run("evaluate", fitted, "--data", counts_file, "--samples", 5)
+    assert other.exit_code == 0, other.output
+    assert "│ 90 " in other.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--model", "vae"),
+        ("--model", "vae", "--decoder", "linear", "--likelihood", "poisson"),
+        ("--prior", "vamp", "--likelihood", "zero-inflated-poisson"),
+        ("--guide", "joint", "--likelihood", "categorical"),
+        ("--top-features", 7, "--likelihood", "multinomial", "--batch-size", 7, "--seed", 3),
+    ],
+)
+def test_options_choose_the_parts(
+    options: tuple[object, ...], run: Callable[..., Result], counts_file: Path, tmp_path: Path
+) -> None:
+    result = run("fit", counts_file, "--out", tmp_path / "out", *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    stored = Run.load(tmp_path / "out")
+    assert isinstance(stored.model, VAE)
+    assert len(stored.features) == (7 if "--top-features" in options else 12)
+    assert (stored.loadings() is not None) == ("linear" in options)
+    assert stored.metrics["ari"] is None
+
+
+def test_datasets_lists_what_is_known(run: Callable[..., Result]) -> None:
+    result = run("datasets")
+    assert result.exit_code == 0
+    assert "pbmc68k-reduced" in result.output
+    assert "1,797 x 64" in result.output
+
+
+def test_help_teaches(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    result = run("fit", "--help")
+    assert result.exit_code == 0
+    for word in ("zero-inflated-negative-binomial", "vamp", "marginal", "counts are raw"):
+        assert word in result.output
