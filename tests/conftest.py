@@ -1,0 +1,180 @@
+"""Made data, small instances, and every pair that the registries hold, for all tests."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyro
+import pytest
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+
+from vae4counts.data import Batch
+from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
+from vae4counts.models import GMVAE, MODELS, CountModel, StartsFromData
+from vae4counts.models.library import LIBRARIES
+from vae4counts.models.likelihoods import LIKELIHOODS
+from vae4counts.models.networks import DECODERS
+from vae4counts.models.priors import PRIORS, MixturePrior
+
+N_FEATURES = 7
+SIZES = {"n_features": N_FEATURES, "n_latent": 2, "n_components": 3, "hidden": (8,)}
+Pair = tuple[CountModel, Guide]
+
+
+def small(kind: Callable[..., Any], **given: Any) -> Any:
+    """An instance of small size, with those of the given arguments that its constructor takes."""
+    names = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in (SIZES | given).items() if name in names})
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model/guide pair, by the names of its parts."""
+
+    model: str
+    prior: str
+    guide: str
+    likelihood: str = "negative-binomial"
+    library: str | None = "observed"
+    decoder: str = "mlp"
+    inputs: str = "log1p"
+
+    def make_model(self) -> CountModel:
+        kind = MODELS[self.model]
+        named = inspect.signature(kind).parameters
+        parts: dict[str, Any] = {"decoder": small(DECODERS[self.decoder])}
+        parts |= {"prior": small(PRIORS[self.prior])} if "prior" in named else {}
+        parts |= {"likelihood": LIKELIHOODS[self.likelihood](), "library": self.library}
+        return small(kind, **parts)
+
+    def make(self) -> Pair:
+        model = self.make_model()
+        return model, guide_for(model, self.guide, small(Encoder, inputs=self.inputs))
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is such a model, and a guide of this kind for it."""
+        mixture = issubclass(PRIORS[self.prior], MixturePrior)
+        if issubclass(MODELS[self.model], GMVAE) and not mixture:
+            return False
+        if LIKELIHOODS[self.likelihood].library_is_total and self.library != "observed":
+            return False
+        return GUIDES[self.guide].fits(self.make_model())
+
+
+def _specs() -> Iterator[Spec]:
+    """Every model with every prior and guide, then the other parts varied in one model."""
+    for model, kind in MODELS.items():
+        takes_prior = "prior" in inspect.signature(kind).parameters
+        for prior in PRIORS if takes_prior else ["gaussian-mixture"]:
+            yield from (Spec(model, prior, guide) for guide in GUIDES)
+    for guide in GUIDES:
+        base = ("vae", "gaussian-mixture", guide)
+        for likelihood in LIKELIHOODS:
+            yield from (Spec(*base, likelihood, library) for library in LIBRARIES)
+        yield from (Spec(*base, decoder=decoder) for decoder in DECODERS)
+        yield from (Spec(*base, inputs=inputs) for inputs in INPUTS)
+
+
+SPECS = {
+    "/".join(str(part) for part in vars(spec).values()): spec for spec in _specs() if spec.possible
+}
+
+
+def prepare(pair: Pair, batch: Batch) -> None:
+    """Starts a pair from data, as fitting does."""
+    for module in (*pair[0].modules(), *pair[1].modules()):
+        if isinstance(module, StartsFromData):
+            module.initialise(batch)
+
+
+def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = None) -> Batch:
+    """A batch of all rows of a matrix, as if drawn from a data set of ``n_observations``."""
+    dense = torch.as_tensor(np.asarray(counts), dtype=dtype or torch.float32)
+    return Batch(
+        counts=dense.to_sparse_csr(),
+        library=dense.sum(-1),
+        index=torch.arange(len(dense)),
+        n_observations=n_observations or len(dense),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    """Starts each test at the same random state, with Pyro's checks on."""
+    torch.manual_seed(0)
+    with pyro.validation_enabled(True):
+        yield
+
+
+@pytest.fixture(params=SPECS.values(), ids=list(SPECS))
+def spec(request: pytest.FixtureRequest) -> Spec:
+    """One of all the pairs of the registries, by name."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def specs() -> list[Spec]:
+    """All of them."""
+    return list(SPECS.values())
+
+
+@pytest.fixture
+def pair(spec: Spec, batch: Batch) -> Pair:
+    """One of all the pairs of the registries, started from the batch."""
+    made = spec.make()
+    prepare(made, batch)
+    return made
+
+
+@pytest.fixture
+def counts() -> np.ndarray:
+    """A matrix of counts, mostly zeros, with an empty row and some large counts."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(0.5, 1.5, size=(12, N_FEATURES)))
+    counts[3] = 0
+    counts[5, 2] = 400
+    return counts
+
+
+@pytest.fixture
+def batch(counts: np.ndarray) -> Batch:
+    """All of `counts`, as a batch from a data set of 30 observations."""
+    return make_batch(counts, n_observations=30)
+
+
+@pytest.fixture
+def adata() -> AnnData:
+    """100 observations of 7 counts in two groups, with names, a label and a layer."""
+    rng = np.random.default_rng(1)
+    group = rng.integers(2, size=100)
+    rates = np.array([[4, 4, 4, 0.3, 0.3, 0.3, 1], [0.3, 0.3, 0.3, 4, 4, 4, 1]])
+    counts = sp.csr_matrix(rng.poisson(rates[group]).astype(np.float32))
+    obs = pd.DataFrame({"group": np.array(["a", "b"])[group]}, [f"cell{i}" for i in range(100)])
+    var = pd.DataFrame(index=[f"gene{j}" for j in range(N_FEATURES)])
+    return AnnData(counts, obs, var, layers={"raw": counts.copy()})
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Any]:
+    """The function `small`."""
+    return small
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable[..., Batch]:
+    """The function `make_batch`."""
+    return make_batch
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[[Pair, Batch], None]:
+    """The function `prepare`."""
+    return prepare

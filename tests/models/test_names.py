@@ -1,0 +1,108 @@
+"""Names that are not known end in an error that lists those that are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+
+from vae4counts.guides import INPUTS, Encoder
+from vae4counts.models import GMVAE, VAE, CountGMVAE, CountVAE, MLPDecoder, from_config
+from vae4counts.models.likelihoods import LIKELIHOODS, NegativeBinomial
+from vae4counts.models.networks import ACTIVATIONS, DECODERS, NORMS
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+UNKNOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "decoder": (lambda: VAE(7, decoder="nope"), list(DECODERS)),
+    "library": (lambda: VAE(7, library="nope"), ["observed", "latent", "None"]),
+    "decoder norm": (lambda: MLPDecoder(norm="nope"), list(NORMS)),
+    "decoder activation": (lambda: MLPDecoder(activation="nope"), list(ACTIVATIONS)),
+    "encoder norm": (lambda: Encoder(norm="nope"), list(NORMS)),
+    "encoder activation": (lambda: Encoder(activation="nope"), list(ACTIVATIONS)),
+    "inputs": (lambda: Encoder(inputs="nope"), list(INPUTS)),
+    "weights": (lambda: GaussianMixture(weights="nope"), ["learnt", "uniform"]),
+    "dispersion": (lambda: NegativeBinomial("nope"), ["shared", "feature", "observation"]),
+}
+
+
+@pytest.mark.parametrize(("build", "known"), UNKNOWN.values(), ids=list(UNKNOWN))
+def test_unknown_name(build: Callable[[], Any], known: list[str]) -> None:
+    with pytest.raises(ValueError, match="'nope'") as caught:
+        build()
+    for name in known:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [MLPDecoder, Encoder])
+def test_no_hidden_layer(kind: type) -> None:
+    with pytest.raises(ValueError, match="hidden is empty"):
+        kind(hidden=())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n_components": 0},
+        {"concentration": 0.0},
+        {"concentration": -1.0},
+        {"weights": "uniform", "concentration": 1.0},
+    ],
+)
+def test_mixtures_that_cannot_be(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"n_components|concentration"):
+        GaussianMixture(**arguments)
+
+
+def test_gmvae_needs_a_mixture() -> None:
+    with pytest.raises(ValueError, match="not StandardNormal"):
+        GMVAE(7, StandardNormal())
+
+
+@pytest.mark.parametrize("name", [n for n, kind in LIKELIHOODS.items() if kind.library_is_total])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda likelihood: VAE(7, likelihood=likelihood, library="latent"),
+        lambda likelihood: VAE(7, likelihood=likelihood, library=None),
+        lambda likelihood: CountVAE(7, likelihood=likelihood),
+        lambda likelihood: CountGMVAE(7, likelihood=likelihood),
+    ],
+)
+def test_counts_given_their_total_need_it_observed(name: str, build: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="needs library='observed'"):
+        build(LIKELIHOODS[name]())
+
+
+def test_decoder_of_the_wrong_size_is_told_the_right_one() -> None:
+    with pytest.raises(ValueError, match="gives 7 outputs: NegativeBinomial needs 2 for each of 7"):
+        VAE(7, StandardNormal(2), NegativeBinomial("observation"), nn.Linear(2, 7))
+
+
+def test_any_module_can_be_a_decoder_but_not_be_written_down() -> None:
+    model = VAE(7, StandardNormal(2), decoder=nn.Linear(2, 7))
+    with pytest.raises(TypeError, match="holds a Linear"):
+        model.config()
+
+
+def test_a_decoder_belongs_to_one_model() -> None:
+    decoder = MLPDecoder(hidden=(4,))
+    VAE(7, decoder=decoder)
+    with pytest.raises(ValueError, match="make one for each model"):
+        VAE(9, decoder=decoder)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"type": "os.system", "command": "true"},
+        {"type": None},
+        {"n_features": 7},
+        {"type": "VAE", "n_features": 7, "colour": "red"},
+        {"type": "VAE"},
+    ],
+)
+def test_only_known_classes_are_built(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"unknown class|cannot be built"):
+        from_config(config)
