@@ -88,8 +88,10 @@ def _transpose(counts: Tensor) -> Tensor:
     parts = (counts.values(), counts.col_indices(), counts.crow_indices())
     csc = csr_matrix(tuple(part.numpy() for part in parts), shape=counts.shape).tocsc()
     return torch.sparse_csr_tensor(
-        *map(torch.from_numpy, (csc.indptr, csc.indices, csc.data)),
-        size=counts.shape[::-1],
+        torch.from_numpy(csc.indptr),
+        torch.from_numpy(csc.indices),
+        torch.from_numpy(csc.data),
+        size=(counts.shape[1], counts.shape[0]),
         check_invariants=False,
     )
 
