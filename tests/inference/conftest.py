@@ -1,0 +1,84 @@
+"""Models and guides in float64 whose objective can be written down by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vae4counts.data import Batch
+from vae4counts.guides import Encoder, Guide, JointGuide, guide_for
+from vae4counts.models import VAE, MLPDecoder
+from vae4counts.models.likelihoods import Poisson
+from vae4counts.models.priors import GaussianMixture, Prior, StandardNormal, VampPrior
+
+PRIORS: dict[str, Callable[[int], Prior]] = {
+    "standard-normal": StandardNormal,
+    "mixture": lambda n_latent: GaussianMixture(n_latent, 3),
+    "uniform": lambda n_latent: GaussianMixture(n_latent, 3, weights="uniform"),
+    "vamp": lambda n_latent: VampPrior(n_latent, 3),
+}
+
+
+def make_pair(
+    prior: str,
+    guide: str,
+    *,
+    n_latent: int = 2,
+    library: str | None = "observed",
+    wide: bool = False,
+) -> tuple[VAE, Guide]:
+    """A VAE of Poisson counts and its guide, with parameters far from their start.
+
+    Args:
+        prior: A key of `PRIORS`.
+        guide: "marginal", "selection" or "addition"; the last two are joint guides.
+        n_latent: Dimension of the latents.
+        library: See `VAE`.
+        wide: Whether the guide's Gaussians are wide, so that importance weights vary little.
+    """
+    model = VAE(4, PRIORS[prior](n_latent), Poisson(), MLPDecoder((5,)), library)
+    encoder = Encoder((6,), dropout=0.0)
+    if guide == "marginal":
+        made: Guide = guide_for(model, "marginal", encoder)
+    else:
+        made = JointGuide(4, n_latent, 3, library == "latent", guide, encoder)
+    model.double(), made.double()
+    with torch.no_grad():
+        for module in (model, made):
+            for parameter in module.parameters():
+                if parameter.requires_grad:
+                    parameter += 0.3 * torch.randn_like(parameter)
+    if library == "latent":
+        model.library.loc.fill_(1.5)
+        model.library.scale.fill_(0.7)
+    if wide:
+        widen(made)
+    return model, made
+
+
+@torch.no_grad()
+def widen(guide: Guide) -> None:
+    """Makes the Gaussians of ``q(z | x)`` wide, and all of them depend little on the counts."""
+    for name, parameter in guide.named_parameters():
+        if name.endswith("head.linear.bias"):
+            loc, raw = parameter.chunk(2)
+            loc.mul_(0.3), raw.add_(0 if "library" in name else 1.5)
+        if name.endswith("head.linear.weight"):
+            parameter.mul_(0.3)
+
+
+@pytest.fixture(scope="session")
+def a_pair() -> Callable[..., tuple[VAE, Guide]]:
+    """The function `make_pair`."""
+    return make_pair
+
+
+@pytest.fixture
+def few(batch_of: Callable[..., Any]) -> Batch:
+    """Five observations of four counts in float64, out of a data set of 20."""
+    counts = np.array([[0, 2, 0, 1], [2, 0, 0, 0], [0, 0, 0, 1], [1, 1, 3, 0], [0, 4, 2, 1]])
+    return batch_of(counts, n_observations=20, dtype=torch.float64)

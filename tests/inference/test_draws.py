@@ -1,0 +1,145 @@
+"""The importance-weighted log-likelihood and the ELBO, against integrals over the latents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pyro.infer import TraceEnum_ELBO
+from torch import Tensor
+
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference import evaluate
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.models import VAE
+
+Maker = Callable[..., tuple[VAE, Guide]]
+CASES = [
+    ("standard-normal", "marginal"),
+    ("mixture", "marginal"),
+    ("uniform", "marginal"),
+    ("vamp", "marginal"),
+    ("mixture", "selection"),
+    ("mixture", "addition"),
+]
+
+
+@torch.no_grad()
+def log_likelihood(model: VAE, batch: Batch) -> Tensor:
+    """log p(x) by a sum over a fine grid of a single latent, and of log library sizes."""
+    z = torch.linspace(-25, 25, 4001, dtype=torch.float64)
+    density = model.prior.log_prob(z.unsqueeze(-1)) + math.log(float(z[1] - z[0]))
+    x = batch.counts.to_dense().unsqueeze(1)  # observation, grid, feature
+    share = torch.log_softmax(model.decoder(z.unsqueeze(-1)), -1)
+
+    def given(log_library: Tensor) -> Tensor:
+        log_mean = share + log_library
+        log_p = (x * log_mean - log_mean.exp() - torch.lgamma(x + 1)).sum(-1)
+        return (log_p + density).logsumexp(-1)
+
+    if not model.library.latent:
+        return given(batch.library.log()[:, None, None])
+    loc, scale = model.library.loc.item(), model.library.scale.item()
+    grid = torch.linspace(loc - 8 * scale, loc + 8 * scale, 201, dtype=torch.float64)
+    prior = torch.distributions.Normal(loc, scale).log_prob(grid)
+    terms = torch.stack([given(point) for point in grid])
+    return (terms + (prior + math.log(float(grid[1] - grid[0])))[:, None]).logsumexp(0)
+
+
+@pytest.mark.parametrize("library", ["observed", "latent"])
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_importance_weighting_equals_integration(
+    prior: str, kind: str, library: str, few: Batch, a_pair: Maker
+) -> None:
+    torch.manual_seed(2)  # guides wide enough for the importance weights to vary little
+    model, guide = a_pair(prior, kind, n_latent=1, library=library, wide=True)
+    log_weights = draw(model.eval(), guide.eval(), few, 40_000).log_weights
+    estimate = log_weights.logsumexp(0) - math.log(40_000)
+    relative = (log_weights - estimate).exp()
+    error = relative.std(0) / math.sqrt(40_000)
+    assert (error < 0.03).all()  # or the comparison would say little
+    assert ((estimate - log_likelihood(model, few)).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_bounds_are_in_order(prior: str, kind: str, few: Batch, a_pair: Maker) -> None:
+    model, guide = a_pair(prior, kind, n_latent=1, wide=True)
+    exact = log_likelihood(model, few).mean().item()
+    bounds = []
+    for samples in (1, 5, 50):
+        repeats = [evaluate(model, guide, [few], num_samples=samples) for _ in range(60)]
+        values = np.array([[each.elbo, each.iw_log_likelihood] for each in repeats])
+        assert (values[:, 0] <= values[:, 1] + 1e-12).all()
+        if samples == 1:
+            np.testing.assert_allclose(values[:, 0], values[:, 1])
+        bounds.append((values[:, 1].mean(), values[:, 1].std() / math.sqrt(60)))
+    for (lower, error), (upper, _) in zip(bounds, [*bounds[1:], (exact, 0)], strict=True):
+        assert lower <= upper + 3 * error
+
+
+@pytest.mark.parametrize("library", ["observed", "latent"])
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_one_draw_is_the_training_objective(
+    prior: str, kind: str, library: str, few: Batch, a_pair: Maker
+) -> None:
+    """What evaluation calls the ELBO is what training maximises (a joint guide's: on average)."""
+    model, guide = a_pair(prior, kind, library=library)
+    objective = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(model, guide)
+    objective.eval()
+    if kind == "marginal":
+        torch.manual_seed(4)
+        elbo = evaluate(model, guide, [few], num_samples=1).elbo
+        torch.manual_seed(4)
+        assert elbo == pytest.approx(-objective(few).item() / 20, rel=1e-12)
+        return
+    copies = few.counts.to_dense().repeat(20, 1)
+    many = Batch(copies.to_sparse_csr(), copies.sum(1), torch.arange(100), 100)
+    enumerated = torch.stack([-objective(many).detach() / 100 for _ in range(40)])
+    drawn = draw(model, guide, few, 8000).log_weights.mean(1)
+    error = math.hypot(enumerated.std().item() / 40**0.5, drawn.std().item() / 8000**0.5)
+    assert abs(enumerated.mean().item() - drawn.mean().item()) < 4 * error
+
+
+@pytest.mark.parametrize("library", ["observed", "latent"])
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_parts_add_up(prior: str, kind: str, library: str, few: Batch, a_pair: Maker) -> None:
+    result = evaluate(*a_pair(prior, kind, library=library), [few, few], num_samples=7)
+    names = {"counts", "z"} | ({"library"} if library == "latent" else set())
+    names |= {"component"} if kind != "marginal" else set()
+    assert set(result.elbo_parts) == names
+    assert sum(result.elbo_parts.values()) == pytest.approx(result.elbo, rel=1e-12)
+    assert result.n == 10
+    assert result.iw_samples == 7
+
+
+def test_parts_are_minus_the_divergences(few: Batch, a_pair: Maker) -> None:
+    model, guide = a_pair("standard-normal", "marginal")
+    result = evaluate(model, guide, [few], num_samples=20_000)
+    loc, scale = guide.posterior(few.counts)
+    divergence = 0.5 * (loc**2 + scale**2 - 1) - scale.log()
+    wanted = -divergence.sum(-1).mean().item()
+    assert result.elbo_parts["z"] == pytest.approx(wanted, abs=0.05)
+
+
+@pytest.mark.parametrize(("prior", "kind"), [*CASES[1:]])
+def test_responsibilities(prior: str, kind: str, few: Batch, a_pair: Maker) -> None:
+    model, guide = a_pair(prior, kind)
+    draws = draw(model.eval(), guide.eval(), few, 50)
+    shares = draws.responsibilities
+    assert shares is not None
+    assert shares.shape == (50, 5, 3)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(50, 5).double())
+    if kind == "marginal":
+        wanted = model.prior.responsibilities(draws.values["z"])
+    else:
+        wanted = guide.component_head(guide.encoder(few.counts)).softmax(-1).expand(50, -1, -1)
+    torch.testing.assert_close(shares, wanted.detach())
+
+
+def test_no_draws_at_all(few: Batch, a_pair: Maker) -> None:
+    with pytest.raises(ValueError, match="num_samples is 0"):
+        evaluate(*a_pair("mixture", "marginal"), [few], num_samples=0)
