@@ -20,6 +20,9 @@ from vae4counts.inference.training.tempering import KLWarmUp
 from vae4counts.models import CountModel
 
 
+ADVICE = "try a lower learning rate, or an encoder whose inputs are 'log1p'"
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on."""
 
@@ -124,10 +127,7 @@ def train(
         train_elbo = -total.item() / len(training)
         seconds = time.perf_counter() - started
         if not math.isfinite(train_elbo):
-            raise TrainingError(
-                f"the objective is {train_elbo} in epoch {epoch}: try a lower learning rate, or "
-                "an encoder whose inputs are 'log1p'"
-            )
+            raise TrainingError(f"the objective is {train_elbo} in epoch {epoch}: {ADVICE}")
         parts = validation_parts(model, guide, validation)
         record = EpochRecord(
             phase=schedule.phase,
@@ -148,6 +148,8 @@ def train(
             break
     if best_state:
         elbo.load_state_dict(best_state)
+    elif not math.isfinite(history[-1].validation_elbo):
+        raise TrainingError(f"the validation ELBO is {history[-1].validation_elbo}: {ADVICE}")
     return history
 
 
