@@ -1,0 +1,134 @@
+"""Every registered likelihood with every extent of its parameters, and made inputs for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from vae4counts.models.likelihoods import LIKELIHOODS, CountDistribution, Likelihood
+from vae4counts.models.likelihoods.base import EXTENTS
+
+N_ROWS, N_FEATURES = 4, 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A registered likelihood and the extents of its parameters."""
+
+    name: str
+    extents: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *self.extents.values()])
+
+    @property
+    def given_total(self) -> bool:
+        return LIKELIHOODS[self.name].library_is_total
+
+    def make(self, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64) -> Likelihood:
+        """The likelihood, with random values for the parameters of its own."""
+        likelihood = LIKELIHOODS[self.name](**self.extents)
+        likelihood.build(n_features)
+        for parameter in likelihood.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        return likelihood.to(dtype)
+
+    def outputs(
+        self, *lead: int, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64
+    ) -> Tensor:
+        """Random decoder outputs of shape ``(*lead, outputs_per_feature * n_features)``."""
+        size = LIKELIHOODS[self.name](**self.extents).outputs_per_feature * n_features
+        return torch.randn(*lead, size, dtype=dtype)
+
+    def distribution(self, *lead: int, library: Tensor | None = None) -> CountDistribution:
+        """A distribution of this batch shape."""
+        with torch.no_grad():
+            return self.make()(self.outputs(*lead), library)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A likelihood's inputs, and its log-probability as a function of all that has a gradient."""
+
+    likelihood: Likelihood
+    outputs: Tensor
+    library: Tensor | None
+    counts: Tensor
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The outputs, the library if it is not fixed, and the likelihood's own parameters."""
+        fixed = self.library is None or self.likelihood.library_is_total
+        tensors = [self.outputs] if fixed else [self.outputs, self.library]
+        tensors += list(self.likelihood.parameters())
+        return tuple(tensor.detach().clone().requires_grad_() for tensor in tensors)
+
+    def unpack(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """Outputs, library and own parameters by name, from `inputs`."""
+        names = [name for name, _ in self.likelihood.named_parameters()]
+        own = dict(zip(names, inputs[len(inputs) - len(names) :], strict=True))
+        library = inputs[1] if len(inputs) - len(names) == 2 else self.library
+        return inputs[0], library, own
+
+    def log_prob(self, *inputs: Tensor, counts: Tensor | None = None) -> Tensor:
+        """What the project computes; from CSR unless counts are given."""
+        outputs, library, own = self.unpack(inputs)
+        distribution = functional_call(self.likelihood, own, (outputs, library))
+        return distribution.log_prob(self.counts.to_sparse_csr() if counts is None else counts)
+
+
+def made_counts(dtype: torch.dtype = torch.float64) -> Tensor:
+    """Counts of shape ``(N_ROWS, N_FEATURES)``: zeros, an empty row, and one that is large."""
+    counts = torch.poisson(torch.rand(N_ROWS, N_FEATURES)) * 2
+    counts[1] = 0
+    counts[2, 0] = 30
+    return counts.to(dtype)
+
+
+def _cases() -> Iterator[Case]:
+    for name, kind in LIKELIHOODS.items():
+        arguments = inspect.signature(kind).parameters.values()
+        extended = [argument.name for argument in arguments if argument.default in EXTENTS]
+        for extents in product(EXTENTS, repeat=len(extended)):
+            yield Case(name, dict(zip(extended, extents, strict=True)))
+
+
+CASES = list(_cases())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test that asks for a `case` once for each of them."""
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", CASES, ids=str)
+
+
+@pytest.fixture
+def counts() -> Tensor:
+    """`made_counts` in float64."""
+    return made_counts()
+
+
+@pytest.fixture(params=["rows", "lead", "rows-by-one", "no-library"])
+def problem(request: pytest.FixtureRequest, case: Case) -> Any:
+    """A case with its inputs, by where the batch axes lie; made for a type of float."""
+    if request.param == "no-library" and case.given_total:
+        pytest.skip("models counts given their total")
+
+    def make(dtype: torch.dtype = torch.float64) -> Problem:
+        lead = {"lead": (2, N_ROWS), "rows-by-one": (3, 1)}.get(request.param, (N_ROWS,))
+        counts = made_counts(dtype)
+        library = counts.sum(-1, keepdim=True) + (not case.given_total)
+        likelihood, outputs = case.make(dtype=dtype), case.outputs(*lead, dtype=dtype)
+        return Problem(
+            likelihood, outputs, None if request.param == "no-library" else library, counts
+        )
+
+    return make

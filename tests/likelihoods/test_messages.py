@@ -1,0 +1,102 @@
+"""What is refused, what it is told, and how a likelihood describes itself."""
+
+import json
+from typing import Any
+
+import pyro
+import pytest
+import torch
+from torch import Tensor
+
+from vae4counts.models.config import from_config
+from vae4counts.models.likelihoods import LIKELIHOODS, Categorical, Multinomial, PoissonCounts
+
+BAD = {
+    "negative": (torch.tensor([[1.0, -1, 0, 0, 0]]), "whole numbers, 0 or more"),
+    "fractional": (torch.tensor([[1.0, 0.5, 0, 0, 0]]), "whole numbers, 0 or more"),
+    "nan": (torch.tensor([[1.0, torch.nan, 0, 0, 0]]), "whole numbers, 0 or more"),
+    "infinite": (torch.tensor([[1.0, torch.inf, 0, 0, 0]]), "whole numbers, 0 or more"),
+    "features": (torch.tensor([[1.0, 0, 0, 0]]), "counts of 4 features .* over 5 features"),
+}
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+@pytest.mark.parametrize(("counts", "message"), BAD.values(), ids=BAD)
+def test_values_that_are_no_counts(case: Any, counts: Tensor, message: str, sparse: bool) -> None:
+    distribution = case.distribution(1, library=torch.tensor([[1.0]], dtype=torch.float64))
+    with pytest.raises(ValueError, match=message):
+        distribution.log_prob(counts.to_sparse_csr() if sparse else counts)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+def test_nothing_is_checked_where_checks_are_off(case: Any, sparse: bool) -> None:
+    counts = torch.tensor([[1.0, 0.5, 0, 0, 0]])
+    with pyro.validation_enabled(False):
+        distribution = case.distribution(1, library=counts.sum(-1, keepdim=True).double())
+        for each in (distribution, distribution.expand([1])):
+            assert each.log_prob(counts.to_sparse_csr() if sparse else counts).isfinite().all()
+
+
+def test_checks_are_switched_by_the_constructor() -> None:
+    counts = torch.tensor([0.5])
+    with pyro.validation_enabled(True):
+        unchecked = PoissonCounts(torch.ones(1), validate_args=False)
+        assert unchecked.expand([2]).log_prob(counts).isfinite().all()
+    with pyro.validation_enabled(False):
+        checked = PoissonCounts(torch.ones(1), validate_args=True)
+        with pytest.raises(ValueError, match="whole numbers"):
+            checked.expand([2]).log_prob(counts)
+
+
+def test_unknown_extents_list_the_known(case: Any) -> None:
+    for argument in case.extents:
+        with pytest.raises(ValueError, match=f"{argument} is 'gene'.*shared, feature, observation"):
+            LIKELIHOODS[case.name](**{argument: "gene"})
+
+
+def test_multinomial_needs_a_total() -> None:
+    likelihood = Multinomial()
+    likelihood.build(5)
+    with pytest.raises(ValueError, match="library='observed'"):
+        likelihood(torch.zeros(1, 5), None)
+
+
+@pytest.mark.parametrize("n_classes", [1, 0, -3])
+def test_categorical_needs_two_classes(n_classes: int) -> None:
+    with pytest.raises(ValueError, match=f"n_classes is {n_classes}: it must be 2 or more"):
+        Categorical(n_classes)
+
+
+def test_configuration_builds_an_equal_likelihood(case: Any) -> None:
+    likelihood = case.make()
+    config = json.loads(json.dumps(likelihood.config()))
+    built = from_config(config)
+    assert type(built) is type(likelihood)
+    assert built.config() == config == {"type": type(likelihood).__name__, **config}
+    assert config.items() >= case.extents.items()
+    built.build(5)
+    built.load_state_dict(likelihood.state_dict())
+    assert built.outputs_per_feature == likelihood.outputs_per_feature
+
+
+def test_repr_states_the_arguments(case: Any) -> None:
+    text = repr(case.make())
+    assert text.startswith(type(case.make()).__name__)
+    assert all(f"{name}={extent!r}" in text for name, extent in case.extents.items())
+
+
+def test_own_parameters_have_the_size_of_their_extent(case: Any) -> None:
+    sizes = {"shared": 1, "feature": 5}
+    own = {name: parameter.numel() for name, parameter in case.make().own.items()}
+    assert own == {name: sizes[e] for name, e in case.extents.items() if e in sizes}
+
+
+def test_initial_outputs_give_the_mean(case: Any) -> None:
+    likelihood = LIKELIHOODS[case.name](**case.extents)
+    likelihood.build(5)
+    mean = torch.tensor([0.01, 0.2, 0.05, 0.1, 0.3])
+    outputs = likelihood.initial_outputs(mean)
+    assert outputs.shape == (likelihood.outputs_per_feature * 5,)
+    found = likelihood(outputs[None], mean.sum().reshape(1, 1)).mean[0]
+    # the gate takes 5 % of the counts, the last class stands for all larger ones
+    torch.testing.assert_close(found, mean, rtol=0.06, atol=1e-4)
