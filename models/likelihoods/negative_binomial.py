@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
 from .sparse import Family, Terms
-from .special import log_rising
+from .special import log_choose
 
 # Bounds of the logarithm of the inverse dispersion: about 1e-3 (a variance of 1,000 times the
 # squared mean) to 1e5 (a Poisson, for all that float32 can tell).
@@ -18,17 +18,18 @@ def _zero(mean: Tensor, r: Tensor) -> Terms:
     r"""``log p(0) = -r log(1 + m / r)`` with mean ``m`` and inverse dispersion ``r``."""
     odds = mean / r
     growth = torch.log1p(odds)
-    by_mean = odds.add_(1).reciprocal_().neg_()
-    return -r * growth, (by_mean, by_mean + 1 - growth)
+    share = (1 + odds).reciprocal_()
+    # m / (m + r) as a product: as 1 - share it would be lost where the odds are small
+    by_r = odds.mul_(share).sub_(growth)
+    return growth.mul_(-r), (share.neg_(), by_r)
 
 
 def _ratio(x: Tensor, mean: Tensor, r: Tensor) -> Terms:
     r"""``log[Γ(r + x) / (Γ(r) x!)] + x log[m / (m + r)]``."""
     mean = mean.clamp_min(SMALLEST_RATE)
-    rising, rising_slope = log_rising(r, x)
-    total = mean + r
-    value = rising - torch.lgamma(x + 1) + x * torch.log(mean / total)
-    return value, (x / mean * (r / total), rising_slope - x / total)
+    value, slope = log_choose(r, x)
+    share = x / (mean + r)
+    return value - x * torch.log1p(r / mean), (share * r / mean, slope - share)
 
 
 NEGATIVE_BINOMIAL = Family(zero=_zero, ratio=_ratio)

@@ -7,17 +7,18 @@ from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
 from .sparse import Family, Terms
+from .special import log_poisson_ratio
 
 
 def _zero(mean: Tensor) -> Terms:
     """``log p(0) = -m`` with mean ``m``."""
-    return -mean, (mean.new_tensor(-1.0),)
+    return -mean, (mean.new_full((), -1.0),)
 
 
 def _ratio(x: Tensor, mean: Tensor) -> Terms:
     """``x log m - log x!``."""
     mean = mean.clamp_min(SMALLEST_RATE)
-    return torch.log(mean) * x - torch.lgamma(x + 1), (x / mean,)
+    return log_poisson_ratio(x, mean), (x / mean,)
 
 
 POISSON = Family(zero=_zero, ratio=_ratio)

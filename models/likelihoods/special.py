@@ -1,24 +1,68 @@
-"""Differences of log-gamma functions that stay exact where each of the two is huge."""
+r"""Log-gamma functions of counts, free of the cancellation between huge terms.
+
+``lgamma(1e6)`` is about 1.3e7, where neighbouring float32 lie 1 apart: whatever is left when two
+of them are subtracted is noise. The formulas here start from the representation
+
+.. math:: \log\Gamma(z) = (z - \tfrac12) \log t - t + \tfrac12 \log 2\pi + c(t) - \log\rho(z),
+          \quad t = z + 4, \quad \rho(z) = z (z + 1) (z + 2) (z + 3) / t^4,
+
+in which the large terms are elementary, so that they cancel by hand, and ``c`` and ``rho`` are
+small: ``c`` is Stirling's series at ``t``, and ``rho`` comes of going from ``z`` to ``t``.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+SHIFT = 4
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
-def log_rising(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The logarithm of the rising factorial and its derivative by ``r``.
+# c(t) = sum_k C[k] / t**(2k + 1): Stirling's series with the coefficients fitted for t >= 4
+# (t c(t) interpolated at the Chebyshev nodes of 1 / t**2 in (0, 1/16)), as many as the type can
+# tell: they leave an error of 1e-9 and of 2e-14.
+C_FLOAT32 = (0.08333332931388, -0.00277661487257, 0.00074272142887)
+C_FLOAT64 = (
+    0.0833333333332407788,
+    -0.00277777767080319298,
+    0.000793630483757832456,
+    -0.000593801734308329495,
+    0.000794275141999758976,
+    -0.00113399114518721337,
+)
 
-    .. math:: \log (r)_x = \log\Gamma(r + x) - \log\Gamma(r),
-              \qquad \frac{d}{dr} = \psi(r + x) - \psi(r).
 
-    Subtracting two ``lgamma`` in float32 loses everything for large ``r`` (``lgamma(1e5)`` is
-    about 1e6, where neighbouring floats lie 0.06 apart). Here the argument is shifted to
-    ``t = r + 4`` by the recurrence of the gamma function, and at ``t`` the difference of the two
-    Stirling series is taken term by term:
+def log_poisson_ratio(x: Tensor, mean: Tensor) -> Tensor:
+    r"""``x log m - log x!``, the logarithm of ``p(x) / p(0)`` for a Poisson of mean ``m``.
 
-    .. math:: (t - \tfrac12) \log(1 + x/t) + x \log(t + x) - x + c(t + x) - c(t),
-              \quad c(t) = \tfrac{1}{12 t} - \tfrac{1}{360 t^3} + \tfrac{1}{1260 t^5}.
+    .. math:: x \log(m / w) + w - \tfrac12 \log(2 \pi) - c(w) + \log(\rho(x + 1) / \sqrt w),
+              \qquad w = x + 5.
+
+    No term is larger than ``x`` or the value itself.
+    """
+    at_w = _Shifted(x + 1)
+    value = torch.log(at_w.ratio().mul_(at_w.inverse.sqrt()))
+    value.sub_(at_w.series()).add_(x).add_(1 + SHIFT - HALF_LOG_2PI)
+    return value + x * torch.log(mean * at_w.inverse)
+
+
+def log_choose(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The logarithm of the binomial coefficient ``r + x - 1`` over ``x``, for a real ``r``.
+
+    With ``t = r + 4``, ``w = x + 5`` and ``u = r + x + 4``,
+
+    .. math:: \log\frac{\Gamma(r + x)}{\Gamma(r)\, x!}
+              &= (r - \tfrac12) \log(1 + x / t) + (x + \tfrac12) \log(1 + (r - 1) / w)
+                 + 5 - \tfrac12 \log 2\pi \\
+              &\quad + c(u) - c(t) - c(w)
+                 + \log\frac{\rho(r)\, \rho(x + 1)}{\rho(r + x) \sqrt u}, \\
+              \frac{d}{dr} = \psi(r + x) - \psi(r)
+              &= \log(1 + x / t) + \sigma(r) - \sigma(r + x).
+
+    No term is larger than the smaller of ``r`` and ``x``, but for a logarithm.
 
     Args:
         r: Positive numbers, shape broadcastable to that of ``x``.
@@ -27,28 +71,53 @@ def log_rising(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The value in nats and its derivative by ``r``.
     """
-    t, u = r + 4, r + x + 4
-    it, iu = t.reciprocal(), u.reciprocal()
-    it2, iu2 = it * it, iu * iu
-    growth = torch.log1p(x * it)
-    value = (t - 0.5) * growth + x * (torch.log(u) - 1)
-    value += _series(iu, iu2) - _series(it, it2)
-    slope = growth + 0.5 * (it - iu) + _series_slope(it2) - _series_slope(iu2)
-    # the shift: prod_{i<4} (r + i) / (r + x + i), as two factors so that float32 holds them
-    low, high = r * (r + 3), (r + 1) * (r + 2)
-    v = r + x
-    low_x, high_x = v * (v + 3), (v + 1) * (v + 2)
-    value += torch.log(low / low_x) + torch.log(high / high_x)
-    slope += (2 * r + 3) * (low.reciprocal() + high.reciprocal())
-    slope -= (2 * v + 3) * (low_x.reciprocal() + high_x.reciprocal())
-    return value, slope
+    at = _Shifted(x + 1)
+    value = (x + 0.5) * ((r - 1) * at.inverse).log1p_()
+    value.sub_(at.series()).add_(1 + SHIFT - HALF_LOG_2PI)
+    ratio = at.ratio()
+    at = _Shifted(r)
+    slope = (x * at.inverse).log1p_()
+    value.addcmul_(r - 0.5, slope).sub_(at.series())
+    slope.add_(at.slope())
+    ratio = ratio * at.ratio()
+    at = _Shifted(r + x)
+    value.add_(at.series())
+    slope.sub_(at.slope())
+    ratio.div_(at.ratio()).mul_(at.inverse.sqrt_())
+    return value.add_(ratio.log_()), slope
 
 
-def _series(inverse: Tensor, inverse_squared: Tensor) -> Tensor:
-    """``c(t)`` at ``1 / t``."""
-    return inverse * (1 / 12 - inverse_squared * (1 / 360 - inverse_squared / 1260))
+class _Shifted:
+    """The parts of ``log Gamma(z)``, as seen from ``t = z + 4``."""
+
+    def __init__(self, z: Tensor) -> None:
+        self.z = z
+        self.inverse = (z + SHIFT).reciprocal_()
+        self.square = self.inverse * self.inverse
+        self.outer = z * (z + 3)  # (z + 1) (z + 2) is 2 more
+        self.product = (self.outer + 2).mul_(self.outer)
+        self.coefficients = C_FLOAT64 if z.dtype == torch.float64 else C_FLOAT32
+
+    def ratio(self) -> Tensor:
+        """``rho(z)``."""
+        return (self.square * self.square).mul_(self.product)
+
+    def series(self) -> Tensor:
+        """``c(t)``."""
+        return _polynomial(self.square, self.coefficients).mul_(self.inverse)
+
+    def slope(self) -> Tensor:
+        """``sigma(z) = 1 / (2t) - c'(t) + sum_i 1 / (z + i)``."""
+        derivatives = [(2 * k + 1) * c for k, c in enumerate(self.coefficients)]
+        value = (4 * self.z + 6).mul_(self.outer + 1).div_(self.product)
+        value.addcmul_(self.square, _polynomial(self.square, derivatives))
+        return value.add_(self.inverse, alpha=0.5)
 
 
-def _series_slope(inverse_squared: Tensor) -> Tensor:
-    """``-c'(t)`` at ``1 / t**2``."""
-    return inverse_squared * (1 / 12 - inverse_squared * (1 / 120 - inverse_squared / 252))
+def _polynomial(y: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """``sum_k coefficients[k] y**k`` by Horner's rule."""
+    *lower, last = coefficients
+    value = y * last
+    for coefficient in lower[:0:-1]:
+        value.add_(coefficient).mul_(y)
+    return value.add_(lower[0])
