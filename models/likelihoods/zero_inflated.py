@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from .base import CountDistribution, Likelihood, rates
 from .negative_binomial import NEGATIVE_BINOMIAL, gamma_rate, inverse_dispersion
@@ -30,17 +31,18 @@ def zero_inflated(base: Family) -> Family:
 
     def zero(gate: Tensor, *parameters: Tensor) -> Terms:
         zero, slopes = base.zero(*parameters)
-        not_gated = torch.sigmoid(zero - gate)
-        value = torch.logaddexp(gate, zero) - nn.functional.softplus(gate)
-        by_gate = 1 - not_gated - torch.sigmoid(gate)
-        return value, (by_gate, *(not_gated * slope for slope in slopes))
+        value = torch.logaddexp(gate, zero) + logsigmoid(-gate)
+        by_gate = torch.sigmoid(gate - zero) - torch.sigmoid(gate)
+        by_zero = torch.sigmoid(zero - gate)
+        return value, (by_gate, *(by_zero * slope for slope in slopes))
 
     def ratio(x: Tensor, gate: Tensor, *parameters: Tensor) -> Terms:
         zero, zero_slopes = base.zero(*parameters)
         ratio, ratio_slopes = base.ratio(x, *parameters)
-        gated = torch.sigmoid(gate - zero)
+        inflated = x > 0  # a zero that is stored among the non-zeros has a ratio of 0
+        gated = torch.sigmoid(gate - zero) * inflated
         slopes = (r + gated * z for r, z in zip(ratio_slopes, zero_slopes, strict=True))
-        return ratio - nn.functional.softplus(gate - zero), (-gated, *slopes)
+        return ratio + logsigmoid(zero - gate) * inflated, (-gated, *slopes)
 
     return Family(zero=zero, ratio=ratio)
 
