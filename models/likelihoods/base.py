@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vae4counts.models.config import Configured
 
 from .nonzeros import NonZeros
-from .sparse import Family, log_prob
+from .sparse import Family, first_order, log_prob
 
 Self = TypeVar("Self", bound="CountDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
@@ -78,9 +78,12 @@ class CountDistribution(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
-        if value.dim() == 2:
+        value = value.to(self.parameters[0].dtype)
+        if value.dim() == 2 and value.shape[:1] == shape[-1:]:
             return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
-        counts = NonZeros.of(value.expand(*shape, -1).reshape(-1, value.shape[-1]))
+        # other shapes (samples, one row of counts met by many rows of parameters) as one long batch
+        dense = value if value.layout == torch.strided else value.to_dense()
+        counts = NonZeros.of(dense.expand(*shape, -1).reshape(-1, value.shape[-1]))
         rows = [self._rows(parameter, shape) for parameter in self.parameters]
         return self._log_prob(counts, rows).reshape(shape)
 
@@ -88,10 +91,10 @@ class CountDistribution(TorchDistribution):
         return log_prob(self.family, counts, *parameters)
 
     def _rows(self, parameter: Tensor, batch_shape: torch.Size) -> Tensor:
-        """The parameter for a batch of this shape, laid out as ``(rows, G or 1)``."""
-        if parameter.dim() < 2:
-            return parameter
-        return parameter.expand(*batch_shape, -1).reshape(-1, parameter.shape[-1])
+        """The parameter for a batch of this shape, laid out as ``(rows or 1, G or 1)``."""
+        if parameter.shape[:-1].numel() != 1:
+            parameter = parameter.expand(*batch_shape, -1)
+        return parameter.reshape(-1, parameter.shape[-1])
 
     def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
         """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
@@ -110,7 +113,7 @@ class CountDistribution(TorchDistribution):
                 f"{self.event_shape[0]} features"
             )
         entries = value if value.layout == torch.strided else value.values()
-        if not bool(((entries >= 0) & (entries == entries.round())).all()):
+        if not bool(((entries >= 0) & (entries % 1 == 0)).all()):
             raise ValueError("counts must be whole numbers, 0 or more")
 
 
@@ -168,6 +171,11 @@ class Likelihood(Configured, nn.Module):
         """
         return torch.cat([mean.log(), mean.new_zeros((self.outputs_per_feature - 1) * len(mean))])
 
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        arguments = list(self.config().items())[1:]
+        return ", ".join(f"{name}={value!r}" for name, value in arguments)
+
     def split(self, outputs: Tensor) -> list[Tensor]:
         """The rate's outputs, then each further parameter: its own, or the next outputs.
 
@@ -194,4 +202,30 @@ def rates(outputs: Tensor, library: Tensor | None) -> Tensor:
     """Expected counts: ``library * softmax(outputs)``, or ``exp(outputs)`` without a library."""
     if library is None:
         return outputs.clamp(max=LARGEST_LOG_RATE).exp()
-    return torch.softmax(outputs, dim=-1) * library
+    return _Shares.apply(outputs, library.to(outputs.dtype))
+
+
+class _Shares(torch.autograd.Function):
+    """``m = library * softmax(outputs)``, keeping one array of this size where autograd keeps two.
+
+    With ``g`` the gradient by ``m``, the gradient by the library is ``s = sum_j g_j m_j / library``
+    and that by the outputs is ``m (g - s)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, library: Tensor) -> Tensor:
+        mean = torch.softmax(outputs, dim=-1)
+        full = torch.broadcast_shapes(mean.shape, library.shape)
+        mean = mean.mul_(library) if mean.shape == full else mean * library
+        ctx.save_for_backward(mean, library)
+        ctx.shape = outputs.shape
+        return mean
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        mean, library = ctx.saved_tensors
+        by_outputs = gradient * mean
+        by_library = by_outputs.sum(-1, keepdim=True) / library.clamp_min(SMALLEST_RATE)
+        by_outputs.addcmul_(mean, by_library, value=-1)
+        return by_outputs.sum_to_size(ctx.shape), by_library.sum_to_size(library.shape)

@@ -16,6 +16,8 @@ class NonZeros:
         values: The counts, shape ``(nnz,)``.
         rows: Their rows, shape ``(nnz,)``, ascending.
         columns: Their columns, shape ``(nnz,)``.
+        flat: Their positions ``row * G + column``, shape ``(nnz,)``. Flat, because indexing with
+            a pair of tensors puts a sort into the backward pass.
         offsets: Where each row starts, shape ``(B + 1,)``.
         shape: ``(B, G)``.
     """
@@ -23,24 +25,19 @@ class NonZeros:
     values: Tensor
     rows: Tensor
     columns: Tensor
+    flat: Tensor
     offsets: Tensor
     shape: tuple[int, int]
 
     @classmethod
     def of(cls, counts: Tensor) -> NonZeros:
         """Reads a ``(B, G)`` tensor, sparse CSR or dense."""
-        if counts.layout == torch.strided:
-            rows, columns = counts.nonzero(as_tuple=True)
-            values = counts[rows, columns]
-            per_row = torch.bincount(rows, minlength=counts.shape[0])
-            offsets = torch.nn.functional.pad(per_row.cumsum(0), (1, 0))
-        else:
-            values, columns = counts.values(), counts.col_indices().long()
-            offsets = counts.crow_indices().long()
-            rows = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(
-                offsets.diff(), output_size=values.shape[0]
-            )
-        return cls(values, rows, columns, offsets, (counts.shape[0], counts.shape[1]))
+        n_rows, n_columns = counts.shape
+        entries = counts.to_sparse_coo()
+        rows, columns = entries.indices()
+        offsets = torch.searchsorted(rows, torch.arange(n_rows + 1, device=rows.device))
+        flat = torch.add(columns, rows, alpha=n_columns)
+        return cls(entries.values(), rows, columns, flat, offsets, (n_rows, n_columns))
 
     def gather(self, parameter: Tensor) -> Tensor:
         """Takes a parameter of shape ``(*lead, B or 1, G or 1)`` at the entries.
@@ -59,14 +56,17 @@ class NonZeros:
         if index is None:
             flat += entries.sum(-1, keepdim=True)
         else:
-            flat.index_add_(-1, index, entries)
+            flat.scatter_add_(-1, index.expand_as(entries), entries)
         return parameter
 
     def row_sum(self, entries: Tensor) -> Tensor:
-        """Sums ``(*lead, nnz)`` within each row, giving ``(*lead, B)``."""
+        """Sums ``(*lead, nnz)`` within each row in float64, giving ``(*lead, B)``.
+
+        Float64, because the entries of a segment are added one after the other.
+        """
         lead = entries.shape[:-1]
         return torch.segment_reduce(
-            entries.contiguous(),
+            entries.double(),
             "sum",
             offsets=self.offsets.expand(*lead, -1).contiguous(),
             axis=len(lead),
@@ -74,14 +74,10 @@ class NonZeros:
         )
 
     def _index(self, shape: torch.Size) -> Tensor | None:
-        """Flat positions of the entries in the last two axes of a parameter.
-
-        Flat, because indexing with a pair of tensors puts a sort into the backward pass. None
-        stands for a parameter of one value.
-        """
+        """Positions of the entries in the last two axes of a parameter; None if it has one."""
         per_row, per_column = shape[-2] != 1, shape[-1] != 1
         if per_row and per_column:
-            return self.rows * self.shape[1] + self.columns
+            return self.flat
         if per_row:
             return self.rows
         return self.columns if per_column else None

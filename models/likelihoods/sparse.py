@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .nonzeros import NonZeros
 
@@ -52,6 +52,24 @@ def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
     return _SparseLogProb.apply(family, nonzeros, *map(torch.atleast_2d, parameters))
 
 
+def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a backward pass that has no derivative itself, to say so where one is asked for.
+
+    torch's ``once_differentiable`` says so only where the incoming gradient has a gradient, and
+    gives a constant, silently, where it has none.
+    """
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "likelihoods have first derivatives only: create_graph=True needs second ones"
+            )
+        return backward(ctx, *gradients)
+
+    return checked
+
+
 class _SparseLogProb(torch.autograd.Function):
     """The identity above, with the derivatives that the family states.
 
@@ -64,23 +82,35 @@ class _SparseLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
-        zero, zero_slopes = family.zero(*parameters)
         ratio, ratio_slopes = family.ratio(nonzeros.values, *map(nonzeros.gather, parameters))
+        zero, zero_slopes = family.zero(*parameters)
         ctx.nonzeros = nonzeros
         ctx.shapes = [parameter.shape for parameter in parameters]
         ctx.save_for_backward(*zero_slopes, *ratio_slopes)
-        return zero.sum(-1) + nonzeros.row_sum(ratio)
+        return (nonzeros.row_sum(ratio) + zero.sum(-1)).to(parameters[0].dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         nonzeros, count = ctx.nonzeros, len(ctx.shapes)
         at_entries = gradient.index_select(-1, nonzeros.rows)
-        full = (*gradient.shape, nonzeros.shape[1])
-        gradients = []
-        for shape, zero_slope, ratio_slope in zip(
-            ctx.shapes, ctx.saved_tensors[:count], ctx.saved_tensors[count:], strict=True
-        ):
-            dense = (gradient.unsqueeze(-1) * zero_slope).expand(full).sum_to_size(shape)
-            gradients.append(nonzeros.scatter_add_(dense.contiguous(), at_entries * ratio_slope))
+        gradients: list[Tensor | None] = []
+        for i, shape in enumerate(ctx.shapes):
+            if ctx.needs_input_grad[2 + i]:
+                zero_slope, ratio_slope = ctx.saved_tensors[i], ctx.saved_tensors[count + i]
+                dense = _summed_product(gradient, zero_slope, nonzeros.shape[1], shape)
+                nonzeros.scatter_add_(dense, at_entries * ratio_slope)
+                gradients.append(dense)
+            else:
+                gradients.append(None)
         return None, None, *gradients
+
+
+def _summed_product(gradient: Tensor, slope: Tensor, n_features: int, shape: torch.Size) -> Tensor:
+    """``gradient_i * slope_ij``, summed to ``shape``; over rows, by a matrix product."""
+    full = torch.Size((*gradient.shape, n_features))
+    if shape[-2] != 1:
+        product = (gradient.unsqueeze(-1) * slope).expand(full)
+    else:
+        product = gradient.unsqueeze(-2) @ slope.expand(full)
+    return product.sum_to_size(shape).contiguous()
