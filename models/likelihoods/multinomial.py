@@ -11,24 +11,37 @@ from torch import Tensor
 from .base import SMALLEST_RATE, CountDistribution, Likelihood
 from .nonzeros import NonZeros
 from .sparse import Family, Terms
+from .special import log_poisson_ratio
+
+# How far the total may be from the sum of the counts, relatively: float32 cannot add up to a
+# whole number of 17 million or more exactly. A total that is off by 1 is seen up to 2 million.
+TOTAL_TOLERANCE = 5e-7
 
 
-def _zero(q: Tensor) -> Terms:
+def _zero(q: Tensor, total: Tensor) -> Terms:  # noqa: ARG001
     """``log p(0) = 0``: what hangs on the total alone is added by the distribution."""
-    return torch.zeros_like(q), (q.new_zeros(()),)
+    nothing = q.new_zeros(())
+    return nothing, (nothing, nothing)
 
 
-def _ratio(x: Tensor, q: Tensor) -> Terms:
-    """``x log q - log x!`` with probability ``q``."""
-    q = q.clamp_min(SMALLEST_RATE)
-    return torch.log(q) * x - torch.lgamma(x + 1), (x / q,)
+def _ratio(x: Tensor, q: Tensor, total: Tensor) -> Terms:
+    """``x log(N q) - log x!`` with probability ``q`` and total ``N``."""
+    mean = (q * total).clamp_min(SMALLEST_RATE)
+    return log_poisson_ratio(x, mean), (x * total / mean, x / total)
 
 
 MULTINOMIAL = Family(zero=_zero, ratio=_ratio)
 
 
 class MultinomialCounts(CountDistribution):
-    """Counts of ``total`` draws from the categories ``0..G-1``.
+    r"""Counts of ``total`` draws from the categories ``0..G-1``.
+
+    Poisson counts of mean ``N q``, given that their total, a Poisson of mean ``N``, is ``N``:
+
+    .. math:: \log p(x) = \sum_j [x_j \log(N q_j) - \log x_j!] - [N \log N - \log N!],
+
+    and minus infinity where the counts do not add up to ``N``. With ``N q`` in place of ``q`` the
+    terms are of the size of ``N``, not of ``N log N``.
 
     Args:
         probabilities: Shape ``(*batch, G)``, summing to 1.
@@ -49,10 +62,11 @@ class MultinomialCounts(CountDistribution):
         return self.mean * (1 - self.parameters[0])
 
     def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
-        q, total = parameters
-        drawn = counts.row_sum(counts.values)
-        value = super()._log_prob(counts, [q]) + torch.lgamma(drawn + 1)
-        return value.masked_fill(drawn != total.squeeze(-1), -torch.inf)
+        q, total = parameters[0], parameters[1].detach().to(parameters[0].dtype)
+        n = total.squeeze(-1)
+        value = super()._log_prob(counts, [q, total]) - log_poisson_ratio(n, n.clamp_min(1))
+        off = (counts.row_sum(counts.values) - n).abs() > TOTAL_TOLERANCE * n
+        return value.masked_fill(off, -torch.inf)
 
     def _draw(self, shape: torch.Size) -> Tensor:
         # torch draws a multinomial only for one total; numpy takes one a row
