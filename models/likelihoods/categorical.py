@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from .base import CountDistribution, Likelihood
-from .nonzeros import NonZeros
+from .sparse import Family, Terms
+
+
+def _zero(*log_p: Tensor) -> Terms:
+    """``log p_0``."""
+    one, nothing = log_p[0].new_ones(()), log_p[0].new_zeros(())
+    return log_p[0], (one, *(nothing for _ in log_p[1:]))
+
+
+def _ratio(x: Tensor, *log_p: Tensor) -> Terms:
+    """``log p_x - log p_0``, with the last class for all larger counts."""
+    classes = x.clamp_max(len(log_p) - 1)
+    value, slopes = torch.zeros_like(log_p[0]), []
+    for k, log_p_k in enumerate(log_p):
+        value = torch.where(classes == k, log_p_k, value)
+        slopes.append((classes == k).to(x.dtype))
+    slopes[0] = slopes[0] - 1
+    return value - log_p[0], tuple(slopes)
+
+
+CATEGORICAL = Family(zero=_zero, ratio=_ratio)
 
 
 class CategoricalCounts(CountDistribution):
@@ -20,14 +37,10 @@ class CategoricalCounts(CountDistribution):
         validate_args: See `CountDistribution`.
     """
 
+    family = CATEGORICAL
+
     def __init__(self, log_probabilities: Tensor, *, validate_args: bool | None = None) -> None:
-        self.parameters = (log_probabilities,)
-        TorchDistribution.__init__(
-            self,
-            log_probabilities.shape[:-2],
-            log_probabilities.shape[-1:],
-            validate_args=validate_args,
-        )
+        super().__init__(*log_probabilities.unbind(-2), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -41,29 +54,14 @@ class CategoricalCounts(CountDistribution):
         return spread.expand(self.batch_shape + self.event_shape)
 
     def _moment(self, power: int) -> Tensor:
-        (log_p,) = self.parameters
-        classes = torch.arange(log_p.shape[-2], dtype=log_p.dtype, device=log_p.device)
-        return torch.einsum("k,...kg->...g", classes**power, log_p.exp())
-
-    def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
-        (log_p,) = parameters
-        n_classes, n_features = log_p.shape[-2:]
-        zero = log_p[..., 0, :]
-        classes = counts.values.long().clamp_max(n_classes - 1)
-        index = classes * n_features + counts.columns
-        if log_p.shape[-3] != 1:
-            index = index + counts.rows * (n_classes * n_features)
-        at_entries = log_p.flatten(-3).index_select(-1, index)
-        return zero.sum(-1) + counts.row_sum(at_entries - counts.gather(zero))
-
-    def _rows(self, parameter: Tensor, batch_shape: torch.Size) -> Tensor:
-        return parameter.expand(*batch_shape, -1, -1).reshape(-1, *parameter.shape[-2:])
+        moment = torch.zeros_like(self.parameters[0])
+        for k, log_p in enumerate(self.parameters):
+            moment = moment + k**power * log_p.exp()
+        return moment
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        (log_p,) = self.parameters
-        n_classes = log_p.shape[-2]
-        logits = log_p.transpose(-1, -2).expand(*shape, n_classes)
-        return torch.distributions.Categorical(logits=logits).sample().to(log_p.dtype)
+        logits = torch.stack(list(self.parameters), dim=-1).expand(*shape, -1)
+        return torch.distributions.Categorical(logits=logits).sample().to(logits.dtype)
 
 
 class Categorical(Likelihood):
