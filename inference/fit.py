@@ -186,7 +186,8 @@ def _own_randomness(fabric: Fabric, seed: int) -> Iterator[None]:
 
 def _check_settings(settings: dict[str, Any]) -> None:
     """Finds arguments that are out of range before anything is changed."""
-    for name, least in {"epochs": 1, "batch_size": 1, "warm_up_steps": 0, "patience": 1}.items():
+    lowest = {"epochs": 1, "batch_size": 1, "warm_up_steps": 0, "patience": 1, "seed": 0}
+    for name, least in lowest.items():
         if settings[name] is not None and settings[name] < least:
             raise ValueError(f"{name} is {settings[name]}: it must be {least} or more")
     for name in ("learning_rate", "prior_learning_rate"):
