@@ -1,4 +1,4 @@
-"""Models and guides in float64 whose objective can be written down by hand."""
+"""Pairs in float64 whose objective can be written down by hand, and a small run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
 
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide, JointGuide, guide_for
-from vae4counts.models import VAE, MLPDecoder
+from vae4counts.inference import Run, fit
+from vae4counts.models import GMVAE, VAE, MLPDecoder
 from vae4counts.models.likelihoods import Poisson
 from vae4counts.models.priors import GaussianMixture, Prior, StandardNormal, VampPrior
 
@@ -82,3 +84,12 @@ def few(batch_of: Callable[..., Any]) -> Batch:
     """Five observations of four counts in float64, out of a data set of 20."""
     counts = np.array([[0, 2, 0, 1], [2, 0, 0, 0], [0, 0, 0, 1], [1, 1, 3, 0], [0, 4, 2, 1]])
     return batch_of(counts, n_observations=20, dtype=torch.float64)
+
+
+@pytest.fixture
+def run(adata: AnnData) -> Run:
+    """A run of two epochs with a latent library, a linear decoder and a label."""
+    model = GMVAE(7, GaussianMixture(2, 3), decoder="linear", library="latent")
+    guide = guide_for(model, encoder=Encoder((8,), "standardised"))
+    settings: dict[str, Any] = {"epochs": 2, "progress": False, "device": "cpu"}
+    return fit(model, guide, adata, label="group", layer="raw", **settings)

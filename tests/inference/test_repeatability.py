@@ -1,0 +1,127 @@
+"""The same seed gives the same fit, and a fit leaves everything else as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from anndata import AnnData
+
+from vae4counts.guides import guide_for
+from vae4counts.inference import Run, fit
+from vae4counts.models import GMVAE, CountMixture, CountModel
+from vae4counts.models.priors import GaussianMixture, VampPrior
+
+
+def marginal() -> CountModel:
+    return GMVAE(7, GaussianMixture(2, 3))
+
+
+def latent_library() -> CountModel:
+    return GMVAE(7, GaussianMixture(2, 3), library="latent")
+
+
+def vamp() -> CountModel:
+    return GMVAE(7, VampPrior(2, 3))
+
+
+def mixture() -> CountModel:
+    return CountMixture(7, 3)
+
+
+KINDS: dict[str, tuple[Callable[[], CountModel], str]] = {
+    "marginal": (marginal, "marginal"),
+    "joint": (latent_library, "joint"),
+    "vamp": (vamp, "marginal"),
+    "mixture": (mixture, "exact"),
+}
+
+
+def fitted(kind: str, adata: AnnData, **settings: Any) -> Run:
+    torch.manual_seed(0)
+    make, guide = KINDS[kind]
+    model = make()
+    settings = {"epochs": 4, "batch_size": 32, "progress": False, "device": "cpu"} | settings
+    return fit(model, guide_for(model, guide), adata, **settings)
+
+
+def history(run: Run) -> np.ndarray:
+    """All but the clock's columns."""
+    return run.history.drop(columns=["phase", "seconds"]).to_numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_seed_same_everything(kind: str, adata: AnnData) -> None:
+    first, second = fitted(kind, adata), fitted(kind, adata)
+    assert np.array_equal(history(first), history(second))
+    assert first.evaluate(adata, num_samples=5) == second.evaluate(adata, num_samples=5)
+    assert np.array_equal(first.split.test, second.split.test)
+    for part in ("model", "guide"):
+        states = [getattr(run, part).state_dict() for run in (first, second)]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_other_seed_other_history(adata: AnnData) -> None:
+    assert not np.array_equal(
+        history(fitted("marginal", adata)), history(fitted("marginal", adata, seed=1))
+    )
+
+
+def test_state_of_the_caller_does_not_matter(adata: AnnData) -> None:
+    model = marginal()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    guide = guide_for(model)
+    q = {name: value.clone() for name, value in guide.state_dict().items()}
+    histories = []
+    for noise in (1, 2):
+        model.load_state_dict(start)
+        guide.load_state_dict(q)
+        torch.manual_seed(noise)
+        np.random.seed(noise)  # noqa: NPY002
+        random.seed(noise)
+        histories.append(history(fit(model, guide, adata, epochs=3, progress=False, device="cpu")))
+    assert np.array_equal(*histories)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_global_random_states_are_left_alone(kind: str, adata: AnnData) -> None:
+    run = fitted(kind, adata)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    validates = pyro.settings.get("validate_distributions_pyro")
+    model = run.model
+    fit(model, run.guide, adata, epochs=2, progress=False, device="cpu")
+    run.evaluate(adata, num_samples=3)
+    run.annotate(adata.copy(), num_samples=3)
+    run.posterior(adata, num_samples=3)
+    after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert np.array_equal(before[1], after[1])
+    assert before[2] == after[2]
+    assert pyro.settings.get("validate_distributions_pyro") == validates
+    assert torch.distributions.Distribution._validate_args
+    assert len(pyro.get_param_store()) == 0
+
+
+def test_fits_in_one_process_do_not_disturb_each_other(adata: AnnData) -> None:
+    alone = fitted("marginal", adata)
+    evaluated = alone.evaluate(adata, num_samples=5)
+    for kind in KINDS:
+        fitted(kind, adata, seed=3)
+    assert alone.evaluate(adata, num_samples=5) == evaluated
+    again = fitted("marginal", adata)
+    assert np.array_equal(history(alone), history(again))
+
+
+def test_data_are_left_alone(adata: AnnData) -> None:
+    before = adata.copy()
+    run = fitted("marginal", adata, label="group")
+    run.evaluate(adata, num_samples=2)
+    assert (adata.X != before.X).nnz == 0
+    assert adata.obs.equals(before.obs)
+    assert not adata.obsm
+    assert not adata.uns
