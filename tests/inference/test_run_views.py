@@ -1,0 +1,97 @@
+"""What a run says of data: annotations for scanpy, draws for ArviZ, loadings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+
+from vae4counts.data import Batch, CountLoader
+from vae4counts.guides import Guide, guide_for
+from vae4counts.inference import Run, fit
+from vae4counts.inference.posterior import draws as draws_module
+from vae4counts.inference.posterior.arviz import to_arviz
+from vae4counts.models import VAE, CountMixture
+
+
+def test_annotation(run: Run, adata: AnnData) -> None:
+    run.annotate(adata)
+    assert adata.obsm["X_vae"].shape == (100, 2)
+    shares = adata.obsm["responsibilities"]
+    assert shares.shape == (100, 3)
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+    assert list(adata.obs["component"].cat.categories) == ["0", "1", "2"]
+    assert (adata.obs["component"].cat.codes == shares.argmax(1)).all()
+    assert adata.obs["component_entropy"].between(0, np.log(3) + 1e-6).all()
+    table = run.loadings()
+    assert table is not None
+    assert list(table.index) == list(adata.var_names)
+    weight = run.model.decoder.output.weight.detach().numpy()
+    np.testing.assert_array_equal(adata.varm["loadings"], weight)
+    assert json.loads(adata.uns["vae4counts"]["model"]) == run.model.config()
+    means, _ = run.guide.posterior(counts_of(adata))
+    np.testing.assert_allclose(adata.obsm["X_vae"], means.detach(), rtol=1e-4, atol=1e-5)
+
+
+def counts_of(adata: AnnData) -> torch.Tensor:
+    return next(iter(CountLoader(adata, batch_size=100, shuffle=False))).counts
+
+
+def test_repeated_names_of_features(adata: AnnData) -> None:
+    adata.var_names = ["a", "a", "b", "c", "d", "e", "f"]
+    model = VAE(7, decoder="linear")
+    run = fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu")
+    run.annotate(adata)
+    assert adata.varm["loadings"].shape == (7, 10)
+
+
+def test_posterior_for_arviz(run: Run, adata: AnnData) -> None:
+    posterior = run.posterior(adata, num_samples=6)
+    sites = posterior["posterior"]
+    assert set(sites.data_vars) == {"z", "component", "library"}
+    assert sites["z"].dims == ("chain", "draw", "obs", "latent")
+    assert sites["z"].shape == (1, 6, 100, 2)
+    assert sites["component"].dims == ("chain", "draw", "obs")
+    assert list(sites["z"].coords["obs"].values) == list(adata.obs_names)
+    assert set(np.unique(sites["component"])) <= {0, 1, 2}
+    assert posterior["log_likelihood"]["counts"].shape == (1, 6, 100)
+
+
+def test_posterior_of_a_mixture_without_a_network(adata: AnnData) -> None:
+    model = CountMixture(7, 3)
+    run = fit(model, guide_for(model), adata, epochs=2, progress=False, device="cpu")
+    posterior = run.posterior(adata, num_samples=4)
+    assert set(posterior["posterior"].data_vars) == {"component"}
+    run.annotate(adata)
+    assert "X_vae" not in adata.obsm
+    assert run.loadings() is None
+
+
+@pytest.mark.parametrize("limit", [10**9, 20 * 30])
+def test_components_are_drawn_together_with_z(
+    limit: int,
+    few: Batch,
+    a_pair: Callable[..., tuple[VAE, Guide]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each draw the component is one that its own z speaks for."""
+    monkeypatch.setattr(draws_module, "CHUNK_NUMBERS", limit)
+    model, guide = a_pair("mixture", "marginal", n_latent=1, wide=True)
+    with torch.no_grad():
+        model.prior.loc.copy_(torch.tensor([[-9.0], [0.0], [9.0]]))
+        model.prior.log_scale.fill_(-1)
+        guide.head.linear.weight.zero_()
+        guide.head.linear.bias.copy_(torch.tensor([0.0, 9.0]))
+    names = [f"x{i}" for i in range(5)]
+    drawn: Any = to_arviz(model.eval(), guide.eval(), [few], names, 200)["posterior"]
+    z, component = drawn["z"].values[..., 0], drawn["component"].values
+    assert z.shape == component.shape == (1, 200, 5)
+    nearest = np.abs(z[..., None] - np.array([-9, 0, 9])).argmin(-1)
+    clear = np.abs(np.abs(z) - 4.5) > 0.5
+    assert (component == nearest)[clear].all()
+    assert len(np.unique(component)) == 3
