@@ -92,17 +92,13 @@ class _SparseLogProb(torch.autograd.Function):
     @staticmethod
     @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        nonzeros, count = ctx.nonzeros, len(ctx.shapes)
+        nonzeros, saved, count = ctx.nonzeros, ctx.saved_tensors, len(ctx.shapes)
         at_entries = gradient.index_select(-1, nonzeros.rows)
-        gradients: list[Tensor | None] = []
+        gradients: list[Tensor | None] = [None] * count
         for i, shape in enumerate(ctx.shapes):
             if ctx.needs_input_grad[2 + i]:
-                zero_slope, ratio_slope = ctx.saved_tensors[i], ctx.saved_tensors[count + i]
-                dense = _summed_product(gradient, zero_slope, nonzeros.shape[1], shape)
-                nonzeros.scatter_add_(dense, at_entries * ratio_slope)
-                gradients.append(dense)
-            else:
-                gradients.append(None)
+                dense = _summed_product(gradient, saved[i], nonzeros.shape[1], shape)
+                gradients[i] = nonzeros.scatter_add_(dense, at_entries * saved[count + i])
         return None, None, *gradients
 
 
@@ -112,5 +108,6 @@ def _summed_product(gradient: Tensor, slope: Tensor, n_features: int, shape: tor
     if shape[-2] != 1:
         product = (gradient.unsqueeze(-1) * slope).expand(full)
     else:
-        product = gradient.unsqueeze(-2) @ slope.expand(full)
+        with torch.autocast(gradient.device.type, enabled=False):
+            product = gradient.unsqueeze(-2) @ slope.expand(full)
     return product.sum_to_size(shape).contiguous()

@@ -120,3 +120,18 @@ def test_outputs_of_half_precision_are_widened(case: Any, dtype: torch.dtype) ->
     value.sum().backward()
     assert outputs.grad is not None
     assert outputs.grad.dtype == dtype
+
+
+def test_autocast_leaves_likelihoods_alone(case: Any) -> None:
+    """Also in a backward pass that autocast reaches."""
+    counts = torch.poisson(torch.rand(4, 5) * 3)
+    library = counts.sum(-1, keepdim=True)
+    likelihood = case.make(dtype=torch.float32)
+    inputs = [case.outputs(4, dtype=torch.float32).requires_grad_(), *likelihood.parameters()]
+    expected = likelihood(inputs[0], library).log_prob(counts)
+    slopes = torch.autograd.grad(expected.sum(), inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = likelihood(inputs[0], library).log_prob(counts)
+        found_slopes = torch.autograd.grad(found.sum(), inputs)
+    assert found.equal(expected)
+    assert all(a.equal(b) for a, b in zip(found_slopes, slopes, strict=True))

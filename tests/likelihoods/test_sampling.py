@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyro import poutine
 
-N = 40_000
+N = 10_000
 
 
 def test_moments_of_samples(case: Any) -> None:
