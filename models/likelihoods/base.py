@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
@@ -31,6 +32,8 @@ LARGEST_LOG_RATE = 20.0
 NO_SHAPE = torch.Size()
 EXTENTS = ("shared", "feature", "observation")
 
+_broadcast = lru_cache(torch.broadcast_shapes)  # it takes longer than a small batch's softmax
+
 
 class CountDistribution(TorchDistribution):
     """A distribution over one observation's ``G`` counts, independent given the parameters.
@@ -47,7 +50,7 @@ class CountDistribution(TorchDistribution):
 
     def __init__(self, *parameters: Tensor, validate_args: bool | None = None) -> None:
         self.parameters: Sequence[Tensor] = parameters
-        shape = torch.broadcast_shapes(*(parameter.shape for parameter in parameters))
+        shape = _broadcast(*(parameter.shape for parameter in parameters))
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
@@ -77,7 +80,7 @@ class CountDistribution(TorchDistribution):
         """
         if self._validate_args:
             self._validate_sample(value)
-        shape = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
+        shape = _broadcast(self.batch_shape, value.shape[:-1])
         value = value.to(self.parameters[0].dtype)
         if value.dim() == 2 and value.shape[:1] == shape[-1:]:
             return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
@@ -214,9 +217,9 @@ class _Shares(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, library: Tensor) -> Tensor:
-        mean = torch.softmax(outputs, dim=-1)
-        full = torch.broadcast_shapes(mean.shape, library.shape)
-        mean = mean.mul_(library) if mean.shape == full else mean * library
+        shares = torch.softmax(outputs, dim=-1)
+        wider = library.dim() > outputs.dim() or library.shape[:-1] != outputs.shape[:-1]
+        mean = shares * library if wider else shares.mul_(library)
         ctx.save_for_backward(mean, library)
         ctx.shape = outputs.shape
         return mean
