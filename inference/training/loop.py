@@ -19,7 +19,6 @@ from vae4counts.inference.posterior.draws import draw
 from vae4counts.inference.training.tempering import KLWarmUp
 from vae4counts.models import CountModel
 
-
 ADVICE = "try a lower learning rate, or an encoder whose inputs are 'log1p'"
 
 
