@@ -166,7 +166,7 @@ def fit(
         guide=guide.eval(),
         features=[str(name) for name in adata.var_names],
         split=split,
-        fingerprint=fingerprint(adata.obs_names),
+        fingerprint=fingerprint(adata, layer),
         layer=layer,
         label=label,
         settings=settings,

@@ -39,8 +39,8 @@ class Run:
         guide: Its guide.
         features: Names of the features, in the model's order.
         split: Which observations of the fitted data were for what.
-        fingerprint: A digest of the fitted data's observation names, by which they are known
-            again.
+        fingerprint: A digest of the fitted data's names and total counts, by which they are
+            known again.
         layer: The layer that held the counts; None for ``X``.
         label: The column of ``obs`` that holds known classes; None for none.
         settings: The arguments of the fit, JSON values.
@@ -149,7 +149,9 @@ class Run:
 
     def knows(self, adata: AnnData) -> bool:
         """Whether these are the observations that the run was fitted to."""
-        return fingerprint(adata.obs_names) == self.fingerprint
+        if self.layer is not None and self.layer not in adata.layers:
+            raise UnknownName("layer", self.layer, adata.layers)
+        return fingerprint(align(adata, self.features), self.layer) == self.fingerprint
 
     def save(self, directory: str | Path) -> None:
         """Writes the run to a new directory, whole or not at all.
@@ -247,9 +249,13 @@ class Run:
             yield
 
 
-def fingerprint(names: pd.Index) -> str:
-    """A digest of observation names, in order."""
-    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
+def fingerprint(adata: AnnData, layer: str | None) -> str:
+    """A digest of the observations' names and total counts, in order."""
+    matrix = adata.X if layer is None else adata.layers[layer]
+    totals = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
+    digest = hashlib.sha256("\n".join(map(str, adata.obs_names)).encode())
+    digest.update(totals.astype("<f8").tobytes())
+    return digest.hexdigest()
 
 
 def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:

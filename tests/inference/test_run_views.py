@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from anndata import AnnData
+from anndata import AnnData, concat
 
 from vae4counts.data import Batch, CountLoader
 from vae4counts.guides import Guide, guide_for
@@ -95,3 +95,19 @@ def test_components_are_drawn_together_with_z(
     clear = np.abs(np.abs(z) - 4.5) > 0.5
     assert (component == nearest)[clear].all()
     assert len(np.unique(component)) == 3
+
+
+def test_fitted_data_are_known_by_names_and_counts(run: Run, adata: AnnData) -> None:
+    assert run.held_out(adata).tolist() == run.split.test.tolist()
+    further = adata[:, :1].copy()
+    further.var_names = ["further"]
+    wider = concat([adata, further], axis="var", merge="same")
+    assert run.held_out(wider).tolist() == run.split.test.tolist()
+    other = adata.copy()
+    other.X = other.X.copy()
+    other.X[0] += 1
+    assert run.held_out(other).tolist() == list(range(adata.n_obs))
+    renamed = adata.copy()
+    renamed.obs_names = [f"new-{name}" for name in adata.obs_names]
+    assert run.evaluate(renamed, num_samples=2).n == adata.n_obs
+    assert "n_test" not in run.metrics
