@@ -104,7 +104,8 @@ def test_fitted_data_are_known_by_names_and_counts(run: Run, adata: AnnData) -> 
     wider = concat([adata, further], axis="var", merge="same")
     assert run.held_out(wider).tolist() == run.split.test.tolist()
     other = adata.copy()
-    other.X = other.X * 2
+    assert run.layer is not None
+    other.layers[run.layer] = other.layers[run.layer] * 2
     assert run.held_out(other).tolist() == list(range(adata.n_obs))
     renamed = adata.copy()
     renamed.obs_names = [f"new-{name}" for name in adata.obs_names]
