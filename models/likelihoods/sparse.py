@@ -8,9 +8,10 @@ The first sum is dense but cheap (no lgamma); the lgammas of the second are take
 alone. A family of distributions states the two terms with their derivatives, and `log_prob` below
 does the rest for every family.
 
-What float32 keeps, for counts up to 1e6, means from 1e-8 and inverse dispersions of 1e-3 to 1e5: each
-count's term to within 8 roundings (of 1.2e-7) of the largest of 1, ``x``, ``log p(0)`` and
-``log p(x)``, and the derivatives by the logarithms of its parameters to within 4 of the first three.
+What float32 keeps, for counts up to 1e6, means from 1e-8 and inverse dispersions of 1e-3 to 1e5:
+each count's term to within 8 roundings (of 1.2e-7) of the largest of 1, ``x``, ``log p(0)`` and
+``log p(x)``, and the derivatives by the logarithms of its parameters to within 4 roundings of the
+largest of the first three.
 """
 
 from __future__ import annotations
