@@ -21,6 +21,7 @@ from vae4counts.guides import GUIDES, ExactGuide, Guide, IncompatiblePairError, 
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
+from vae4counts.inference.training.memory import keep_freed_memory
 from vae4counts.inference.training.start import (
     spread_components,
     start_from_data,
@@ -134,6 +135,7 @@ def fit(
         warm_up_steps=warm_up_steps,
         patience=patience,
     )
+    keep_freed_memory()
     started = time.perf_counter()
     history: list[EpochRecord] = []
     with _own_randomness(fabric, seed), Progress(visible=progress) as progress_bar:
