@@ -41,3 +41,16 @@ class Batch:
             index=self.index.to(device),
             covariates={name: column.to(device) for name, column in self.covariates.items()},
         )
+
+
+def first_rows(counts: Tensor, n: int) -> Tensor:
+    """The first ``n`` rows of a CSR matrix, dense, without making the others so."""
+    starts = counts.crow_indices()[: n + 1]
+    size = int(starts[-1])
+    return torch.sparse_csr_tensor(
+        starts,
+        counts.col_indices()[:size],
+        counts.values()[:size],
+        size=(n, counts.shape[1]),
+        check_invariants=False,
+    ).to_dense()

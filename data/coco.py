@@ -51,13 +51,14 @@ def load_coco2017_object_counts(source: str | Path, *, count_crowds: bool = True
 def is_coco_table(path: Path) -> bool:
     """Tells whether a ``.csv`` file has the columns of a table of COCO counts."""
     columns = read_frame(path, n_rows=0).columns
-    return list(columns[:2]) == ["id", "license"] and all(map(_COUNTED.fullmatch, columns[2:]))
+    named = list(columns[:2]) == ["id", "license"] and len(columns) > 2
+    return named and all(map(_COUNTED.fullmatch, columns[2:]))
 
 
 def _from_table(path: Path) -> AnnData:
     frame = read_frame(path)
     matches = [_COUNTED.fullmatch(column) for column in frame.columns[2:]]
-    if list(frame.columns[:2]) != ["id", "license"] or None in matches:
+    if list(frame.columns[:2]) != ["id", "license"] or None in matches or not matches:
         raise DataError(
             f"{path} is not a table of COCO counts: its columns must be "
             "id, license and then [category]-[supercategory]."

@@ -17,6 +17,11 @@ GUIDES: dict[str, type[Guide]] = {
 }
 
 
+def fitting_guides(model: CountModel) -> list[str]:
+    """Names of the guides that fit a model, its default first."""
+    return [name for name, guide in GUIDES.items() if guide.fits(model)]
+
+
 def guide_for(model: CountModel, kind: str | None = None, encoder: Encoder | None = None) -> Guide:
     """Makes the guide that fits a model.
 
@@ -32,7 +37,7 @@ def guide_for(model: CountModel, kind: str | None = None, encoder: Encoder | Non
         IncompatiblePairError: The guide does not fit the model, or is not known. The message
             says which do.
     """
-    fitting = [name for name, guide in GUIDES.items() if guide.fits(model)]
+    fitting = fitting_guides(model)
     chosen = kind if kind is not None else next(iter(fitting), None)
     if chosen not in fitting:
         prior = getattr(model, "prior", None)
@@ -55,5 +60,6 @@ __all__ = [
     "InputScaling",
     "JointGuide",
     "MarginalGuide",
+    "fitting_guides",
     "guide_for",
 ]

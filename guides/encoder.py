@@ -49,8 +49,7 @@ class Encoder(Configured, nn.Module):
         Raises:
             ValueError: The encoder is another guide's already, and would lose what it learnt.
         """
-        if hasattr(self, "layers"):
-            raise ValueError("this Encoder is part of another guide: make one for each guide")
+        self.claim()
         self.inputs.build(n_features)
         first = InputLayer(self.inputs, n_features, self.hidden[0])
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)

@@ -55,10 +55,17 @@ class InputScaling(Configured, nn.Module):
         if self.standardise:
             self.mean.zero_()
             self.deviation.fill_(1.0)
-            dense = self(batch.counts).to_dense()
-            self.mean.copy_(dense.mean(0))
+            scaled = self(batch.counts)
+            columns, values = scaled.col_indices().long(), scaled.values().double()
+            mean, zeros = torch.zeros(
+                (2, scaled.shape[1]), dtype=values.dtype, device=values.device
+            )
+            mean.index_add_(0, columns, values).div_(len(batch))
+            zeros.index_add_(0, columns, torch.ones_like(values)).neg_().add_(len(batch))
+            squares = (zeros * mean**2).index_add_(0, columns, (values - mean[columns]) ** 2)
+            self.mean.copy_(mean)
             # a feature that never varies, but for rounding, carries nothing: it is scaled to zero
-            deviation = dense.std(0, correction=0)
+            deviation = (squares / len(batch)).sqrt().to(self.mean.dtype)
             constant = deviation <= ROUNDING * self.mean.abs()
             self.deviation.copy_(deviation.masked_fill(constant, torch.inf))
 

@@ -1,9 +1,17 @@
 """From a model/guide pair and data to results."""
 
-from .fit import fit
+from .fit import SettingsError, fit
 from .posterior.evaluation import Evaluation, evaluate
 from .run import Run
 from .storage import RunDirectoryError
 from .training.loop import TrainingError
 
-__all__ = ["Evaluation", "Run", "RunDirectoryError", "TrainingError", "evaluate", "fit"]
+__all__ = [
+    "Evaluation",
+    "Run",
+    "RunDirectoryError",
+    "SettingsError",
+    "TrainingError",
+    "evaluate",
+    "fit",
+]

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vae4counts.data import DATASETS, UnknownName, load, top_features
-from vae4counts.guides import GUIDES, guide_for
+from vae4counts.data import DATASETS, DataError, UnknownName, load, top_features
+from vae4counts.guides import GUIDES, IncompatiblePairError, guide_for
 from vae4counts.inference import storage
-from vae4counts.inference.fit import DEVICES, fit
+from vae4counts.inference.fit import DEVICES, SettingsError, fit
 from vae4counts.inference.run import Run, labels_of
 from vae4counts.inference.training.loop import TrainingError
 from vae4counts.models import GMVAE, VAE
@@ -34,9 +34,17 @@ screen = Console()
 asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 BAD_INPUT = 2
+BAD_INPUT_ERRORS = (
+    DataError,
+    IncompatiblePairError,
+    OSError,
+    SettingsError,
+    UnknownName,
+    storage.RunDirectoryError,
+)
 
 
-MODELS: dict[str, Callable[..., VAE]] = {"vae": VAE, "gmvae": GMVAE}
+KINDS: dict[str, Callable[..., VAE]] = {"vae": VAE, "gmvae": GMVAE}
 Named = TypeVar("Named")
 
 
@@ -93,15 +101,15 @@ def fit_command(
     device: Annotated[str, typer.Option(help=f"Where to compute. {_known(DEVICES)}")] = "auto",
 ) -> None:
     """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
-    with _one_line_errors():
-        storage.check_free(out)
+    with _one_line_errors(), storage.new_directory(out) as staging:
         adata = load(data)
         labels_of(adata, label)
-        if top is not None:
-            adata = top_features(adata, top, layer=layer)
         torch.manual_seed(seed)
-        pair = _make_model(adata.n_vars, model, likelihood, decoder, prior, latents, components)
-        partner = guide_for(pair, guide)
+        with _bad_options():
+            if top is not None:
+                adata = top_features(adata, top, layer=layer)
+            pair = _make_model(adata.n_vars, model, likelihood, decoder, prior, latents, components)
+            partner = guide_for(pair, guide)
         run = fit(
             pair,
             partner,
@@ -113,16 +121,16 @@ def fit_command(
             seed=seed,
             device=device,
         )
-        run.settings |= {"data": data, "top_features": top}
+        source = str(Path(data).resolve()) if Path(data).exists() else data
+        run.settings |= {"data": source, "top_features": top}
         run.evaluate(adata)
         run.annotate(adata)
         _show(run.metrics, title=f"{type(pair).__name__} on {data}")
         from vae4counts.inference.figures import write_figures  # slow to import
 
-        with storage.new_directory(out) as staging:
-            run.write(staging)
-            adata.write_h5ad(staging / "annotated.h5ad", compression="gzip")
-            write_figures(run, adata, staging, label)
+        run.write(staging)
+        adata.write_h5ad(staging / "annotated.h5ad", compression="gzip")
+        write_figures(run, adata, staging, label)
     screen.print(f"Results are in {out}")
 
 
@@ -146,8 +154,15 @@ def evaluate_command(
             raise storage.RunDirectoryError(
                 f"{directory} does not say what it was fitted to: --data"
             )
-        result = run.evaluate(load(source), label=label, num_samples=samples)
-    _show(result.to_dict(), title=f"{directory} on {source}")
+        adata = load(source)
+        known = run.knows(adata)
+        if data is None and not known:
+            raise storage.RunDirectoryError(
+                f"{source} has changed since {directory} was fitted to it, and with it what was "
+                "held out. Name the data with --data to evaluate on all of them"
+            )
+        result = run.evaluate(adata, label=label, num_samples=samples).to_dict()
+    _show(result | {"n_test": result["n"]} if known else result, title=f"{directory} on {source}")
 
 
 @app.command("datasets")
@@ -173,7 +188,7 @@ def _make_model(
     latents: int,
     components: int,
 ) -> VAE:
-    make = _pick("model", model, MODELS)
+    make = _pick("model", model, KINDS)
     name = prior or ("gaussian-mixture" if make is GMVAE else "standard-normal")
     kind = _pick("prior", name, PRIORS)
     mixture = issubclass(kind, MixturePrior)
@@ -188,6 +203,15 @@ def _pick(what: str, name: str, registry: Mapping[str, Named]) -> Named:
 
 
 @contextmanager
+def _bad_options() -> Iterator[None]:
+    """A part that cannot be made of these options is the options' fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+@contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Bad input ends in one line on standard error and status 2; so do its warnings in a line."""
     with warnings.catch_warnings():
@@ -197,7 +221,7 @@ def _one_line_errors() -> Iterator[None]:
         except TrainingError as error:
             asides.print(f"vae4counts: error: {error}")
             raise SystemExit(1) from None
-        except (ValueError, UnknownName, OSError) as error:
+        except BAD_INPUT_ERRORS as error:
             asides.print(f"vae4counts: error: {error}")
             raise SystemExit(BAD_INPUT) from None
 
@@ -205,20 +229,20 @@ def _one_line_errors() -> Iterator[None]:
 def _show(metrics: dict[str, Any], title: str) -> None:
     """Prints the figures that matter."""
     rows = {
-        "held-out observations": ("n_test", "n"),
-        "ELBO (nats each)": ("elbo",),
-        "importance-weighted log-likelihood (nats each)": ("iw_log_likelihood",),
-        "components used": ("components_used",),
-        "component perplexity": ("component_perplexity",),
-        "ARI against the labels": ("ari",),
-        "NMI against the labels": ("nmi",),
-        "epochs": ("epochs",),
-        "seconds": ("seconds",),
-        "observations a second": ("observations_per_second",),
+        "held-out observations" if "n_test" in metrics else "observations": "n",
+        "ELBO (nats each)": "elbo",
+        "importance-weighted log-likelihood (nats each)": "iw_log_likelihood",
+        "components used": "components_used",
+        "component perplexity": "component_perplexity",
+        "ARI against the labels": "ari",
+        "NMI against the labels": "nmi",
+        "epochs": "epochs",
+        "seconds": "seconds",
+        "observations a second": "observations_per_second",
     }
     table = Table(title=title, show_header=False)
-    for what, keys in rows.items():
-        value = next((metrics[key] for key in keys if metrics.get(key) is not None), None)
+    for what, key in rows.items():
+        value = metrics.get(key)
         if value is not None:
             table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
     screen.print(table)

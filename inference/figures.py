@@ -34,15 +34,15 @@ def write_figures(run: Run, adata: AnnData, directory: Path, label: str | None) 
     if "X_vae" in adata.obsm:
         random = np.random.default_rng(0)
         shown = np.sort(random.permutation(adata.n_obs)[: plots.MOST_POINTS])
-        plane = plots.two_dimensions(adata.obsm["X_vae"][shown])
+        plane, axis = plots.two_dimensions(adata.obsm["X_vae"][shown])
         figure = _figure(7 * max(1, len(colours)), 5)
         axes = figure.subplots(1, max(1, len(colours)), squeeze=False)[0]
         for ax, colour in zip(axes, colours, strict=False):
             title = f"Latent space by {colour}"
-            plots.latent_space(plane, adata.obs[colour].iloc[shown], title=title, ax=ax)
+            plots.latent_space(plane, adata.obs[colour].iloc[shown], title=title, axis=axis, ax=ax)
         if not colours:
             everything = adata.obs_names[shown].to_series().map(lambda _: "observation")
-            plots.latent_space(plane, everything, title="Latent space", ax=axes[0])
+            plots.latent_space(plane, everything, title="Latent space", axis=axis, ax=axes[0])
         written.append(_save(figure, directory / "latent.png"))
     if label is not None and "component" in adata.obs:
         table = plots.cross_table(adata, label)

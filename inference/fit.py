@@ -17,7 +17,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vae4counts.data import CountMatrix, random_split
-from vae4counts.guides import GUIDES, ExactGuide, Guide, IncompatiblePairError, MarginalGuide
+from vae4counts.guides import (
+    ExactGuide,
+    Guide,
+    IncompatiblePairError,
+    MarginalGuide,
+    fitting_guides,
+)
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
@@ -29,6 +35,11 @@ from vae4counts.inference.training.start import (
 )
 from vae4counts.models import VAE, CountModel
 from vae4counts.models.priors import GaussianMixture
+
+
+class SettingsError(ValueError):
+    """An argument that is out of range, or does not go with the model or the data."""
+
 
 Precision = Literal["32-true", "bf16-mixed"]
 DEVICES = ("auto", "cpu", "cuda")
@@ -95,7 +106,7 @@ def fit(
         DataError: Values that are no counts.
         UnknownName: No such layer or label column.
         IncompatiblePairError: The guide does not fit the model.
-        ValueError: Another argument is out of range; more components than observations.
+        SettingsError: Another argument is out of range, or does not go with the data.
         TrainingError: The objective is not finite.
     """
     settings = {
@@ -153,7 +164,7 @@ def fit(
             history += spread_components(
                 fabric, model, prior, guide, training, held_out, plain, seed=seed, report=report
             )
-        report = progress_bar.phase("training", epochs)
+        report = progress_bar.phase("training", schedule.epochs)
         history += train(
             fabric, model, guide, training, held_out, schedule, seed=seed, report=report
         )
@@ -168,7 +179,7 @@ def fit(
         guide=guide.eval(),
         features=[str(name) for name in adata.var_names],
         split=split,
-        fingerprint=fingerprint(adata, layer),
+        fingerprint=fingerprint(adata.obs_names, counts),
         layer=layer,
         label=label,
         settings=settings,
@@ -191,25 +202,24 @@ def _check_settings(settings: dict[str, Any]) -> None:
     lowest = {"epochs": 1, "batch_size": 1, "warm_up_steps": 0, "patience": 1, "seed": 0}
     for name, least in lowest.items():
         if settings[name] is not None and settings[name] < least:
-            raise ValueError(f"{name} is {settings[name]}: it must be {least} or more")
+            raise SettingsError(f"{name} is {settings[name]}: it must be {least} or more")
     for name in ("learning_rate", "prior_learning_rate"):
         if not 0 < settings[name] < math.inf:
-            raise ValueError(f"{name} is {settings[name]}: it must be above 0")
+            raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
     if settings["precision"] not in PRECISIONS:
         known = ", ".join(PRECISIONS)
-        raise ValueError(f"precision is {settings['precision']!r}: it must be one of {known}")
+        raise SettingsError(f"precision is {settings['precision']!r}: it must be one of {known}")
 
 
 def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training: int) -> None:
     """Finds a pair that does not fit together, or not to the data, before anything is changed."""
     if not guide.fits(model):
-        fitting = [name for name, kind in GUIDES.items() if kind.fits(model)]
         raise IncompatiblePairError(
             f"{type(guide).__name__} does not fit {type(model).__name__} with this prior: "
-            f"these guides do: {', '.join(fitting)}"
+            f"these guides do: {', '.join(fitting_guides(model))}"
         )
     if n_features != model.n_features:
-        raise ValueError(
+        raise SettingsError(
             f"the model has {model.n_features} features but the data have {n_features}: "
             "make the model with n_features=adata.n_vars"
         )
@@ -229,7 +239,7 @@ def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training:
             )
     n_components = made_for["n_components"] or 0
     if n_components > n_training:
-        raise ValueError(
+        raise SettingsError(
             f"the model has {n_components} components but there are only {n_training} training "
             "observations: ask for fewer components"
         )
@@ -237,9 +247,9 @@ def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training:
 
 def _accelerator(device: str) -> str:
     if device not in DEVICES:
-        raise ValueError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
+        raise SettingsError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
+        raise SettingsError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

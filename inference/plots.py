@@ -15,7 +15,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 MOST_POINTS = 5000
 
 
-def two_dimensions(latents: np.ndarray, seed: int = 0) -> np.ndarray:
+def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     """Lays latents out in the plane by UMAP (McInnes et al. 2018).
 
     Args:
@@ -23,18 +23,23 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> np.ndarray:
         seed: Seed of the layout.
 
     Returns:
-        Shape ``(n, 2)``; latents of one or two dimensions, or of few observations, are taken as
-        they are.
+        Coordinates of shape ``(n, 2)`` and a name for them. Latents of one or two dimensions, or
+        of few observations, are taken as they are.
     """
     if latents.shape[1] <= 2 or len(latents) < 20:
-        return np.pad(latents, ((0, 0), (0, 1)))[:, :2]
+        return np.pad(latents, ((0, 0), (0, 1)))[:, :2], "latent"
     from umap import UMAP  # it takes seconds to import
 
-    return UMAP(random_state=seed, n_jobs=1).fit_transform(latents)
+    return UMAP(random_state=seed, n_jobs=1).fit_transform(latents), "UMAP"
 
 
 def latent_space(
-    plane: np.ndarray, classes: pd.Series, *, title: str, ax: Axes | None = None
+    plane: np.ndarray,
+    classes: pd.Series,
+    *,
+    title: str,
+    axis: str = "UMAP",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draws observations in the plane, coloured by class.
 
@@ -42,6 +47,7 @@ def latent_space(
         plane: Coordinates, shape ``(n, 2)``.
         classes: The class of each observation.
         title: What the classes are.
+        axis: What the two axes are.
         ax: Where to draw; new axes if None.
     """
     ax = _axes(ax)
@@ -58,7 +64,7 @@ def latent_space(
             marker=MARKERS[i // len(PALETTE) % len(MARKERS)],
             label=category,
         )
-    ax.set(title=title, xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
+    ax.set(title=title, xticks=[], yticks=[], xlabel=f"{axis} 1", ylabel=f"{axis} 2")
     if len(categories.categories) <= 24:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.6)
     return ax
@@ -101,6 +107,7 @@ def training_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.axvline(start + 0.5, color="grey", linestyle=":", label="components spread")
     # the first epochs would flatten all that follows
     values = history[["train_elbo", "validation_elbo"]].to_numpy()
+    values = values[np.isfinite(values)]
     low, high = np.quantile(values, 0.05), values.max()
     ax.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     ax.set(xlabel="epoch", ylabel="ELBO (nats per observation)", title="Training")

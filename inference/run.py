@@ -70,8 +70,8 @@ class Run:
         """Measures how well the pair explains data.
 
         Args:
-            adata: Observations. Of the data that the run was fitted to, only the test part
-                counts; of other data, all.
+            adata: Observations. Of the data that the run was fitted to, in their order, only
+                the test part counts; of any other data, all.
             label: Column of ``obs`` with known classes; the fit's own if None.
             num_samples: Number of draws for each observation.
             seed: Seed of the draws.
@@ -83,17 +83,18 @@ class Run:
             DataError: Values that are no counts, or missing features.
             UnknownName: No such column.
         """
-        rows = self.held_out(adata)
         classes = labels_of(adata, self.label if label is None else label)
+        counts, known = self._counts(adata)
+        rows = self.split.test if known else np.arange(adata.n_obs)
         with self._seeded(seed):
             result = evaluate(
                 self.model,
                 self.guide,
-                self._batches(adata, rows),
+                self._in_order(counts.subset(rows) if known else counts),
                 num_samples=num_samples,
                 labels=None if classes is None else classes[rows],
             )
-        if self.knows(adata):
+        if known:
             sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
             self.metrics |= {**sizes, "n_features": len(self.features), **result.to_dict()}
         return result
@@ -111,12 +112,14 @@ class Run:
             seed: Seed of the draws.
         """
         with self._seeded(seed):
-            annotate(adata, self.model, self.guide, self._batches(adata), num_samples)
+            annotate(
+                adata, self.model, self.guide, self._in_order(self._counts(adata)[0]), num_samples
+            )
         table = loadings(self.model, self.features)
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
         adata.uns["vae4counts"] = {
-            "model": json.dumps(self.model.config()),
+            "model": _description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),
         }
@@ -136,22 +139,20 @@ class Run:
         """
         with self._seeded(seed):
             return to_arviz(
-                self.model, self.guide, self._batches(adata), list(adata.obs_names), num_samples
+                self.model,
+                self.guide,
+                self._in_order(self._counts(adata)[0]),
+                list(adata.obs_names),
+                num_samples,
             )
 
     def loadings(self) -> pd.DataFrame | None:
         """A linear decoder's loadings, features x latents; None for other decoders."""
         return loadings(self.model, self.features)
 
-    def held_out(self, adata: AnnData) -> np.ndarray:
-        """Positions of the test part if these are the fitted data, else of all observations."""
-        return self.split.test if self.knows(adata) else np.arange(adata.n_obs)
-
     def knows(self, adata: AnnData) -> bool:
-        """Whether these are the observations that the run was fitted to."""
-        if self.layer is not None and self.layer not in adata.layers:
-            raise UnknownName("layer", self.layer, adata.layers)
-        return fingerprint(align(adata, self.features), self.layer) == self.fingerprint
+        """Whether these are the observations that the run was fitted to, in their order."""
+        return self._counts(adata)[1]
 
     def save(self, directory: str | Path) -> None:
         """Writes the run to a new directory, whole or not at all.
@@ -229,14 +230,20 @@ class Run:
             **described,
         )
 
-    def _batches(self, adata: AnnData, rows: np.ndarray | None = None) -> CountLoader:
-        """Observations in order, all or some, with the model's features, on its device."""
-        with warnings.catch_warnings():
-            if self.knows(adata):  # the fit has said what there is to say of them
-                warnings.simplefilter("ignore", UserWarning)
+    def _counts(self, adata: AnnData) -> tuple[CountMatrix, bool]:
+        """The counts of the model's features, and whether they are those of the fit."""
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
-        chosen = counts if rows is None else counts.subset(rows)
-        return CountLoader(chosen.to(self.device), batch_size=128, shuffle=False)
+        known = fingerprint(adata.obs_names, counts) == self.fingerprint
+        if not known:  # the fit has said of its own data what there is to say
+            for warning in said:
+                warnings.warn(warning.message, warning.category, stacklevel=3)
+        return counts, known
+
+    def _in_order(self, counts: CountMatrix) -> CountLoader:
+        """Observations in their order, on the model's device."""
+        return CountLoader(counts.to(self.device), batch_size=128, shuffle=False)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
@@ -249,12 +256,10 @@ class Run:
             yield
 
 
-def fingerprint(adata: AnnData, layer: str | None) -> str:
+def fingerprint(names: pd.Index, counts: CountMatrix) -> str:
     """A digest of the observations' names and total counts, in order."""
-    matrix = adata.X if layer is None else adata.layers[layer]
-    totals = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
-    digest = hashlib.sha256("\n".join(map(str, adata.obs_names)).encode())
-    digest.update(totals.astype("<f8").tobytes())
+    digest = hashlib.sha256("\n".join(map(str, names)).encode())
+    digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -286,6 +291,14 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
             f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
         )
     return adata[:, list(features)]
+
+
+def _description(model: CountModel) -> str:
+    """The model as JSON, or as Python prints it where a part of it knows no description."""
+    try:
+        return json.dumps(model.config())
+    except TypeError:
+        return repr(model)
 
 
 def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:

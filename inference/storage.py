@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -29,6 +28,8 @@ def check_free(directory: Path) -> None:
     Raises:
         RunDirectoryError: Something is there already. Nothing is ever overwritten.
     """
+    if directory.resolve() == Path.cwd():
+        raise RunDirectoryError(f"{directory} is where you are: name a directory to make")
     if directory.is_dir() and not any(directory.iterdir()):
         return
     if directory.exists():
@@ -45,12 +46,12 @@ def new_directory(directory: Path) -> Iterator[Path]:
     Raises:
         RunDirectoryError: ``directory`` is there already, and not empty.
     """
+    directory = directory.resolve()
     check_free(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    staging = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
+    staging.mkdir(parents=True)
     try:
         yield staging
-        staging.chmod(0o777 & ~_umask())  # mkdtemp makes it private
         staging.replace(directory)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -89,9 +90,3 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError, RuntimeError, TypeError, ValueError, LookupError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunDirectoryError(f"{path} is broken: {reason}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -17,6 +17,11 @@ def observations(batch: Batch) -> pyro.plate:
     return pyro.plate("observations", batch.n_observations, subsample=batch.index, dim=-1)
 
 
+def mean_counts(batch: Batch) -> Tensor:
+    """Mean count of each feature over a batch, shape ``(G,)``."""
+    return batch.counts.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
+
+
 @runtime_checkable
 class StartsFromData(Protocol):
     """A module that sets some of its parameters from training data before the first step."""
@@ -30,9 +35,12 @@ class CountModel(Configured, nn.Module):
 
     Attributes:
         n_features: Number ``G`` of features.
+        outputs_per_draw: How many numbers the model computes for one draw of an observation's
+            latents, by which evaluation keeps its memory in bounds.
     """
 
     n_features: int
+    outputs_per_draw: int
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:

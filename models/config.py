@@ -20,6 +20,20 @@ class Configured:
         super().__init_subclass__(**kwargs)
         Configured.known[cls.__name__] = cls
 
+    _claimed = False
+
+    def claim(self) -> None:
+        """Makes this object a part of one model or guide.
+
+        Raises:
+            ValueError: It is a part of another already, which would lose what it has learnt.
+        """
+        if self._claimed:
+            raise ValueError(
+                f"this {type(self).__name__} is part of another model or guide: make one for each"
+            )
+        self._claimed = True
+
     def config(self) -> dict[str, Any]:
         """Describes this object by its class name and its constructor's arguments.
 

@@ -7,8 +7,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
-from vae4counts.models.base import CountModel, observations
+from vae4counts.data.batch import Batch, first_rows
+from vae4counts.models.base import CountModel, mean_counts, observations
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
@@ -32,10 +32,13 @@ class CountMixture(CountModel):
         self, n_features: int, n_components: int = 10, likelihood: Likelihood | None = None
     ) -> None:
         super().__init__()
+        if n_components < 1:
+            raise ValueError(f"n_components is {n_components}: it must be 1 or more")
         self.n_features, self.n_components = n_features, n_components
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
         self.likelihood.build(n_features)
         n_outputs = self.likelihood.outputs_per_feature * n_features
+        self.outputs_per_draw = n_components * n_outputs
         self.library = LIBRARIES["observed"]()
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.outputs = nn.Parameter(torch.randn(n_components, n_outputs) * 0.1)
@@ -55,11 +58,11 @@ class CountMixture(CountModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Starts each component at a random observation, smoothed by the mean of all."""
-        counts = batch.counts.to_dense()
-        mean = counts.mean(0) + 0.1 / self.n_features
-        picked = counts[torch.arange(self.n_components) % len(batch)]
-        share = picked.sum(-1, keepdim=True) / mean.sum()
-        smoothed = 0.5 * picked / share.clamp_min(1e-3) + 0.5 * mean
+        mean = mean_counts(batch) + 0.1 / self.n_features
+        picked = first_rows(batch.counts, min(self.n_components, len(batch)))
+        relative_size = picked.sum(-1, keepdim=True) / mean.sum()
+        smoothed = 0.5 * picked / relative_size.clamp_min(1e-3) + 0.5 * mean
+        smoothed = smoothed[torch.arange(self.n_components) % len(picked)]
         for row, start in zip(self.outputs, smoothed, strict=True):
             row.copy_(self.likelihood.initial_outputs(start))
 
@@ -78,6 +81,7 @@ class GaussianMixtureModel(CountModel):
     def __init__(self, n_features: int, n_components: int = 10) -> None:
         super().__init__()
         self.n_features, self.n_components = n_features, n_components
+        self.outputs_per_draw = n_components * n_features
         self.mixture = GaussianMixture(n_features, n_components)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from vae4counts.models.config import Configured
+from vae4counts.models.derivatives import first_order
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -74,7 +74,7 @@ class _SparseProduct(torch.autograd.Function):
         return counts @ weight
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         (counts,) = ctx.saved_tensors
         return None, _transpose(counts) @ gradient
@@ -157,8 +157,7 @@ class Decoder(Configured, nn.Module):
         Raises:
             ValueError: The decoder is another model's already, and would lose what it learnt.
         """
-        if hasattr(self, "output"):
-            raise ValueError("this decoder is part of another model: make one for each model")
+        self.claim()
         self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
 
     @abstractmethod
@@ -209,8 +208,8 @@ class MLPDecoder(Decoder):
 class LinearDecoder(Decoder):
     """A linear map, whose weights are the factors' loadings (Svensson et al. 2020).
 
-    With a softmax behind it, the loading ``W_jl`` is the change of feature ``j``'s log-rate, up
-    to a constant that all features share, for one unit of latent ``l``.
+    The loading ``W_jl`` is the change of feature ``j``'s log-rate for one unit of latent ``l``, up
+    to a constant that all features share in a model with a library size.
     """
 
     def _build_hidden(self, n_latent: int) -> int:

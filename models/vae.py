@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.batch import Batch
-from vae4counts.models.base import CountModel, observations
+from vae4counts.models.base import CountModel, mean_counts, observations
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.networks import DECODERS, Decoder
 from vae4counts.models.priors import Prior, StandardNormal
+
+EXAMPLES = {"prior": "GaussianMixture(n_latent=10)", "likelihood": "NegativeBinomial()"}
 
 
 class VAE(CountModel):
@@ -50,11 +52,15 @@ class VAE(CountModel):
         library: str | Library | None = "observed",
     ) -> None:
         super().__init__()
+        for name, part, kind in (("prior", prior, Prior), ("likelihood", likelihood, Likelihood)):
+            if part is not None and not isinstance(part, kind):
+                raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
         self.n_features = n_features
         self.prior = StandardNormal() if prior is None else prior
         self.prior.build(n_features)
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
         self.likelihood.build(n_features)
+        self.outputs_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
 
@@ -71,7 +77,7 @@ class VAE(CountModel):
     def initialise(self, batch: Batch) -> None:
         """Starts the decoder's bias at the mean counts, so that z explains departures from them."""
         if isinstance(self.decoder, Decoder):
-            mean = batch.counts.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
+            mean = mean_counts(batch)
             smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
             self.decoder.output.bias.copy_(self.likelihood.initial_outputs(smoothed))
 
@@ -83,7 +89,7 @@ class VAE(CountModel):
 
     def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:
         n_latent = self.prior.n_latent
-        n_outputs = self.likelihood.outputs_per_feature * self.n_features
+        n_outputs = self.outputs_per_draw
         if isinstance(decoder, str):
             if decoder not in DECODERS:
                 raise ValueError(f"decoder is {decoder!r}: it must be one of {', '.join(DECODERS)}")

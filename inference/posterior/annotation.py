@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from scipy.stats import entropy
+from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.models import CountModel
 
 
@@ -29,13 +30,20 @@ def annotate(
         batches: The same observations, in order.
         num_samples: Draws over which responsibilities are averaged.
     """
-    means, shares = [], []
+    means: list[Tensor] = []
+    shares: list[Tensor] = []
     for batch in batches:
-        draws = draw(model, guide, batch, num_samples)
-        if draws.z_mean is not None:
-            means.append(draws.z_mean.cpu())
-        if draws.responsibilities is not None:
-            shares.append(draws.responsibilities.mean(0).cpu())
+        sizes = chunks(num_samples, model, batch)
+        draws = [draw(model, guide, batch, size) for size in sizes]
+        for results, parts in (
+            (means, [part.z_mean for part in draws]),
+            (shares, [part.mean_responsibilities for part in draws]),
+        ):
+            known = [
+                part * size for part, size in zip(parts, sizes, strict=True) if part is not None
+            ]
+            if known:
+                results.append(torch.stack(known).sum(0).cpu() / num_samples)
     if means:
         adata.obsm["X_vae"] = torch.cat(means).numpy()
     if shares:

@@ -35,7 +35,9 @@ def to_arviz(
     """
     groups: dict[str, dict[str, list[np.ndarray]]] = {"posterior": {}, "log_likelihood": {}}
     for batch in batches:
-        parts = [_sites(draw(model, guide, batch, size)) for size in chunks(num_samples, batch)]
+        parts = [
+            _sites(draw(model, guide, batch, size)) for size in chunks(num_samples, model, batch)
+        ]
         for group, sites in groups.items():
             for name in parts[0][group]:
                 all_draws = np.concatenate([part[group][name] for part in parts])

@@ -46,6 +46,11 @@ class Draws:
         terms += [-part.double() for part in self.log_guide.values()]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
+    @property
+    def mean_responsibilities(self) -> Tensor | None:
+        """p(component | draw), averaged over the draws, shape ``(B, K)``."""
+        return None if self.responsibilities is None else self.responsibilities.mean(0)
+
     def elbo_parts(self) -> dict[str, Tensor]:
         """Each site's share of the ELBO, averaged over the draws, shape ``(B,)``.
 
@@ -98,9 +103,9 @@ def draw(model: CountModel, guide: Guide, batch: Batch, num_samples: int) -> Dra
     )
 
 
-def chunks(num_samples: int, batch: Batch, outputs_per_feature: int = 1) -> list[int]:
+def chunks(num_samples: int, model: CountModel, batch: Batch) -> list[int]:
     """Splits a number of draws so that no chunk's tensors grow too large."""
-    size = max(1, CHUNK_NUMBERS // max(1, batch.counts.numel() * outputs_per_feature))
+    size = max(1, CHUNK_NUMBERS // max(1, len(batch) * model.outputs_per_draw))
     whole, rest = divmod(num_samples, size)
     return [size] * whole + [rest] * (rest > 0)
 

@@ -87,7 +87,7 @@ def evaluate(
     for batch in batches:
         log_weights = []
         share: Tensor | None = None
-        for size in chunks(num_samples, batch):
+        for size in chunks(num_samples, model, batch):
             draws = draw(model, guide, batch, size)
             log_weights.append(draws.log_weights)
             weight = size / num_samples

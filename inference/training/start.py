@@ -31,18 +31,22 @@ def start_from_data(model: CountModel, guide: Guide, counts: CountMatrix, seed: 
 
 
 def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Schedule]:
-    """Splits a schedule into that of the plain VAE and that of the mixture.
+    """Splits a schedule's epochs into those of the plain VAE and those of the mixture.
 
     The first is long enough to tell groups apart, and takes the KL warm-up with it: a second one
     would undo what the components were spread over.
     """
     epochs = max(WARM_START_EPOCHS, math.ceil(WARM_START_STEPS / steps_per_epoch))
-    epochs = min(epochs, max(1, schedule.epochs // 3))
+    epochs = min(epochs, schedule.epochs // 3)
     warm_up_steps = min(schedule.warm_up_steps, epochs * steps_per_epoch // 2)
     plain = replace(
         schedule, epochs=epochs, warm_up_steps=warm_up_steps, patience=epochs, phase="plain"
     )
-    return plain, replace(schedule, warm_up_steps=0)
+    return plain, replace(
+        schedule,
+        epochs=schedule.epochs - epochs,
+        warm_up_steps=schedule.warm_up_steps - warm_up_steps if epochs == 0 else 0,
+    )
 
 
 def spread_components(
@@ -78,7 +82,11 @@ def spread_components(
         The history of the plain VAE.
     """
     plain = model.with_prior(StandardNormal(prior.n_latent))
-    history = train(fabric, plain, guide, training, validation, schedule, seed=seed, report=report)
+    history = []
+    if schedule.epochs:
+        history = train(
+            fabric, plain, guide, training, validation, schedule, seed=seed, report=report
+        )
     prior.initialise_components(posterior_means(guide, training), seed)
     return history
 

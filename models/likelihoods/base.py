@@ -18,9 +18,10 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
+from vae4counts.models.derivatives import first_order
 
 from .nonzeros import NonZeros
-from .sparse import Family, first_order, log_prob
+from .sparse import Family, log_prob
 
 Self = TypeVar("Self", bound="CountDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
@@ -131,9 +132,11 @@ class Likelihood(Configured, nn.Module):
         outputs_per_feature: How many decoder outputs each feature needs.
         library_is_total: Whether the counts are modelled *given* their total, so that the
             library size must be the observed one.
+        reads_rates: Whether the first ``G`` outputs are the features' log-rates.
     """
 
     library_is_total: bool = False
+    reads_rates: bool = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +155,12 @@ class Likelihood(Configured, nn.Module):
         self.outputs_per_feature += extent == "observation"
 
     def build(self, n_features: int) -> None:
-        """Makes the parameters that are not read off the decoder. Called once, by the model."""
+        """Makes the parameters that are not read off the decoder. Called once, by the model.
+
+        Raises:
+            ValueError: The likelihood is another model's already.
+        """
+        self.claim()
         self.n_features = n_features
         sizes = {"shared": 1, "feature": n_features}
         self.own = nn.ParameterDict(

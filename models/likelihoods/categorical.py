@@ -73,6 +73,8 @@ class Categorical(Likelihood):
         n_classes: ``K``, 2 or more.
     """
 
+    reads_rates = False
+
     def __init__(self, n_classes: int = 4) -> None:
         super().__init__()
         if n_classes < 2:

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from vae4counts.models.derivatives import first_order
 
 from .nonzeros import NonZeros
 
@@ -55,24 +56,6 @@ def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
         Log-probabilities in nats, shape ``(*lead, B)``.
     """
     return _SparseLogProb.apply(family, nonzeros, *map(torch.atleast_2d, parameters))
-
-
-def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Marks a backward pass that has no derivative itself, to say so where one is asked for.
-
-    torch's ``once_differentiable`` says so only where the incoming gradient has a gradient, and
-    gives a constant, silently, where it has none.
-    """
-
-    @wraps(backward)
-    def checked(ctx: Any, *gradients: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "likelihoods have first derivatives only: create_graph=True needs second ones"
-            )
-        return backward(ctx, *gradients)
-
-    return checked
 
 
 class _SparseLogProb(torch.autograd.Function):

@@ -34,8 +34,16 @@ class Prior(Configured, nn.Module):
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density in nats of ``z`` of shape ``(*batch, L)``, marginal over any component."""
 
-    def build(self, n_features: int) -> None:
-        """Makes the parameters whose size hangs on the features. Called once, by the model."""
+    def build(self, n_features: int) -> None:  # noqa: ARG002
+        """Makes the parameters whose size hangs on the features. Called once, by the model.
+
+        Raises:
+            ValueError: The prior is another model's already, or its sizes are out of range.
+        """
+        self.claim()
+        for name in ("n_latent", "n_components"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more")
 
     def hyperprior(self) -> None:
         """States the density of the prior's own parameters, outside the plate; none here."""

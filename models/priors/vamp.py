@@ -8,14 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.batch import Batch, first_rows
 
 from .base import MixturePrior
 
 # A pseudo-input starts no nearer to zero than this: the gradient through softplus would vanish.
 SMALLEST_PSEUDO_COUNT = 0.02
 
-Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
+Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class VampPrior(MixturePrior):
@@ -33,13 +33,14 @@ class VampPrior(MixturePrior):
         super().__init__()
         self.n_latent, self.n_components = n_latent, n_components
         # kept in a tuple, so that the encoder's parameters stay the guide's alone
-        self._shared: tuple[Encoder, ...] = ()
+        self._shared: tuple[Posterior, ...] = ()
 
     def build(self, n_features: int) -> None:
-        """Makes the pseudo-inputs. Called once, by the model."""
+        """See `Prior.build`: makes the pseudo-inputs."""
+        super().build(n_features)
         self.pseudo_inputs = nn.Parameter(torch.zeros(self.n_components, n_features))
 
-    def share_encoder(self, encoder: Encoder) -> None:
+    def share_encoder(self, encoder: Posterior) -> None:
         """Takes the guide's map from dense counts to the posterior's means and scales."""
         self._shared = (encoder,)
 
@@ -52,7 +53,7 @@ class VampPrior(MixturePrior):
         """
         if len(batch) < self.n_components:
             raise ValueError(f"{self.n_components} pseudo-inputs but {len(batch)} observations")
-        counts = batch.counts.to_dense()[: self.n_components].clamp_min(SMALLEST_PSEUDO_COUNT)
+        counts = first_rows(batch.counts, self.n_components).clamp_min(SMALLEST_PSEUDO_COUNT)
         self.pseudo_inputs.copy_(counts + torch.log(-torch.expm1(-counts)))  # softplus, inverted
 
     def components(self) -> tuple[Tensor, Tensor]:

@@ -105,3 +105,42 @@ def test_evaluate_wants_a_run(run: Callable[..., Result], tmp_path: Path) -> Non
     result = run("evaluate", tmp_path)
     assert result.exit_code == 2
     assert "config.json is missing" in result.stderr
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_fit(
+    run: Callable[..., Result], counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below_a_file = run("fit", counts_file, "--out", counts_file / "out", "--epochs", 1)
+    assert below_a_file.exit_code == 2
+    assert "Traceback" not in below_a_file.output
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    here = run("fit", counts_file, "--out", ".", "--epochs", 1)
+    assert here.exit_code == 2
+    assert "is where you are" in here.stderr
+
+
+def test_evaluate_wants_the_data_of_the_fit(
+    run: Callable[..., Result], counts: ad.AnnData, counts_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("fit", counts_file, "--out", out, "--epochs", 1, "--latents", 2).exit_code == 0
+    counts[::-1].copy().write_h5ad(counts_file)
+    result = run("evaluate", out)
+    assert result.exit_code == 2
+    assert "has changed" in result.stderr
+    named = run("evaluate", out, "--data", counts_file, "--samples", 2)
+    assert named.exit_code == 0
+    assert "held-out" not in named.output
+
+
+def test_evaluate_wants_counts(
+    run: Callable[..., Result], counts: ad.AnnData, counts_file: Path, tmp_path: Path
+) -> None:
+    fitted = run("fit", counts_file, "--out", tmp_path / "out", "--epochs", 1, "--latents", 2)
+    assert fitted.exit_code == 0
+    empty = ad.AnnData(obs=counts.obs, var=counts.var)
+    empty.write_h5ad(tmp_path / "empty.h5ad")
+    result = run("evaluate", tmp_path / "out", "--data", tmp_path / "empty.h5ad")
+    assert result.exit_code == 2
+    assert "holds nothing" in result.stderr

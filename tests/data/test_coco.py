@@ -166,3 +166,9 @@ def test_agrees_with_the_published_table(shared_data: Path) -> None:
     assert list(counted.var_names) == list(table.var_names)
     assert counted.obs["license"].tolist() == same.obs["license"].tolist()
     assert counted.var["supercategory"].tolist() == table.var["supercategory"].tolist()
+
+
+def test_a_table_without_categories_is_not_one_of_coco(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("id,license\n1,2\n")
+    with pytest.raises(DataError, match=r"\[category\]-\[supercategory\]"):
+        load_coco2017_object_counts(tmp_path / "table.csv")

@@ -86,6 +86,6 @@ def test_an_encoder_belongs_to_one_guide(prior: Any) -> None:
     model = VAE(7, prior)
     guide = guide_for(model, encoder=encoder)
     before = guide.encoder.layers
-    with pytest.raises(ValueError, match="make one for each guide"):
+    with pytest.raises(ValueError, match="Encoder is part of another model or guide"):
         guide_for(model, encoder=encoder)
     assert guide.encoder.layers is before

@@ -24,10 +24,11 @@ Maker = Callable[..., tuple[VAE, Guide]]
 @pytest.mark.parametrize("limit", [1, 39, 40, 41, 100, 10**9])
 @pytest.mark.parametrize("num_samples", [1, 2, 7, 100])
 def test_chunks_hold_all_draws_and_no_more_numbers_than_allowed(
-    num_samples: int, limit: int, few: Batch, monkeypatch: pytest.MonkeyPatch
+    num_samples: int, limit: int, few: Batch, a_pair: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model, _ = a_pair("mixture", "marginal")
     monkeypatch.setattr(draws_module, "CHUNK_NUMBERS", limit)
-    sizes = chunks(num_samples, few)
+    sizes = chunks(num_samples, model, few)
     assert sum(sizes) == num_samples
     assert min(sizes) >= 1
     assert max(sizes) == 1 or max(sizes) * 20 <= limit
@@ -44,7 +45,7 @@ def test_chunked_draws_are_like_those_of_one_piece(
     error = (weights.std(0) / math.sqrt(6000)).square().sum().sqrt().item() / 5
     whole = evaluate(model, guide, [few], num_samples=6000)
     monkeypatch.setattr(draws_module, "CHUNK_NUMBERS", 20 * 70)
-    assert len(chunks(6000, few)) == 86
+    assert len(chunks(6000, model, few)) == 86
     chunked = evaluate(model, guide, [few], num_samples=6000)
     assert chunked.elbo != whole.elbo
     assert abs(chunked.elbo - whole.elbo) < 4 * math.sqrt(2) * error

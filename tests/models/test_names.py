@@ -12,7 +12,7 @@ from vae4counts.guides import INPUTS, Encoder
 from vae4counts.models import GMVAE, VAE, CountGMVAE, CountVAE, MLPDecoder, from_config
 from vae4counts.models.likelihoods import LIKELIHOODS, NegativeBinomial
 from vae4counts.models.networks import ACTIVATIONS, DECODERS, NORMS
-from vae4counts.models.priors import GaussianMixture, StandardNormal
+from vae4counts.models.priors import PRIORS, GaussianMixture, StandardNormal
 
 UNKNOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "decoder": (lambda: VAE(7, decoder="nope"), list(DECODERS)),
@@ -89,7 +89,7 @@ def test_any_module_can_be_a_decoder_but_not_be_written_down() -> None:
 def test_a_decoder_belongs_to_one_model() -> None:
     decoder = MLPDecoder(hidden=(4,))
     VAE(7, decoder=decoder)
-    with pytest.raises(ValueError, match="make one for each model"):
+    with pytest.raises(ValueError, match="MLPDecoder is part of another model"):
         VAE(9, decoder=decoder)
 
 
@@ -106,3 +106,32 @@ def test_a_decoder_belongs_to_one_model() -> None:
 def test_only_known_classes_are_built(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"unknown class|cannot be built"):
         from_config(config)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_a_likelihood_belongs_to_one_model(name: str) -> None:
+    likelihood = LIKELIHOODS[name]()
+    VAE(5, likelihood=likelihood)
+    with pytest.raises(ValueError, match="part of another model"):
+        VAE(5, likelihood=likelihood)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_belongs_to_one_model(name: str) -> None:
+    prior = PRIORS[name]()
+    VAE(5, prior)
+    with pytest.raises(ValueError, match="part of another model"):
+        VAE(5, prior)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors_of_no_size_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="n_latent is 0"):
+        VAE(5, PRIORS[name](n_latent=0))
+
+
+def test_parts_are_objects() -> None:
+    with pytest.raises(ValueError, match=r"likelihood is 'poisson': give an object"):
+        VAE(5, likelihood="poisson")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"prior is <class .*: give an object"):
+        VAE(5, PRIORS["standard-normal"])  # type: ignore[arg-type]
