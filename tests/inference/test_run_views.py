@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from anndata import AnnData, concat
 from vae4counts.data import Batch, CountLoader
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, fit
+from vae4counts.inference.posterior import arviz as arviz_module
 from vae4counts.inference.posterior import draws as draws_module
-from vae4counts.inference.posterior.arviz import to_arviz
+from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.models import VAE, CountMixture
 
 
@@ -112,3 +115,15 @@ def test_fitted_data_are_known_by_names_and_counts(run: Run, adata: AnnData) -> 
     renamed.obs_names = [f"new-{name}" for name in adata.obs_names]
     assert run.evaluate(renamed, num_samples=2).n == adata.n_obs
     assert "n_test" not in run.metrics
+
+
+def test_the_converter_does_without_torch() -> None:
+    """So that it can be tried with a newer ArviZ in a small environment."""
+    source = Path(arviz_module.__file__).read_text(encoding="utf-8")
+    imported = {
+        name.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in node.names
+    }
+    assert imported == {"__future__", "arviz", "collections.abc", "numpy", "typing"}
