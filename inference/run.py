@@ -22,9 +22,9 @@ from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownN
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
 from vae4counts.inference.posterior.annotation import annotate
-from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.loadings import loadings
+from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.models import CountModel, from_config
 
 FORMAT = 1
