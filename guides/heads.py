@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from vae4counts.data.batch import Batch
+from vae4counts.models.precision import at_least_float32
 
 # Standard deviations never fall below this: a posterior of no width has no density.
 SMALLEST_SCALE = 1e-4
@@ -22,8 +22,7 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Maps ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""
-        outputs = self.linear(features)
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        outputs = at_least_float32(self.linear(features))
         loc, raw = outputs.chunk(2, dim=-1)
         return loc, nn.functional.softplus(raw) + SMALLEST_SCALE
 

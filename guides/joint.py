@@ -14,6 +14,7 @@ from vae4counts.guides.base import Guide
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
 from vae4counts.models import VAE, CountModel, observations
+from vae4counts.models.precision import at_least_float32
 from vae4counts.models.priors import GaussianMixture
 
 CONDITIONINGS = ("selection", "addition")
@@ -85,8 +86,7 @@ class JointGuide(Guide):
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""
         features = self.encoder(batch.counts)
-        logits = self.component_head(features)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = at_least_float32(self.component_head(features))
         loc, scale = self.posteriors(features)
         with observations(batch):
             if self.library_head is not None:

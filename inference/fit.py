@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 import pandas as pd
-import pyro
 import torch
 from anndata import AnnData
 from lightning_fabric import Fabric
@@ -25,6 +22,7 @@ from vae4counts.guides import (
     fitting_guides,
 )
 from vae4counts.inference.progress import Progress
+from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
 from vae4counts.inference.training.memory import keep_freed_memory
@@ -149,7 +147,7 @@ def fit(
     keep_freed_memory()
     started = time.perf_counter()
     history: list[EpochRecord] = []
-    with _own_randomness(fabric, seed), Progress(visible=progress) as progress_bar:
+    with own_randomness(fabric.device, seed), Progress(visible=progress) as progress_bar:
         guide.attach(model)
         fabric.to_device(nn.ModuleList([model, guide]))
         start_from_data(model, guide, training, seed)
@@ -186,15 +184,6 @@ def fit(
         history=pd.DataFrame([asdict(record) for record in history]),
         metrics=timing,
     )
-
-
-@contextmanager
-def _own_randomness(fabric: Fabric, seed: int) -> Iterator[None]:
-    """Draws from a seed of its own, without checks in the hot loop; the caller's are restored."""
-    devices = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-        torch.manual_seed(seed)
-        yield
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

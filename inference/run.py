@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyro
 import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save_file
@@ -25,6 +24,7 @@ from vae4counts.inference.posterior.annotation import annotate
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.loadings import loadings
 from vae4counts.inference.posterior.sampling import to_arviz
+from vae4counts.inference.randomness import own_randomness
 from vae4counts.models import CountModel, from_config
 
 FORMAT = 1
@@ -250,9 +250,7 @@ class Run:
         """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
         self.model.eval()
         self.guide.eval()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-            torch.manual_seed(seed)
+        with own_randomness(self.device, seed):
             yield
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyro
 import torch
 from lightning_fabric import Fabric
 from pyro.infer import TraceEnum_ELBO
@@ -16,6 +15,7 @@ from torch import nn
 from vae4counts.data import Batch, CountLoader, CountMatrix
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.tempering import KLWarmUp
 from vae4counts.models import CountModel
 
@@ -109,7 +109,7 @@ def train(
     loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
     warm_up = KLWarmUp(schedule.warm_up_steps)
     history: list[EpochRecord] = []
-    best, best_epoch = -math.inf, 0
+    best, best_epoch, kl_weight = -math.inf, 0, 0.0
     best_state: dict[str, torch.Tensor] = {}
     for epoch in range(1, schedule.epochs + 1):
         started = time.perf_counter()
@@ -121,6 +121,7 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimiser.step()
+            kl_weight = warm_up.weight
             warm_up.step()
             total += loss.detach() * len(batch)
         train_elbo = -total.item() / len(training)
@@ -132,7 +133,7 @@ def train(
             phase=schedule.phase,
             epoch=epoch,
             step=warm_up.taken,
-            kl_weight=min(1.0, warm_up.taken / max(1, schedule.warm_up_steps)),
+            kl_weight=kl_weight,
             train_elbo=train_elbo,
             validation_elbo=sum(parts.values()),
             validation_reconstruction=parts["counts"],
@@ -187,9 +188,7 @@ def validation_parts(model: CountModel, guide: Guide, counts: CountMatrix) -> di
     model.eval()
     guide.eval()
     totals: dict[str, float] = {}
-    devices = [counts.device] if counts.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), pyro.validation_enabled(False):
-        torch.manual_seed(0)
+    with own_randomness(counts.device, seed=0):
         for batch in CountLoader(counts, batch_size=1024, shuffle=False):
             for name, part in draw(model, guide, batch, 1).elbo_parts().items():
                 totals[name] = totals.get(name, 0.0) + part.sum().item()

@@ -45,7 +45,7 @@ def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Sche
     return plain, replace(
         schedule,
         epochs=schedule.epochs - epochs,
-        warm_up_steps=schedule.warm_up_steps - warm_up_steps if epochs == 0 else 0,
+        warm_up_steps=0 if epochs else schedule.warm_up_steps,
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
 from vae4counts.models.derivatives import first_order
+from vae4counts.models.precision import at_least_float32
 
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
@@ -192,7 +193,7 @@ class Likelihood(Configured, nn.Module):
 
         Always in float32 or wider, whatever the decoder computes in.
         """
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        outputs = at_least_float32(outputs)
         one = self.outputs_per_feature == 1  # the backward pass of a chunk is a copy
         parts = iter([outputs] if one else outputs.chunk(self.outputs_per_feature, dim=-1))
         rate = next(parts)

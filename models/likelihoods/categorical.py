@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vae4counts.models.precision import at_least_float32
+
 from .base import CountDistribution, Likelihood
 from .sparse import Family, Terms
 
@@ -89,6 +91,5 @@ class Categorical(Likelihood):
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> CategoricalCounts:  # noqa: ARG002
         """See `Likelihood.forward`."""
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        logits = outputs.unflatten(-1, (self.n_classes, -1))
+        logits = at_least_float32(outputs).unflatten(-1, (self.n_classes, -1))
         return CategoricalCounts(torch.log_softmax(logits, dim=-2))
