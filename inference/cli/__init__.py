@@ -1,0 +1,13 @@
+"""The command line: one command a file."""
+
+from __future__ import annotations
+
+from . import datasets, evaluate, fit
+from .shared import app
+
+__all__ = ["app", "datasets", "evaluate", "fit", "main"]
+
+
+def main() -> None:
+    """Runs the command line; the entry point of the package."""
+    app()

@@ -1,0 +1,44 @@
+"""``vae4counts evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vae4counts.data import load
+from vae4counts.inference import storage
+from vae4counts.inference.cli.shared import app, one_line_errors, show
+from vae4counts.inference.run import Run
+
+
+@app.command("evaluate")
+def evaluate_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that fit made.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Other data with the same features; by default the fitted data's test."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of obs with known classes; the fit's by default.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
+) -> None:
+    """Evaluate a fitted model on held-out observations, or on other data."""
+    with one_line_errors():
+        run = Run.load(directory)
+        source = data if data is not None else run.settings.get("data")
+        if source is None:
+            raise storage.RunDirectoryError(
+                f"{directory} does not say what it was fitted to: --data"
+            )
+        adata = load(source)
+        known = run.knows(adata)
+        if data is None and not known:
+            raise storage.RunDirectoryError(
+                f"{source} has changed since {directory} was fitted to it, and with it what was "
+                "held out. Name the data with --data to evaluate on all of them"
+            )
+        result = run.evaluate(adata, label=label, num_samples=samples).to_dict()
+    show(result | {"n_test": result["n"]} if known else result, title=f"{directory} on {source}")
