@@ -25,7 +25,8 @@ from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run, fingerprint, labels_of
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
-from vae4counts.inference.training.memory import keep_freed_memory
+from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
+from vae4counts.inference.training.products import fast_products
 from vae4counts.inference.training.start import (
     spread_components,
     start_from_data,
@@ -147,7 +148,12 @@ def fit(
     keep_freed_memory()
     started = time.perf_counter()
     history: list[EpochRecord] = []
-    with own_randomness(fabric.device, seed), Progress(visible=progress) as progress_bar:
+    with (
+        fast_products(),
+        settled_objects(),
+        own_randomness(fabric.device, seed),
+        Progress(visible=progress) as progress_bar,
+    ):
         guide.attach(model)
         fabric.to_device(nn.ModuleList([model, guide]))
         start_from_data(model, guide, training, seed)

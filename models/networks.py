@@ -71,13 +71,29 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, counts: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(counts)
-        return counts @ weight
+        return _product(counts, weight)
 
     @staticmethod
     @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         (counts,) = ctx.saved_tensors
-        return None, _transpose(counts) @ gradient
+        return None, _product(_transpose(counts), gradient.contiguous())
+
+
+def _product(sparse: Tensor, dense: Tensor) -> Tensor:
+    """A CSR matrix times a dense one, as weighted sums of rows.
+
+    A bag of embeddings is the same sum, and three times faster than torch's sparse product on a
+    CPU, which goes through the columns.
+    """
+    return nn.functional.embedding_bag(
+        sparse.col_indices(),
+        dense,
+        sparse.crow_indices(),
+        mode="sum",
+        per_sample_weights=sparse.values(),
+        include_last_offset=True,
+    )
 
 
 def _transpose(counts: Tensor) -> Tensor:

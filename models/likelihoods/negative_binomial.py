@@ -17,11 +17,11 @@ LOG_R_MIN, LOG_R_MAX = -7.0, 11.5
 def _zero(mean: Tensor, r: Tensor) -> Terms:
     r"""``log p(0) = -r log(1 + m / r)`` with mean ``m`` and inverse dispersion ``r``."""
     odds = mean / r
-    growth = torch.log1p(odds)
-    share = (1 + odds).reciprocal_()
-    # m / (m + r) as a product: as 1 - share it would be lost where the odds are small
-    by_r = odds.mul_(share).sub_(growth)
-    return growth.mul_(-r), (share.neg_(), by_r)
+    fall = torch.log1p(odds).neg_()
+    share = (-1 - odds).reciprocal_()  # minus r / (m + r)
+    # m / (m + r) as a product: as 1 + share it would be lost where the odds are small
+    by_r = torch.addcmul(fall, odds, share, value=-1, out=odds)
+    return fall.mul_(r), (share, by_r)
 
 
 def _ratio(x: Tensor, mean: Tensor, r: Tensor) -> Terms:
