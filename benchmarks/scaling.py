@@ -1,0 +1,97 @@
+"""How the cost of training grows with genes, cells and density, beside scvi-tools' SCVI.
+
+    python benchmarks/scaling.py [--repeats 3]
+
+Draws throughput against genes for both into ``examples/figures/throughput.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from contenders import TRAINING, ours, scvi
+from made import made_counts
+from tables import machine, report
+
+FIGURE = Path(__file__).parents[1] / "examples" / "figures" / "throughput.png"
+GENES = (1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536)
+CELLS = (2_500, 5_000, 10_000, 20_000, 40_000)
+DENSITIES = (0.01, 0.03, 0.1, 0.3)
+BATCH = 128
+
+
+def row(what: str, n_obs: int, genes: int, density: float, repeats: int) -> dict[str, object]:
+    """Medians for one size; the two train in turn."""
+    adata = made_counts(n_obs, genes, density)
+    speeds = {
+        name: statistics.median(of)
+        for name, of in zip(
+            ("ours", "SCVI"),
+            zip(
+                *[
+                    (ours(adata, BATCH, 3).speed, scvi(adata, BATCH, 3).speed)
+                    for _ in range(repeats)
+                ],
+                strict=True,
+            ),
+            strict=True,
+        )
+    }
+    return {
+        "grows": what,
+        "cells": n_obs,
+        "genes": genes,
+        "non-zero": f"{adata.X.nnz / n_obs / genes:.1%}",
+        "non-zeros a batch": int(BATCH * adata.X.nnz / n_obs),
+        "ms a step": 1000 * BATCH / speeds["ours"],
+        "s an epoch": TRAINING * n_obs / speeds["ours"],
+        "obs/s": speeds["ours"],
+        "SCVI obs/s": speeds["SCVI"],
+        "times SCVI": speeds["ours"] / speeds["SCVI"],
+    }
+
+
+def draw(rows: list[dict[str, object]]) -> None:
+    """Throughput against genes."""
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for key, colour, label in (
+        ("obs/s", "#0072B2", "vae4counts"),
+        ("SCVI obs/s", "#D55E00", "scvi-tools SCVI"),
+    ):
+        axes.loglog([r["genes"] for r in rows], [r[key] for r in rows], "o-", color=colour)
+        last = rows[-1]
+        axes.annotate(
+            label,
+            (last["genes"], last[key]),
+            (-8, 12),
+            textcoords="offset points",
+            ha="right",
+            color=colour,
+        )
+    axes.set(xlabel="genes", ylabel="training, cells a second", xticks=GENES)
+    axes.set_xticklabels([f"{g // 1024}k" for g in GENES])
+    axes.set_xticks([], minor=True)
+    axes.set_title(f"Batch {BATCH}, 5 % non-zero, float32\n{machine()}", fontsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(FIGURE, dpi=160)
+
+
+def main() -> None:
+    """Runs the benchmark, prints the table and draws the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    warnings.simplefilter("ignore")
+    genes = [row("genes", 2_560, each, 0.05, repeats) for each in GENES]
+    draw(genes)
+    cells = [row("cells", each, 2_048, 0.05, repeats) for each in CELLS]
+    density = [row("density", 2_560, 4_096, each, repeats) for each in DENSITIES]
+    report("scaling", genes + cells + density)
+
+
+if __name__ == "__main__":
+    main()

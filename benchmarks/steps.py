@@ -1,0 +1,65 @@
+"""What a mixture costs: the time of a training step as a ratio to the plain VAE's.
+
+    python benchmarks/steps.py [--repeats 5]
+
+The pairs train in turn on the same counts; medians over repetitions and epochs are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import warnings
+
+import torch
+from contenders import TRAINING, fitted
+from made import made_counts
+from tables import report
+
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture
+
+FEATURES, BATCH = 4_096, 128
+EPOCHS = 4
+
+
+def milliseconds(n_components: int | None, guide: str | None, n_obs: int) -> float:
+    """Median time of a step of a fit, without its first epoch."""
+    torch.manual_seed(0)
+    adata = made_counts(n_obs, FEATURES, 0.08)
+    mixture = n_components is not None
+    prior = GaussianMixture(10, n_components) if mixture else None
+    model = GMVAE(FEATURES, prior) if mixture else VAE(FEATURES)
+    history = fitted(adata, model, guide, BATCH, EPOCHS, "32-true").history
+    seconds = history.seconds[history.phase == "full"][1:]
+    return 1000 * statistics.median(seconds) / math.ceil(TRAINING * n_obs / BATCH)
+
+
+def main() -> None:
+    """Runs the benchmark and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    warnings.simplefilter("ignore")
+    cases = {
+        "VAE": (None, None, 8_000),
+        "GMVAE, marginal guide, K = 10": (10, "marginal", 8_000),
+        "GMVAE, marginal guide, K = 30": (30, "marginal", 8_000),
+        "GMVAE, joint guide, K = 10": (10, "joint", 1_600),
+        "GMVAE, joint guide, K = 30": (30, "joint", 1_600),
+    }
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, case in cases.items():
+            times[name].append(milliseconds(*case))
+    step = {name: statistics.median(of) for name, of in times.items()}
+    table = [
+        {"model and guide": name, "ms a step": time, "times the VAE": time / step["VAE"]}
+        for name, time in step.items()
+    ]
+    report("steps", table)
+
+
+if __name__ == "__main__":
+    main()
