@@ -56,8 +56,8 @@ def test_broken_h5ad_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_name_suggests_one() -> None:
-    with pytest.raises(UnknownName, match=r"'pbmc68k'\. Did you mean 'pbmc68k-reduced'\?"):
-        load("pbmc68k")
+    with pytest.raises(UnknownName, match=r"'pbmc68'\. Did you mean 'pbmc68k'\?"):
+        load("pbmc68")
 
 
 @pytest.mark.parametrize("name", ["absent.h5ad", "absent/folder"])
