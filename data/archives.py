@@ -15,7 +15,6 @@ from typing import IO
 
 from vae4counts.data.errors import DataError
 
-ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
 LARGEST = 20 * 2**30  # bytes; the tables that are known here are below half of it
 _CHUNK = 2**20
 

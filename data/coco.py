@@ -23,8 +23,11 @@ _COUNTED = re.compile(r"\[(?P<category>.+)\]-\[(?P<supercategory>.+)\]")
 _OF_IMAGES = (
     "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured",
 )  # fmt: skip
-# What takes most of the file's room, and counts do without.
-_OF_SHAPES = ("segmentation", "bbox", "area")
+# All that is kept of an entry; what goes, above all the polygons, is nine tenths of a file.
+_KEPT = (
+    "id", *_OF_IMAGES, "name", "url", "supercategory",
+    "image_id", "category_id", "iscrowd", "caption",
+)  # fmt: skip
 
 
 def read_coco_instances(path: str | Path, *, count_crowds: bool = True) -> AnnData:
@@ -81,7 +84,7 @@ def is_coco_table(path: Path) -> bool:
 def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
     """Counts the annotated objects of every category in every image.
 
-    Polygons and boxes are dropped as they are read: they are nine tenths of such a file.
+    Polygons and boxes are dropped as they are read, so that they are never in memory together.
 
     Args:
         file: The open file.
@@ -156,10 +159,10 @@ def count_words(file: IO[bytes], path: Path) -> AnnData:
 
 def _read(file: IO[bytes], path: Path) -> dict[str, Any]:
     def slim(entry: Any) -> Any:
-        if isinstance(entry, dict):
-            for key in _OF_SHAPES:
-                entry.pop(key, None)
-        return entry
+        # A new dictionary: the names of keys that the parser makes are not shared by entries.
+        if not isinstance(entry, dict):
+            return entry
+        return {key: entry[key] for key in _KEPT if key in entry}
 
     with reading(path, "COCO JSON"):
         return read_lists(file, slim)
@@ -169,7 +172,9 @@ def _metadata(images: pd.DataFrame, dataset: dict[str, Any]) -> pd.DataFrame:
     obs = images.set_index("id").filter(_OF_IMAGES)
     licences = dataset.get("licenses")
     if "license" in obs and isinstance(licences, list):
-        known = {entry["id"]: entry for entry in licences if "id" in entry}
+        known = {
+            entry["id"]: entry for entry in licences if isinstance(entry, dict) and "id" in entry
+        }
         for key in ("name", "url"):
             named = obs["license"].map({number: known[number].get(key) for number in known})
             obs[f"license_{key}"] = pd.Categorical(named)

@@ -18,7 +18,6 @@ from vae4counts.data.modalities import add_modality
 
 FOLDER = "coco2017"
 SUBSETS = ("train", "val")
-FILES = (".json", ".json.gz", ".zip", ".csv", ".csv.gz")
 ANNOTATIONS = RemoteFile(
     name="annotations_trainval2017.zip",
     url="http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
@@ -101,13 +100,13 @@ def _locate(kind: str, subset: str, source: str | Path | None, offline: bool | N
     """Finds the file that has one kind of annotations of a subset, or fetches it."""
     if subset not in SUBSETS:
         raise UnknownName("subset of COCO 2017", subset, SUBSETS)
+    if source is not None and not Path(source).expanduser().exists():
+        raise DataError(f"There is no file or folder {source}.")
     folder = data_directory(FOLDER) if source is None else Path(source).expanduser()
     if folder.is_file():
         if any(f"_{other}2017" in folder.name for other in SUBSETS if other != subset):
             raise DataError(f"{folder} is not of the subset {subset!r}.")
         return folder
-    if folder.name.endswith(FILES):
-        raise DataError(f"There is no file {folder}.")
     name = f"{kind}_{subset}2017.json"
     for found in (name, f"{name}.gz", f"annotations/{name}", f"annotations/{name}.gz"):
         if (folder / found).exists():

@@ -46,6 +46,11 @@ class DataSet:
         return all((data_directory(self.folder) / file.name).exists() for file in self.files)
 
 
+_TCGA = (
+    "TCGA Research Network by UCSC Xena's Toil hub; Vivian et al. 2017, "
+    "https://doi.org/10.1038/nbt.3772"
+)
+_OPEN_ACCESS = "open access, NIH Genomic Data Sharing Policy"
 _COCO = "COCO Consortium, annotations of 2017, http://cocodataset.org"
 
 DATASETS: dict[str, DataSet] = {
@@ -76,10 +81,18 @@ DATASETS: dict[str, DataSet] = {
     "tcga-pancancer": DataSet(
         title="RSEM's expected reads of genes in tumours (several GB of memory)",
         shape=(10535, 60498),
-        source="TCGA Research Network by UCSC Xena's Toil hub; Vivian et al. 2017, "
-        "https://doi.org/10.1038/nbt.3772",
-        licence="open access, NIH Genomic Data Sharing Policy",
+        source=_TCGA,
+        licence=_OPEN_ACCESS,
         loader=lambda offline: tcga.load_tcga_pancancer_rna_seq(offline=offline),
+        folder=tcga.FOLDER,
+        files=(tcga.RNA_SEQ, tcga.PHENOTYPES),
+    ),
+    "tcga-pancancer-top5000": DataSet(
+        title="RSEM's expected reads in tumours, of the genes of the highest deviance",
+        shape=(10535, 5000),
+        source=_TCGA,
+        licence=_OPEN_ACCESS,
+        loader=lambda offline: tcga.load_tcga_pancancer_rna_seq(None, 5000, offline=offline),
         folder=tcga.FOLDER,
         files=(tcga.RNA_SEQ, tcga.PHENOTYPES),
     ),

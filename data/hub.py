@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,7 +86,12 @@ def _numbers(path: Path, texts: list[bytes], lines: list[int]) -> np.ndarray:
     column = b"\n".join(texts).replace(b"\t", b"\n") + b"\n"
     try:
         values = pd.read_csv(
-            io.BytesIO(column), header=None, dtype=np.float64, skip_blank_lines=False, sep="\x1f"
+            io.BytesIO(column),
+            header=None,
+            dtype=np.float64,
+            skip_blank_lines=False,
+            sep="\x1f",
+            quoting=csv.QUOTE_NONE,
         ).to_numpy()
     except ValueError as error:
         for line, text in zip(lines, texts, strict=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from anndata import AnnData
 
+from vae4counts.data.archives import unpack
 from vae4counts.data.coco import is_coco_table, read_coco_instances, read_coco_table
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
@@ -19,6 +21,18 @@ def _read_csv(path: Path) -> AnnData:
     return read_coco_table(path) if is_coco_table(path) else read_table(path)
 
 
+def _read_archive(path: Path) -> AnnData:
+    with TemporaryDirectory() as place:
+        unpacked = unpack(path, Path(place) / "unpacked")
+        folders = {matrix.parent for matrix in unpacked.rglob("matrix.mtx*")}
+        if len(folders) != 1:
+            raise DataError(
+                f"{path} holds {len(folders)} folders with a matrix.mtx, not one: unpack it and "
+                "name the folder or file that is meant."
+            )
+        return read_10x(folders.pop())
+
+
 _READERS: dict[str, Callable[[Path], AnnData]] = {
     ".h5ad": read_h5ad,
     ".mtx": read_mtx,
@@ -29,6 +43,9 @@ _READERS: dict[str, Callable[[Path], AnnData]] = {
     ".tsv.gz": read_table,
     ".json": read_coco_instances,
     ".json.gz": read_coco_instances,
+    ".tar.gz": _read_archive,
+    ".tgz": _read_archive,
+    ".zip": _read_archive,
 }
 
 
@@ -39,8 +56,9 @@ def load(source: str | Path, *, offline: bool | None = None) -> AnnData:
     ``$VAE4COUNTS_DATA`` (by default the user's cache).
 
     Args:
-        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder, a Matrix
-            Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are observations), COCO
+        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder (or an
+            archive of one: ``.tar.gz``, ``.zip``), a Matrix Market file (``.mtx``), a table
+            (``.csv``, ``.tsv``; rows are observations), COCO
             instances (``.json``) or a table of COCO counts. All but ``.h5ad`` may be
             compressed (``.gz``). A name goes before a file that is called the same.
         offline: Whether to go without the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.

@@ -30,7 +30,8 @@ def fit_command(
         str,
         typer.Argument(
             help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .mtx, .csv, "
-            ".tsv, a 10x folder, COCO instances .json. Observations are rows, counts are raw."
+            ".tsv, a 10x folder or its .tar.gz, COCO instances .json. Observations are rows, "
+            "counts are raw."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],

@@ -180,7 +180,7 @@ def test_wrong_sources(tmp_path: Path) -> None:
         load_coco2017_object_counts("train", path)
     with pytest.raises(DataError, match="is not of the subset 'train'"):
         load_coco2017_object_counts("train", in_json(tmp_path))
-    with pytest.raises(DataError, match=r"There is no file .*instances_val2018\.json"):
+    with pytest.raises(DataError, match=r"There is no file or folder .*instances_val2018\.json"):
         load_coco2017_object_counts("val", tmp_path / "instances_val2018.json")
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"Cannot read .*zip as a zip: "):

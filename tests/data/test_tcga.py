@@ -258,3 +258,10 @@ def test_ready_for_batches(folder: Path) -> None:
         load_tcga_pancancer_rna_seq(folder), covariates=["primary_disease"]
     )
     assert len(counts) == N
+
+
+def test_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE4COUNTS_DATA", str(folder.parent))
+    folder.rename(folder.parent / "tcga-pancancer")
+    for name in ("tcga-pancancer", "tcga-pancancer-top5000"):
+        assert load(name, offline=True).shape == (N, G)
