@@ -44,7 +44,7 @@ def read_coco_instances(path: str | Path, *, count_crowds: bool = True) -> AnnDa
         DataError: As `count_objects`.
     """
     path = Path(path)
-    with reading(path, "COCO JSON"), open_bytes(path) as file:
+    with open_bytes(path) as file:
         return count_objects(file, path, count_crowds)
 
 

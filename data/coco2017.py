@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from vae4counts.data.coco import count_objects, count_words, read_coco_table
 from vae4counts.data.download import RemoteFile, data_directory, fetch
-from vae4counts.data.errors import DataError, UnknownName, reading
+from vae4counts.data.errors import DataError, UnknownName
 from vae4counts.data.lines import open_bytes
 from vae4counts.data.modalities import add_modality
 
@@ -118,7 +118,7 @@ def _locate(kind: str, subset: str, source: str | Path | None, offline: bool | N
 def _opened(path: Path, kind: str, subset: str) -> Iterator[tuple[IO[bytes], Path]]:
     """Opens a JSON file, alone or in the zip, with what errors should call it."""
     if path.suffix != ".zip":
-        with reading(path, "COCO JSON"), open_bytes(path) as file:
+        with open_bytes(path) as file:
             yield file, path
         return
     member = f"annotations/{kind}_{subset}2017.json"

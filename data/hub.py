@@ -88,6 +88,7 @@ def _numbers(path: Path, texts: list[bytes], lines: list[int]) -> np.ndarray:
         values = pd.read_csv(
             io.BytesIO(column),
             header=None,
+            names=["value"],
             dtype=np.float64,
             skip_blank_lines=False,
             sep="\x1f",

@@ -123,17 +123,19 @@ def read_phenotypes(path: Path, samples: list[str]) -> pd.DataFrame:
 def _make_cache(table: Path, phenotypes: Path, cache: Path) -> None:
     samples = read_samples(table)
     obs = read_phenotypes(phenotypes, samples)
-    with tempfile.TemporaryDirectory(prefix=".tcga-", dir=cache.parent) as staging:
-        with (Path(staging) / "counts").open("w+b") as file:
-            counts = _Transposed(file, len(samples))
-            for block in read_blocks(table):
-                counts.append(block, table, samples)
-            if not counts.features:
-                raise DataError(f"{table} has a header, but no genes.")
-            var = pd.DataFrame({"deviance": counts.deviance()}, unique_names(counts.features))
-            whole = Path(staging) / cache.name
-            AnnData(obs=obs, var=var, uns={"rounding": counts.rounding}).write_h5ad(whole)
-            _write_csr(whole, counts)
+    with (
+        tempfile.TemporaryFile(dir=cache.parent) as file,
+        tempfile.TemporaryDirectory(prefix=".tcga-", dir=cache.parent) as staging,
+    ):
+        counts = _Transposed(file, len(samples))
+        for block in read_blocks(table):
+            counts.append(block, table, samples)
+        if not counts.features:
+            raise DataError(f"{table} has a header, but no genes.")
+        var = pd.DataFrame({"deviance": counts.deviance()}, unique_names(counts.features))
+        whole = Path(staging) / cache.name
+        AnnData(obs=obs, var=var, uns={"rounding": counts.rounding}).write_h5ad(whole)
+        _write_csr(whole, counts)
         whole.replace(cache)
 
 
@@ -215,6 +217,7 @@ def _write_csr(path: Path, counts: _Transposed) -> None:
     indptr = np.concatenate([[0], np.cumsum(counts.n_nonzero)])
     n = len(counts.library)
     with h5py.File(path, "r+") as file:
+        file.pop("X", None)  # some releases of anndata may write that there is none
         group = file.create_group("X")
         group.attrs["encoding-type"] = "csr_matrix"
         group.attrs["encoding-version"] = "0.1.0"
