@@ -42,7 +42,7 @@ class DataSet:
 
     @property
     def is_here(self) -> bool:
-        """Whether it loads without the network."""
+        """Whether all of its files have been downloaded."""
         return all((data_directory(self.folder) / file.name).exists() for file in self.files)
 
 

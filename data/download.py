@@ -123,14 +123,15 @@ def _receive(url: str, partial: Path) -> None:
     version = _validator(partial)
     # As it is stored: a server's own compression would make positions meaningless.
     headers = {"Accept-Encoding": "identity"}
-    start = partial.stat().st_size if partial.exists() and version.exists() else 0
+    known = version.read_text(encoding="utf-8") if version.exists() else ""
+    start = partial.stat().st_size if partial.exists() and known else 0
     if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="utf-8")}
+        headers |= {"Range": f"bytes={start}-", "If-Range": known}
     with requests.get(url, headers=headers, stream=True, timeout=_PATIENCE) as response:
         resumed = response.status_code == requests.codes.partial_content
         if start and (
             response.status_code == requests.codes.requested_range_not_satisfiable
-            or (resumed and _first_byte(response) != start)
+            or (resumed and (_first_byte(response), _mark(response)) != (start, known))
         ):
             partial.unlink()
             return _receive(url, partial)
@@ -139,7 +140,7 @@ def _receive(url: str, partial: Path) -> None:
         total = int(length) + start * resumed if length else None
         if not resumed:
             partial.unlink(missing_ok=True)
-            _remember(version, response)
+            version.write_text(_mark(response), encoding="utf-8")
         _write(response, partial, total)
     if total is not None and partial.stat().st_size != total:
         raise OSError(f"{partial.stat().st_size} of {total} bytes came")
@@ -151,13 +152,10 @@ def _first_byte(response: Response) -> int | None:
     return int(match[1]) if match else None
 
 
-def _remember(version: Path, response: Response) -> None:
-    """Keeps what ``If-Range`` needs; without it, a broken download starts anew."""
-    tag = response.headers.get("ETag", "")
-    mark = response.headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
-    version.unlink(missing_ok=True)
-    if mark:
-        version.write_text(mark, encoding="utf-8")
+def _mark(response: Response) -> str:
+    """What ``If-Range`` needs to know a version by; without it, downloads start anew."""
+    tag = response.headers.get("ETag", "W/")
+    return response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
 
 
 def _write(response: Response, partial: Path, total: int | None) -> None:

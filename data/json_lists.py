@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import IO, Any
 
-_CHUNK = 2**20  # characters
+_CHUNK = 2**20  # bytes
 _NUMBER = re.compile(r"[-+.eE0-9]*")
 
 
@@ -48,7 +48,8 @@ class _Text:
     """A place in a text, of which little more is held than the value that is there."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._reader = codecs.getreader("utf-8-sig")(file)
+        self._file = file
+        self._characters = codecs.getincrementaldecoder("utf-8-sig")()
         self._decode = json.JSONDecoder().raw_decode
         self._held = ""
         self._at = 0
@@ -102,7 +103,12 @@ class _Text:
         return ValueError(f"expected {wanted} at character {place}, not {self.peek()!r}")
 
     def _more(self) -> bool:
-        chunk = self._reader.read(_CHUNK)
+        """Reads on, and lets go of what has been passed; tells whether there was more."""
+        chunk = ""
+        data = b"more"
+        while data and not chunk:  # a few bytes may be less than a character
+            data = self._file.read(_CHUNK)
+            chunk = self._characters.decode(data, final=not data)
         self._dropped += self._at
         self._held = self._held[self._at :] + chunk
         self._at = 0

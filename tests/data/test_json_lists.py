@@ -40,13 +40,13 @@ def test_reads_what_json_reads(
 
 @pytest.mark.parametrize("chunk", [1, 7, 2**20])
 def test_entries_are_slimmed_as_they_come(chunk: int) -> None:
-    text = ' {"a": [1, {"b": 2}], "c": {"d": [3]} , "e" : [], "f":12 }\r\n'
+    text = ' {"a": [1, {"b": 2}], "c": {"d": [3]} , "e" : [], "f":12, "é中": "ß" }\r\n'
     seen: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_lists, "_CHUNK", chunk)
         found = read_lists(io.BytesIO(text.encode("utf-8-sig")), lambda entry: seen.append(entry))
     assert seen == [1, {"b": 2}]
-    assert found == {"a": [None, None], "c": {"d": [3]}, "e": [], "f": 12}
+    assert found == {"a": [None, None], "c": {"d": [3]}, "e": [], "f": 12, "é中": "ß"}
 
 
 @pytest.mark.parametrize("chunk", [1, 2**20])
