@@ -2,14 +2,23 @@
 
 from vae4counts.data.batch import Batch
 from vae4counts.data.builtin import load_digits, load_pbmc68k_reduced
-from vae4counts.data.coco import load_coco2017_object_counts
+from vae4counts.data.coco import read_coco_instances, read_coco_table
+from vae4counts.data.coco2017 import load_coco2017_captions, load_coco2017_object_counts
 from vae4counts.data.counts import CountMatrix
 from vae4counts.data.datasets import DATASETS, DataSet
 from vae4counts.data.errors import DataError, UnknownName
 from vae4counts.data.features import top_features
 from vae4counts.data.load import load
 from vae4counts.data.loader import CountLoader
+from vae4counts.data.modalities import add_modality
+from vae4counts.data.pbmc68k import load_pbmc68k
 from vae4counts.data.split import Split, random_split
+from vae4counts.data.tcga import load_tcga_pancancer_rna_seq
+from vae4counts.data.tcga_omics import (
+    load_tcga_pancancer_methylation,
+    load_tcga_pancancer_mirna,
+    load_tcga_pancancer_multi_omics,
+)
 
 __all__ = [
     "DATASETS",
@@ -20,10 +29,19 @@ __all__ = [
     "DataSet",
     "Split",
     "UnknownName",
+    "add_modality",
     "load",
+    "load_coco2017_captions",
     "load_coco2017_object_counts",
     "load_digits",
+    "load_pbmc68k",
     "load_pbmc68k_reduced",
+    "load_tcga_pancancer_methylation",
+    "load_tcga_pancancer_mirna",
+    "load_tcga_pancancer_multi_omics",
+    "load_tcga_pancancer_rna_seq",
     "random_split",
+    "read_coco_instances",
+    "read_coco_table",
     "top_features",
 ]

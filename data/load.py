@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from anndata import AnnData
 
-from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
+from vae4counts.data.archives import unpack
+from vae4counts.data.coco import is_coco_table, read_coco_instances, read_coco_table
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
 from vae4counts.data.h5ad import read_h5ad
@@ -16,7 +18,19 @@ from vae4counts.data.tenx import read_10x, read_mtx
 
 
 def _read_csv(path: Path) -> AnnData:
-    return load_coco2017_object_counts(path) if is_coco_table(path) else read_table(path)
+    return read_coco_table(path) if is_coco_table(path) else read_table(path)
+
+
+def _read_archive(path: Path) -> AnnData:
+    with TemporaryDirectory() as place:
+        unpacked = unpack(path, Path(place) / "unpacked")
+        folders = {matrix.parent for matrix in unpacked.rglob("matrix.mtx*")}
+        if len(folders) != 1:
+            raise DataError(
+                f"{path} holds {len(folders)} folders with a matrix.mtx, not one: unpack it and "
+                "name the folder or file that is meant."
+            )
+        return read_10x(folders.pop())
 
 
 _READERS: dict[str, Callable[[Path], AnnData]] = {
@@ -27,19 +41,27 @@ _READERS: dict[str, Callable[[Path], AnnData]] = {
     ".csv.gz": _read_csv,
     ".tsv": read_table,
     ".tsv.gz": read_table,
-    ".json": load_coco2017_object_counts,
-    ".json.gz": load_coco2017_object_counts,
+    ".json": read_coco_instances,
+    ".json.gz": read_coco_instances,
+    ".tar.gz": _read_archive,
+    ".tgz": _read_archive,
+    ".zip": _read_archive,
 }
 
 
-def load(source: str | Path) -> AnnData:
+def load(source: str | Path, *, offline: bool | None = None) -> AnnData:
     """Loads a data set by name, or from a file or folder.
 
+    A data set that comes from the network is downloaded the first time, into a folder below
+    ``$VAE4COUNTS_DATA`` (by default the user's cache).
+
     Args:
-        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder, a Matrix
-            Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are observations), COCO
+        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder (or an
+            archive of one: ``.tar.gz``, ``.zip``), a Matrix Market file (``.mtx``), a table
+            (``.csv``, ``.tsv``; rows are observations), COCO
             instances (``.json``) or a table of COCO counts. All but ``.h5ad`` may be
             compressed (``.gz``). A name goes before a file that is called the same.
+        offline: Whether to go without the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
 
     Returns:
         Observations x features, with counts in ``X`` as CSR and unique names. The counts are
@@ -47,12 +69,13 @@ def load(source: str | Path) -> AnnData:
         an ``.h5ad`` file holds them.
 
     Raises:
-        DataError: If there is no such file, its form is not known, or it is broken.
+        DataError: If there is no such file, its form is not known, it is broken, or cannot be
+            downloaded.
         UnknownName: If ``source`` looks like a name, and there is neither a data set nor a
             file of that name.
     """
     if str(source) in DATASETS:
-        return DATASETS[str(source)].loader()
+        return DATASETS[str(source)].loader(offline)
     path = Path(source).expanduser()
     if path.is_dir():
         return read_10x(path)

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from rich.filesize import decimal
 from rich.table import Table
 
-from vae4counts.data import DATASETS
+from vae4counts.data import DATASETS, DataSet
+from vae4counts.data.download import data_directory
 from vae4counts.inference.cli.shared import app, screen
 
 
 @app.command("datasets")
 def datasets_command() -> None:
     """List the data sets that are known by name."""
-    table = Table("name", "observations x features", "what", "licence", title="Known data sets")
+    table = Table(title="Known data sets", show_header=False, show_lines=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, known in DATASETS.items():
-        table.add_row(name, f"{known.shape[0]:,} x {known.shape[1]:,}", known.title, known.licence)
+        n, g = known.shape
+        table.add_row(
+            f"[bold]{name}[/]\n{n:,} x {g:,}\n{_where(known)}",
+            f"{known.title}\n{known.source}\n{known.licence}",
+        )
     screen.print(table)
+    screen.print(f"Downloads are kept in {data_directory()}", soft_wrap=True)
+
+
+def _where(known: DataSet) -> str:
+    """Whether a data set is at hand, or what there is to download."""
+    if not known.files:
+        return "installed"
+    if known.is_here:
+        return "downloaded"
+    return "to download" if known.size is None else f"to download: {decimal(known.size)}"

@@ -24,6 +24,9 @@ def evaluate_command(
         str | None, typer.Option(help="Column of obs with known classes; the fit's by default.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
+    ] = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data."""
     with one_line_errors():
@@ -33,7 +36,7 @@ def evaluate_command(
             raise storage.RunDirectoryError(
                 f"{directory} does not say what it was fitted to: --data"
             )
-        adata = load(source)
+        adata = load(source, offline=offline or None)
         known = run.knows(adata)
         if data is None and not known:
             raise storage.RunDirectoryError(

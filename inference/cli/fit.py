@@ -30,7 +30,8 @@ def fit_command(
         str,
         typer.Argument(
             help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .mtx, .csv, "
-            ".tsv, a 10x folder, COCO instances .json. Observations are rows, counts are raw."
+            ".tsv, a 10x folder or its .tar.gz, COCO instances .json. Observations are rows, "
+            "counts are raw."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
@@ -71,10 +72,13 @@ def fit_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
+    ] = False,
 ) -> None:
     """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
     with one_line_errors(), storage.new_directory(out) as staging:
-        adata = load(data)
+        adata = load(data, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
         with _bad_options():

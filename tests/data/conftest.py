@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +30,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real data in ../shared/data, which is not here")
     return folder
+
+
+def write_hub_table(
+    path: Path, features: Sequence[str], samples: Sequence[str], values: np.ndarray, end: str = "\n"
+) -> None:
+    """Writes features x samples as UCSC Xena's hubs do: four decimals, NA where there is none."""
+    lines = ["\t".join(["sample", *samples])]
+    for feature, row in zip(features, values, strict=True):
+        lines.append("\t".join([feature, *("NA" if x != x else f"{x:.4f}" for x in row)]))
+    path.write_bytes(gzip.compress((end.join(lines) + end).encode()))
+
+
+@pytest.fixture
+def put_hub_table() -> Callable[..., None]:
+    """The function `write_hub_table`."""
+    return write_hub_table

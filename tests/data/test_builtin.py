@@ -72,8 +72,8 @@ def test_digits() -> None:
         CountMatrix.from_anndata(adata)
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_loads_by_name(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name, known in DATASETS.items() if not known.files])
+def test_every_installed_data_set_loads_by_name(name: str) -> None:
     adata = load(name)
     assert isinstance(adata, anndata.AnnData)
     assert adata.shape == DATASETS[name].shape

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import anndata
@@ -7,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 import scipy.sparse as sp
 
 from vae4counts.data import DATASETS, CountMatrix, DataError, UnknownName, load
@@ -56,8 +58,8 @@ def test_broken_h5ad_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_name_suggests_one() -> None:
-    with pytest.raises(UnknownName, match=r"'pbmc68k'\. Did you mean 'pbmc68k-reduced'\?"):
-        load("pbmc68k")
+    with pytest.raises(UnknownName, match=r"'pbmc68'\. Did you mean 'pbmc68k'\?"):
+        load("pbmc68")
 
 
 @pytest.mark.parametrize("name", ["absent.h5ad", "absent/folder"])
@@ -73,4 +75,21 @@ def test_unknown_suffix_says_what_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "counts.xlsx"
     path.touch()
     with pytest.raises(DataError, match=r"what .*counts\.xlsx holds\. Accepted: .*\.h5ad"):
+        load(path)
+
+
+@pytest.mark.parametrize("form", ["gztar", "zip"])
+def test_an_archive_of_a_10x_folder(tmp_path: Path, dense: np.ndarray, form: str) -> None:
+    inside = tmp_path / "packed" / "filtered"
+    inside.mkdir(parents=True)
+    scipy.io.mmwrite(inside / "matrix.mtx", sp.coo_matrix(dense.T))
+    (inside / "genes.tsv").write_text("".join(f"id{j}\tgene{j}\n" for j in range(7)))
+    (inside / "barcodes.tsv").write_text("".join(f"cell{i}\n" for i in range(12)))
+    path = shutil.make_archive(str(tmp_path / "counts"), form, tmp_path / "packed")
+    adata = load(path)
+    np.testing.assert_array_equal(adata.X.toarray(), dense)
+    assert adata.obs_names[3] == "cell3"
+    shutil.copytree(inside, tmp_path / "packed" / "raw")
+    path = shutil.make_archive(str(tmp_path / "two"), form, tmp_path / "packed")
+    with pytest.raises(DataError, match=r"two\..* holds 2 folders with a matrix\.mtx, not one"):
         load(path)

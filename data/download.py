@@ -1,0 +1,180 @@
+"""Files from the network: each fetched once, whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pooch
+
+from vae4counts.data.errors import DataError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+DIRECTORY_VARIABLE = "VAE4COUNTS_DATA"
+OFFLINE_VARIABLE = "VAE4COUNTS_OFFLINE"
+
+_CHUNK = 2**16  # bytes
+_PATIENCE = 30.0  # seconds without a byte
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that can be downloaded.
+
+    Attributes:
+        name: What it is called on disk.
+        url: Where it comes from.
+        size: Bytes, where they are known; to tell a person beforehand.
+        sha256: Hex digest, where it is known.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+def data_directory(name: str = "") -> Path:
+    """Where the files of a data set (or of all) are kept: in ``$VAE4COUNTS_DATA`` or a cache."""
+    root = os.environ.get(DIRECTORY_VARIABLE) or pooch.os_cache("vae4counts")
+    return Path(root).expanduser() / name
+
+
+def fetch(file: RemoteFile, directory: str | Path, *, offline: bool | None = None) -> Path:
+    """Gives the path of a file, which is downloaded first if it is not there.
+
+    A download that was cut off is taken up where it stopped, if the server knows ranges and the
+    file there is still the same. The file is moved into place when it is whole and its SHA-256
+    is right. A digest that was not known is recorded in ``NAME.sha256`` (as ``sha256sum -c``
+    reads it) and holds from then on.
+
+    Args:
+        file: The file.
+        directory: Where it is, or goes.
+        offline: Whether to go without the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
+
+    Raises:
+        DataError: If the file cannot be had, or is not the one that it should be.
+    """
+    directory = Path(directory).expanduser()
+    path = directory / file.name
+    record = directory / f"{file.name}.sha256"
+    known = file.sha256 or _recorded(record)
+    if path.exists() and known is None:  # put there by hand
+        return path
+    by_hand = f"Get it from {file.url} and put it there: {path}"
+    if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0") if offline is None else offline:
+        if not path.exists():
+            raise DataError(f"{file.name} is missing, and downloads are off. {by_hand}")
+        if known and pooch.file_hash(str(path)) != known:
+            raise DataError(f"{path} is not what it was or should be (SHA-256 {known}). {by_hand}")
+    else:
+        _retrieve(file, path, known, by_hand)
+    if known is None:
+        record.write_text(f"{pooch.file_hash(str(path))}  {file.name}\n", encoding="utf-8")
+    return path
+
+
+def _recorded(record: Path) -> str | None:
+    words = record.read_text(encoding="utf-8").split() if record.exists() else []
+    return words[0] if words else None
+
+
+def _retrieve(file: RemoteFile, path: Path, known: str | None, by_hand: str) -> None:
+    from urllib3.exceptions import HTTPError  # slow to import, and needed here only
+
+    def download(url: str, output_file: str, _: object) -> None:
+        partial = path.with_name(f".{path.name}.part")
+        _receive(url, partial)
+        partial.replace(output_file)  # for pooch to check and to move into place
+        _validator(partial).unlink(missing_ok=True)
+
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says as much
+    try:
+        pooch.retrieve(
+            file.url, known_hash=known, fname=path.name, path=path.parent, downloader=download
+        )
+    except ValueError as error:  # pooch's word for a wrong digest
+        source = "" if file.sha256 else f" that was recorded in {path}.sha256"
+        raise DataError(
+            f"{file.url} does not give the file with the SHA-256 {known}{source}; nothing was kept."
+        ) from error
+    except (OSError, HTTPError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"Cannot download {file.name}: {reason}. Try again (what has come is kept). {by_hand}"
+        ) from error
+
+
+def _validator(partial: Path) -> Path:
+    """Where it is kept which version of the server's file a part is of."""
+    return partial.with_suffix(".version")
+
+
+def _receive(url: str, partial: Path) -> None:
+    """Writes what the server sends to a file, after what is there from an earlier try."""
+    import requests  # slow to import, and needed here only
+
+    version = _validator(partial)
+    # As it is stored: a server's own compression would make positions meaningless.
+    headers = {"Accept-Encoding": "identity"}
+    known = version.read_text(encoding="utf-8") if version.exists() else ""
+    start = partial.stat().st_size if partial.exists() and known else 0
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": known}
+    with requests.get(url, headers=headers, stream=True, timeout=_PATIENCE) as response:
+        resumed = response.status_code == requests.codes.partial_content
+        if start and (
+            response.status_code == requests.codes.requested_range_not_satisfiable
+            or (resumed and (_first_byte(response), _mark(response)) != (start, known))
+        ):
+            partial.unlink()
+            return _receive(url, partial)
+        response.raise_for_status()
+        length = response.headers.get("Content-Length")
+        total = int(length) + start * resumed if length else None
+        if not resumed:
+            partial.unlink(missing_ok=True)
+            version.write_text(_mark(response), encoding="utf-8")
+        _write(response, partial, total)
+    if total is not None and partial.stat().st_size != total:
+        raise OSError(f"{partial.stat().st_size} of {total} bytes came")
+    return None
+
+
+def _first_byte(response: Response) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _mark(response: Response) -> str:
+    """What ``If-Range`` needs to know a version by; without it, downloads start anew."""
+    tag = response.headers.get("ETag", "W/")
+    return response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
+
+
+def _write(response: Response, partial: Path, total: int | None) -> None:
+    from rich import progress
+    from rich.console import Console
+
+    screen = Console(stderr=True)
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+    with bar, partial.open("ab") as target:
+        name = partial.name.removeprefix(".").removesuffix(".part")
+        task = bar.add_task(name, total=total, completed=target.tell())
+        for chunk in response.raw.stream(_CHUNK, decode_content=False):
+            target.write(chunk)
+            bar.advance(task, len(chunk))
