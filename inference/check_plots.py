@@ -1,0 +1,97 @@
+"""Figures of predictive checks: one function a figure, drawn on given axes and returned."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from vae4counts.inference.plots import PALETTE
+from vae4counts.inference.posterior.checks import INTERVAL, LIBRARY_QUANTILES, PredictiveChecks
+
+BLUE, ORANGE = PALETTE[:2]
+WHAT = {"model": "replicates from the model", "posterior": "replicates given each observation"}
+SHARE = f"{INTERVAL[1] - INTERVAL[0]:.0%}"
+
+
+def zeros(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
+    """Draws each feature's share of zeros, replicated against observed."""
+    return _replicated_against_observed(checks, "zeros", "share of zeros", ax)
+
+
+def maximum(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
+    """Draws each feature's largest count, replicated against observed."""
+    ax = _replicated_against_observed(checks, "maximum", "largest count", ax)
+    ax.set(xscale="symlog", yscale="symlog", xlim=(0, None), ylim=(0, None))
+    return ax
+
+
+def mean_variance(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
+    """Draws each feature's variance over its mean, 1 for Poisson counts, against its mean."""
+    ax = _against_the_mean(checks, "variance over mean", ax)
+    ax.axhline(1, color="grey", linestyle=":", zorder=0)
+    ax.annotate("Poisson", (1, 1), xycoords=("axes fraction", "data"), color="grey", ha="right")
+    return ax
+
+
+def coefficient_of_variation(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
+    """Draws each feature's coefficient of variation against its mean."""
+    return _against_the_mean(checks, "coefficient of variation", ax)
+
+
+def library_size(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
+    """Draws the distribution function of the library size."""
+    ax = _axes(ax)
+    low, middle, high = _replicates(checks, "library size")
+    ax.fill_betweenx(LIBRARY_QUANTILES, low, high, color=ORANGE, alpha=0.4, linewidth=0)
+    ax.plot(middle, LIBRARY_QUANTILES, color=ORANGE, label=_label(checks))
+    observed = checks.observed["library size"]
+    ax.plot(observed, LIBRARY_QUANTILES, "o-", color=BLUE, markersize=4, label="data")
+    ax.set(xlabel="library size (counts)", ylabel="share of observations below", ylim=(0, 1))
+    return _finish(checks, "library size", ax)
+
+
+def _replicated_against_observed(
+    checks: PredictiveChecks, name: str, what: str, ax: Axes | None
+) -> Axes:
+    ax = _axes(ax)
+    low, middle, high = _replicates(checks, name)
+    observed = checks.observed[name]
+    ax.vlines(observed, low, high, color=ORANGE, alpha=0.4, linewidth=1.5, label=_label(checks))
+    ax.scatter(observed, middle, s=8, color=BLUE, linewidths=0, label="a feature")
+    ends = [min(observed.min(), low.min()), max(observed.max(), high.max())]
+    ax.plot(ends, ends, color="grey", linestyle=":", zorder=0, label="no difference")
+    ax.set(xlabel=f"{what}, data", ylabel=f"{what}, replicates")
+    return _finish(checks, name, ax)
+
+
+def _against_the_mean(checks: PredictiveChecks, name: str, ax: Axes | None) -> Axes:
+    ax = _axes(ax)
+    low, _, high = _replicates(checks, name)
+    mean, observed = checks.observed["mean"], checks.observed[name]
+    shown = (mean > 0) & (low > 0) & (observed > 0)  # the axes are logarithmic
+    ax.vlines(mean[shown], low[shown], high[shown], color=ORANGE, alpha=0.4, label=_label(checks))
+    ax.scatter(mean[shown], observed[shown], s=8, color=BLUE, linewidths=0, label="data, a feature")
+    ax.set(xscale="log", yscale="log", xlabel="mean count", ylabel=name)
+    return _finish(checks, name, ax)
+
+
+def _replicates(checks: PredictiveChecks, name: str) -> np.ndarray:
+    """The lower end, the middle and the upper end of the replicates, shape ``(3, G)``."""
+    return np.quantile(checks.replicated[name], (INTERVAL[0], 0.5, INTERVAL[1]), axis=0)
+
+
+def _label(checks: PredictiveChecks) -> str:
+    return f"{WHAT[checks.replicates]}, {SHARE}"
+
+
+def _finish(checks: PredictiveChecks, name: str, ax: Axes) -> Axes:
+    row = checks.table.loc[name]
+    p = "given, not modelled" if np.isnan(row["p_value"]) else f"p = {row['p_value']:.2g}"
+    ax.set_title(f"{name[0].upper()}{name[1:]}: discrepancy {row['discrepancy']:.1f}, {p}")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.subplots(figsize=(6, 4.5), layout="constrained")[1] if ax is None else ax
