@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from vae4counts.inference.plots import PALETTE
 from vae4counts.inference.posterior.checks import INTERVAL, LIBRARY_QUANTILES, PredictiveChecks
 
-BLUE, ORANGE = PALETTE[:2]
+BLUE, ORANGE, VERMILLION = PALETTE[0], PALETTE[1], PALETTE[5]
 WHAT = {"model": "replicates from the model", "posterior": "replicates given each observation"}
 SHARE = f"{INTERVAL[1] - INTERVAL[0]:.0%}"
 
@@ -57,8 +57,7 @@ def _replicated_against_observed(
     ax = _axes(ax)
     low, middle, high = _replicates(checks, name)
     observed = checks.observed[name]
-    ax.vlines(observed, low, high, color=ORANGE, alpha=0.4, linewidth=1.5, label=_label(checks))
-    ax.scatter(observed, middle, s=8, color=BLUE, linewidths=0, label="a feature")
+    _features(checks, name, observed, middle, observed > -np.inf, ax)
     ends = [min(observed.min(), low.min()), max(observed.max(), high.max())]
     ax.plot(ends, ends, color="grey", linestyle=":", zorder=0, label="no difference")
     ax.set(xlabel=f"{what}, data", ylabel=f"{what}, replicates")
@@ -67,13 +66,27 @@ def _replicated_against_observed(
 
 def _against_the_mean(checks: PredictiveChecks, name: str, ax: Axes | None) -> Axes:
     ax = _axes(ax)
-    low, _, high = _replicates(checks, name)
     mean, observed = checks.observed["mean"], checks.observed[name]
-    shown = (mean > 0) & (low > 0) & (observed > 0)  # the axes are logarithmic
-    ax.vlines(mean[shown], low[shown], high[shown], color=ORANGE, alpha=0.4, label=_label(checks))
-    ax.scatter(mean[shown], observed[shown], s=8, color=BLUE, linewidths=0, label="data, a feature")
-    ax.set(xscale="log", yscale="log", xlabel="mean count", ylabel=name)
+    positive = (mean > 0) & (observed > 0) & (_replicates(checks, name)[0] > 0)
+    _features(checks, name, mean, observed, positive, ax)
+    ax.set(xscale="log", yscale="log", xlabel="mean count", ylabel=f"{name}, data")
     return _finish(checks, name, ax)
+
+
+def _features(
+    checks: PredictiveChecks, name: str, x: np.ndarray, y: np.ndarray, shown: np.ndarray, ax: Axes
+) -> None:
+    """Draws the replicates' interval of each feature, and a point told by whether it holds it."""
+    low, _, high = _replicates(checks, name)
+    inside = (checks.observed[name] >= low) & (checks.observed[name] <= high)
+    ax.vlines(x[shown], low[shown], high[shown], color=ORANGE, alpha=0.4, label=_label(checks))
+    for chosen, where, colour, marker in (
+        (inside, "inside", BLUE, "o"),
+        (~inside, "outside", VERMILLION, "^"),
+    ):
+        drawn = chosen & shown
+        label = f"features {where}: {chosen.mean():.0%}"
+        ax.scatter(x[drawn], y[drawn], s=12, linewidths=0, color=colour, marker=marker, label=label)
 
 
 def _replicates(checks: PredictiveChecks, name: str) -> np.ndarray:
