@@ -48,7 +48,10 @@ def compare_command(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
                         "same data, or name data that no run was fitted to with --data"
                     )
-        table = compare(runs, adata, num_samples=samples)
+        try:
+            table = compare(runs, adata, num_samples=samples)
+        except ValueError as error:  # models that are not to be compared
+            raise SettingsError(str(error)) from error
     _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
 
 

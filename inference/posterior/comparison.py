@@ -205,6 +205,7 @@ def _check_classes(model: CountModel, batch: Batch) -> None:
         largest = batch.counts.values().max().item() if batch.counts.values().numel() else 0
         if largest > last:
             raise ValueError(
-                f"{likelihood!r} takes all counts from {last} on for one, and there is a count of "
-                f"{largest:.0f}: its likelihood is not to be compared with that of others"
+                f"Categorical({likelihood.n_classes}) takes all counts from {last} on for one, and "
+                f"there is a count of {largest:.0f}: its likelihood is not to be compared with "
+                "that of others"
             )
