@@ -128,11 +128,18 @@ def predict(
     Returns:
         Values of each site, shape ``(S, B, ...)``; the counts are dense, ``(S, B, G)``.
     """
-    samples = pyro.plate("samples", num_samples, dim=-2)
-    unobserved = poutine.uncondition(samples(model))
+    unobserved = poutine.uncondition(pyro.plate("samples", num_samples, dim=-2)(model))
     conditioned = poutine.condition(unobserved, data=dict(given or {}))
     trace: Any = poutine.trace(conditioned).get_trace(batch)
     return {name: trace.nodes[name]["value"] for name in _in_plate(trace)}
+
+
+@torch.no_grad()
+def draw_prior(model: CountModel, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+    """Draws of each latent site from its prior, shape ``(S, B, ...)``, without the counts."""
+    trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)
+    latents = [name for name in _in_plate(trace) if not trace.nodes[name]["is_observed"]]
+    return {name: trace.nodes[name]["value"] for name in latents}
 
 
 def require_counts(model: CountModel) -> None:

@@ -12,7 +12,13 @@ from torch import Tensor
 from vae4counts.data import Batch, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.arviz import convert
-from vae4counts.inference.posterior.draws import chunks, draw, predict, require_counts
+from vae4counts.inference.posterior.draws import (
+    chunks,
+    draw,
+    draw_prior,
+    predict,
+    require_counts,
+)
 from vae4counts.models import CountModel
 
 # Results that would be larger are refused: 4 GiB.
@@ -63,10 +69,17 @@ def to_arviz(
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     first = next(iter(batches))
-    chosen = _choose(sites, list(predict(model, first, 1)))
+    chosen = _choose(sites, [*draw_prior(model, first, 1), COUNTS])
     if COUNTS in chosen:
         require_counts(model)
-    _check_size(_groups(model, guide, first, 1, chosen), len(first), len(observations), num_samples)
+    one_draw = _size(_groups(model, guide, first, 1, chosen)) / len(first) * len(observations)
+    if num_samples * one_draw > MOST_BYTES:
+        raise TooManyDrawsError(
+            f"{num_samples} draws of {', '.join(chosen)} for {len(observations):,} observations "
+            f"take {num_samples * one_draw / 2**30:,.1f} GiB, more than the "
+            f"{MOST_BYTES / 2**30:.0f} GiB that are kept at once: ask for fewer draws, sites or "
+            "observations, or for Run.predictive, which summarises the draws and keeps none"
+        )
 
     results: Parts = {}
     row = 0
@@ -91,7 +104,8 @@ def _groups(
 ) -> Parts:
     """The draws of one batch by group and variable, each of shape ``(S, B, ...)``."""
     draws = draw(model, guide, batch, num_samples)
-    posterior, prior = draws.latents(), predict(model, batch, num_samples)
+    posterior = draws.latents()
+    prior = (predict if COUNTS in sites else draw_prior)(model, batch, num_samples)
     latents = [name for name in sites if name != COUNTS]
     groups: dict[str, dict[str, Tensor]] = {
         "posterior": {name: posterior[name] for name in latents},
@@ -123,18 +137,9 @@ def _choose(sites: Sequence[str] | None, known: Sequence[str]) -> list[str]:
     return [name for name in known if name in asked]
 
 
-def _check_size(example: Parts, n_example: int, n_observations: int, num_samples: int) -> None:
-    """Makes sure that the result fits, judged by one draw of some observations."""
-    parts = [x for variables in example.values() for x in variables.values()]
-    size = sum(x.nbytes for x in parts) // n_example * n_observations * num_samples
-    if size > MOST_BYTES:
-        sites = {name for group, names in example.items() for name in names if "post" in group}
-        raise TooManyDrawsError(
-            f"{num_samples} draws of {', '.join(sorted(sites))} for {n_observations:,} "
-            f"observations take {size / 2**30:,.1f} GiB, more than the {MOST_BYTES / 2**30:.0f} "
-            "GiB that are kept at once: ask for fewer draws, sites or observations, or for "
-            "Run.predictive, which summarises the draws and keeps none"
-        )
+def _size(parts: Parts) -> int:
+    """In bytes."""
+    return sum(x.nbytes for variables in parts.values() for x in variables.values())
 
 
 def _whole(counts: Tensor) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_more_than_fits_is_refused(
     size = sum(variable.nbytes for group in groups for variable in group.data_vars.values())
     monkeypatch.setattr(sampling, "MOST_BYTES", size)
     run.posterior(adata, 10, ["z", "counts"])
-    with pytest.raises(TooManyDrawsError, match=r"11 draws of counts, z for 100 .*Run\.predictive"):
+    with pytest.raises(TooManyDrawsError, match=r"11 draws of z, counts for 100 .*Run\.predictive"):
         run.posterior(adata, 11, ["z", "counts"])
     run.posterior(adata, 11)
 
