@@ -79,7 +79,7 @@ def _features(
     """Draws the replicates' interval of each feature, and a point told by whether it holds it."""
     low, _, high = _replicates(checks, name)
     inside = (checks.observed[name] >= low) & (checks.observed[name] <= high)
-    ax.vlines(x[shown], low[shown], high[shown], color=ORANGE, alpha=0.4, label=_label(checks))
+    ax.vlines(x[shown], low[shown], high[shown], color=ORANGE, alpha=0.25, label=_label(checks))
     for chosen, where, colour, marker in (
         (inside, "inside", BLUE, "o"),
         (~inside, "outside", VERMILLION, "^"),
