@@ -1,6 +1,7 @@
 """From a model/guide pair and data to results."""
 
 from .fit import SettingsError, fit
+from .posterior.comparison import compare
 from .posterior.evaluation import Evaluation, evaluate
 from .run import Run
 from .storage import RunDirectoryError
@@ -12,6 +13,7 @@ __all__ = [
     "RunDirectoryError",
     "SettingsError",
     "TrainingError",
+    "compare",
     "evaluate",
     "fit",
 ]

@@ -21,9 +21,12 @@ from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownN
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
 from vae4counts.inference.posterior.annotation import annotate
+from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
+from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.loadings import loadings
 from vae4counts.inference.posterior.sampling import to_arviz
+from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.models import CountModel, from_config
 
@@ -84,13 +87,12 @@ class Run:
             UnknownName: No such column.
         """
         classes = labels_of(adata, self.label if label is None else label)
-        counts, known = self._counts(adata)
-        rows = self.split.test if known else np.arange(adata.n_obs)
+        counts, rows, known = self._held_out(adata)
         with self._seeded(seed):
             result = evaluate(
                 self.model,
                 self.guide,
-                self._in_order(counts.subset(rows) if known else counts),
+                self._in_order(counts),
                 num_samples=num_samples,
                 labels=None if classes is None else classes[rows],
             )
@@ -124,27 +126,80 @@ class Run:
             "metrics": json.dumps(self.metrics),
         }
 
-    def posterior(self, adata: AnnData, *, num_samples: int = 100, seed: int = 0) -> Any:
-        """Draws from the posterior, for ArviZ.
+    def posterior(
+        self,
+        adata: AnnData,
+        num_samples: int = 100,
+        sites: Sequence[str] | None = None,
+        *,
+        chunk_size: int = 128,
+        seed: int = 0,
+    ) -> Any:
+        """Draws from posterior and prior for ArviZ, see `to_arviz`.
 
         Args:
             adata: Observations.
             num_samples: Number of draws.
+            sites: Of ``z``, ``component``, ``library``, ``counts``; all but the counts if None.
+            chunk_size: Observations that are worked on at once.
             seed: Seed of the draws.
 
-        Returns:
-            ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x) with the
-            groups ``posterior`` (``z``, ``component``, ``library``) and ``log_likelihood``, and
-            the dimensions ``chain``, ``draw``, ``obs``, ``latent``.
+        Raises:
+            TooManyDrawsError: The draws would take over 4 GiB: see `predictive`.
+            UnknownName: The model has no such site.
         """
+        batches = self._in_order(self._counts(adata)[0], chunk_size)
+        names = list(adata.obs_names), self.features
         with self._seeded(seed):
-            return to_arviz(
-                self.model,
-                self.guide,
-                self._in_order(self._counts(adata)[0]),
-                list(adata.obs_names),
-                num_samples,
-            )
+            return to_arviz(self.model, self.guide, batches, *names, num_samples, sites)
+
+    def predictive(
+        self,
+        adata: AnnData,
+        num_samples: int = 100,
+        *,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        chunk_size: int = 128,
+        seed: int = 0,
+    ) -> PredictiveSummary:
+        """Summarises posterior predictive counts by feature and by observation, keeping no draws.
+
+        See `summarise`.
+        """
+        batches = self._in_order(self._counts(adata)[0], chunk_size)
+        names = list(adata.obs_names), self.features
+        with self._seeded(seed):
+            return summarise(self.model, self.guide, batches, *names, num_samples, quantiles)
+
+    def check(
+        self,
+        adata: AnnData,
+        num_replicates: int = 200,
+        *,
+        replicates: Replicates = "model",
+        seed: int = 0,
+    ) -> PredictiveChecks:
+        """Compares held-out observations with replicates of them that the model makes.
+
+        Of the data that the run was fitted to, the test part; of any other data, all. See
+        `vae4counts.inference.posterior.checks.check`.
+        """
+        batches = self._in_order(self._held_out(adata)[0])
+        with self._seeded(seed):
+            return check(self.model, self.guide, batches, self.features, num_replicates, replicates)
+
+    def log_likelihoods(
+        self, adata: AnnData, num_samples: int = 500, *, seed: int = 0
+    ) -> pd.DataFrame:
+        """Log-likelihoods in nats of held-out observations (as `check`), with their ``pareto_k``.
+
+        See `vae4counts.inference.posterior.comparison.log_likelihoods`.
+        """
+        counts, rows, _ = self._held_out(adata)
+        with self._seeded(seed):
+            value, k = log_likelihoods(self.model, self.guide, self._in_order(counts), num_samples)
+        columns = {"log_likelihood": value, "pareto_k": k}
+        return pd.DataFrame(columns, index=adata.obs_names[rows])
 
     def loadings(self) -> pd.DataFrame | None:
         """A linear decoder's loadings, features x latents; None for other decoders."""
@@ -232,18 +287,29 @@ class Run:
 
     def _counts(self, adata: AnnData) -> tuple[CountMatrix, bool]:
         """The counts of the model's features, and whether they are those of the fit."""
+        aligned = align(adata, self.features)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
+            counts = CountMatrix.from_anndata(aligned, layer=self.layer)
         known = fingerprint(adata.obs_names, counts) == self.fingerprint
         if not known:  # the fit has said of its own data what there is to say
             for warning in said:
                 warnings.warn(warning.message, warning.category, stacklevel=3)
         return counts, known
 
-    def _in_order(self, counts: CountMatrix) -> CountLoader:
+    def _held_out(self, adata: AnnData) -> tuple[CountMatrix, np.ndarray, bool]:
+        """Observations that training has not seen, where they are, and if the data are the fit's.
+
+        Of the fitted data, the test part; of any other data, all.
+        """
+        counts, known = self._counts(adata)
+        if known:
+            return counts.subset(self.split.test), self.split.test, True
+        return counts, np.arange(adata.n_obs), False
+
+    def _in_order(self, counts: CountMatrix, chunk_size: int = 128) -> CountLoader:
         """Observations in their order, on the model's device."""
-        return CountLoader(counts.to(self.device), batch_size=128, shuffle=False)
+        return CountLoader(counts.to(self.device), batch_size=chunk_size, shuffle=False)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
@@ -279,6 +345,9 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
 
     Raises:
         DataError: A feature of the model is missing.
+
+    Warns:
+        UserWarning: The features had to be put into another order.
     """
     if list(adata.var_names) == list(features):
         return adata
@@ -288,7 +357,13 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
             f"{len(missing)} of the model's {len(features)} features are missing from the data, "
             f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
         )
-    return adata[:, list(features)]
+    aligned = adata[:, list(features)]
+    if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
+        warnings.warn(
+            "the features of the data are not in the model's order: they are taken by name",
+            stacklevel=4,
+        )
+    return aligned
 
 
 def _description(model: CountModel) -> str:

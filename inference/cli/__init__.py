@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import datasets, evaluate, fit
+from . import compare, datasets, evaluate, fit
 from .shared import app
 
-__all__ = ["app", "datasets", "evaluate", "fit", "main"]
+__all__ = ["app", "compare", "datasets", "evaluate", "fit", "main"]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from vae4counts.data.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.models import CountModel
+from vae4counts.models import CountModel, GaussianMixtureModel
+from vae4counts.models.library import ObservedLibrary
 
 # Size of the largest tensor of a chunk of draws, in numbers: 64 MB in float32.
 CHUNK_NUMBERS = 2**24
@@ -50,6 +52,13 @@ class Draws:
     def mean_responsibilities(self) -> Tensor | None:
         """p(component | draw), averaged over the draws, shape ``(B, K)``."""
         return None if self.responsibilities is None else self.responsibilities.mean(0)
+
+    def latents(self) -> dict[str, Tensor]:
+        """The draws of each latent site, with a component that was summed out drawn given them."""
+        if self.responsibilities is None or "component" in self.values:
+            return self.values
+        component = torch.distributions.Categorical(self.responsibilities).sample()
+        return {**self.values, "component": component}
 
     def elbo_parts(self) -> dict[str, Tensor]:
         """Each site's share of the ELBO, averaged over the draws, shape ``(B,)``.
@@ -103,6 +112,54 @@ def draw(model: CountModel, guide: Guide, batch: Batch, num_samples: int) -> Dra
     )
 
 
+@torch.no_grad()
+def predict(
+    model: CountModel, batch: Batch, num_samples: int, given: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Draws from the model whatever is not given, the counts among it.
+
+    Args:
+        model: The model, in evaluation mode.
+        batch: The observations, of which only the library size (where it is observed) is read.
+        num_samples: Number ``S`` of draws for each observation.
+        given: Draws of latents to go on from, as `Draws.latents` gives them: the result is then
+            from the posterior predictive distribution. None: new observations from the model.
+
+    Returns:
+        Values of each site, shape ``(S, B, ...)``; the counts are dense, ``(S, B, G)``.
+    """
+    unobserved = poutine.uncondition(pyro.plate("samples", num_samples, dim=-2)(model))
+    conditioned = poutine.condition(unobserved, data=dict(given or {}))
+    trace: Any = poutine.trace(conditioned).get_trace(batch)
+    return {name: trace.nodes[name]["value"] for name in _in_plate(trace)}
+
+
+@torch.no_grad()
+def draw_prior(model: CountModel, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+    """Draws of each latent site from its prior, shape ``(S, B, ...)``, without the counts."""
+    trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)
+    latents = [name for name in _in_plate(trace) if not trace.nodes[name]["is_observed"]]
+    return {name: trace.nodes[name]["value"] for name in latents}
+
+
+def require_counts(model: CountModel) -> None:
+    """Makes sure that the site ``"counts"`` of a model holds counts.
+
+    Raises:
+        ValueError: It holds logarithms of them.
+    """
+    if isinstance(model, GaussianMixtureModel):
+        raise ValueError(
+            f"{type(model).__name__} is a density of log(1 + counts), not a distribution of "
+            "counts: it predicts none, and its likelihood is not to be compared with theirs"
+        )
+
+
+def given_library(model: CountModel) -> bool:
+    """Whether the model is given each observation's total count, and so does not model it."""
+    return isinstance(getattr(model, "library", None), ObservedLibrary)
+
+
 def chunks(num_samples: int, model: CountModel, batch: Batch) -> list[int]:
     """Splits a number of draws so that no chunk's tensors grow too large."""
     size = max(1, CHUNK_NUMBERS // max(1, len(batch) * model.outputs_per_draw))
@@ -112,9 +169,14 @@ def chunks(num_samples: int, model: CountModel, batch: Batch) -> list[int]:
 
 def _per_observation(trace: Any) -> dict[str, Tensor]:
     """Unscaled log-probabilities of the sample sites inside the observation plate."""
-    return {
-        name: site["unscaled_log_prob"]
+    return {name: trace.nodes[name]["unscaled_log_prob"] for name in _in_plate(trace)}
+
+
+def _in_plate(trace: Any) -> list[str]:
+    """Names of the sample sites inside the observation plate, in the model's order."""
+    return [
+        name
         for name, site in trace.nodes.items()
         if site["type"] == "sample"
         and any(frame.name == "observations" for frame in site["cond_indep_stack"])
-    }
+    ]

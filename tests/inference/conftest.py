@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from anndata import AnnData
@@ -13,8 +15,9 @@ from anndata import AnnData
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide, JointGuide, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, VAE, MLPDecoder
+from vae4counts.models import GMVAE, VAE, CountModel, MLPDecoder, observations
 from vae4counts.models.likelihoods import Poisson
+from vae4counts.models.likelihoods.poisson import PoissonCounts
 from vae4counts.models.priors import GaussianMixture, Prior, StandardNormal, VampPrior
 
 PRIORS: dict[str, Callable[[int], Prior]] = {
@@ -77,6 +80,42 @@ def widen(guide: Guide) -> None:
 def a_pair() -> Callable[..., tuple[VAE, Guide]]:
     """The function `make_pair`."""
     return make_pair
+
+
+class GammaPoisson(CountModel):
+    """A conjugate model: ``library ~ Gamma(a, b)``, ``counts_j ~ Poisson(library * share_j)``."""
+
+    share = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    a, b = torch.tensor([3.0, 0.5], dtype=torch.float64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_features = self.outputs_per_draw = 4
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        with observations(batch):
+            library = pyro.sample("library", dist.Gamma(self.a, self.b))
+            counts = PoissonCounts(library.unsqueeze(-1) * self.share)
+            return pyro.sample("counts", counts, obs=batch.counts)
+
+
+class GammaGuide(Guide):
+    """The posterior ``Gamma(a + n, b + 1)`` of `GammaPoisson`; wider for ``precision`` below 1."""
+
+    def __init__(self, precision: float = 1.0) -> None:
+        super().__init__()
+        self.precision = precision
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        with observations(batch):
+            shape, rate = GammaPoisson.a + batch.library, (GammaPoisson.b + 1).expand(len(batch))
+            return pyro.sample("library", dist.Gamma(self.precision * shape, self.precision * rate))
+
+
+@pytest.fixture(scope="session")
+def conjugate() -> Callable[..., tuple[CountModel, Guide]]:
+    """Makes a conjugate model and a guide that is its posterior, or wider or narrower."""
+    return lambda precision=1.0: (GammaPoisson().eval(), GammaGuide(precision).eval())
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""Predictive checks for counts: is the data set one that the model would make?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import (
+    chunks,
+    draw,
+    given_library,
+    predict,
+    require_counts,
+)
+from vae4counts.models import CountModel
+
+Replicates = Literal["model", "posterior"]
+
+# Library sizes are compared at these quantiles.
+LIBRARY_QUANTILES = np.linspace(0.05, 0.95, 19)
+INTERVAL = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class PredictiveChecks:
+    """How the data differ from data sets that the model made.
+
+    Attributes:
+        table: A row a check. ``observed`` and ``replicated``: the statistic, averaged over the
+            features (library size: over its quantiles), in the data and in the mean replicate;
+            95 % of the replicates lie between ``low`` and ``high``. ``discrepancy``: how far the
+            features are off, see `discrepancies`; about 1 if the model is true. ``p_value``: the
+            share of data sets, the observed one among them, that are off as far.
+        observed: The statistic of each check in the data, a value a feature.
+        replicated: The same in each replicate, shape ``(R, ...)``.
+        features: Names of the features.
+        replicates: What was drawn anew: see `check`.
+    """
+
+    table: pd.DataFrame
+    observed: dict[str, np.ndarray]
+    replicated: dict[str, np.ndarray]
+    features: list[str]
+    replicates: Replicates
+
+
+def check(
+    model: CountModel,
+    guide: Guide,
+    batches: Iterable[Batch],
+    features: Sequence[str],
+    num_replicates: int,
+    replicates: Replicates = "model",
+) -> PredictiveChecks:
+    r"""Compares a data set with ``R`` replicates of it that the model makes.
+
+    The statistics are, for each feature, the mean, the share of zeros, the mean-variance relation
+    (variance over mean, 1 for Poisson counts), the coefficient of variation (standard deviation
+    over mean) and the maximum; and the quantiles of the library size.
+
+    Replicates from the "model" draw the latents from their prior: a whole new data set of the same
+    size. If the model is true, and the data were not used to fit it, data and replicates are
+    exchangeable and the p-values are uniform. Replicates from the "posterior" draw new counts for
+    each observation from its own latents, q(z | x). They ask whether likelihood and decoder fit,
+    whatever the prior; as they have seen the data, their p-values are conservative: near 1/2
+    rather than uniform if the model is true (Gelman et al. 1996, Bayarri & Berger 2000). A model
+    that fails only the first has a prior that is not where the data are.
+
+    Where the library size is observed it is given, not modelled: its own p-value is NaN. The
+    others are then approximate, as the data add up to the library size and replicates only nearly
+    do (but for a multinomial, where nothing is lost): simulated with 100 and 1,000 features, 2 to
+    10 % of them fell below 5 %, mostly fewer than 5 %; do not rely on them for a handful.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode; of use for the "posterior" alone.
+        batches: The observations, not used in training.
+        features: Names of the features.
+        num_replicates: Number ``R`` of replicates; the smallest p-value is ``1 / (R + 1)``.
+        replicates: "model" or "posterior".
+
+    Raises:
+        ValueError: Fewer than two replicates, unknown ones, or a model that gives no counts.
+    """
+    require_counts(model)
+    if num_replicates < 2:
+        raise ValueError(f"num_replicates is {num_replicates}: it must be 2 or more")
+    if replicates not in get_args(Replicates):
+        known = " or ".join(map(repr, get_args(Replicates)))
+        raise ValueError(f"replicates is {replicates!r}: it must be {known}")
+    sets = _DataSets(1 + num_replicates, len(features))  # the observed one comes first
+    for batch in batches:
+        sets.start(len(batch))
+        sets.add(0, batch.counts.to_dense().unsqueeze(0))
+        done = 1
+        for size in chunks(num_replicates, model, batch):
+            given = draw(model, guide, batch, size).latents() if replicates == "posterior" else None
+            sets.add(done, predict(model, batch, size, given)["counts"])
+            done += size
+    statistics = sets.statistics()
+    table = pd.DataFrame({name: _row(values) for name, values in statistics.items()}).T
+    if given_library(model):
+        table.loc["library size", "p_value"] = np.nan
+    return PredictiveChecks(
+        table=table.rename_axis("check"),
+        observed={name: values[0] for name, values in statistics.items()},
+        replicated={name: values[1:] for name, values in statistics.items()},
+        features=list(features),
+        replicates=replicates,
+    )
+
+
+def discrepancies(statistic: np.ndarray) -> np.ndarray:
+    r"""How far each data set is from the others.
+
+    .. math:: D_i = \sqrt{\frac1G \sum_j \left(\frac{t_{ij} - m_j}{s_j}\right)^2}
+
+    with the mean ``m`` and the standard deviation ``s`` over all data sets. No data set is treated
+    in a way of its own: ranks are uniform where the data sets are exchangeable.
+
+    Args:
+        statistic: ``t``, shape ``(R + 1, G)``.
+
+    Returns:
+        Shape ``(R + 1,)``: about 1 for a data set like the others, at most ``sqrt(R)``.
+    """
+    spread = statistic.std(0)
+    deviation = statistic - statistic.mean(0)
+    # what rounding alone tells apart is the same
+    varies = spread > 1e-9 * np.abs(statistic).max(0)
+    z = np.divide(deviation, spread, where=varies, out=np.zeros_like(deviation))
+    return np.sqrt((z**2).mean(1))
+
+
+def _row(statistic: np.ndarray) -> dict[str, float]:
+    average = statistic.mean(1)
+    low, high = np.quantile(average[1:], INTERVAL)
+    far = discrepancies(statistic)
+    return {
+        "observed": average[0],
+        "replicated": average[1:].mean(),
+        "low": low,
+        "high": high,
+        "discrepancy": far[0],
+        "p_value": float((far >= far[0]).mean()),
+    }
+
+
+class _DataSets:
+    """Statistics of several data sets of ``G`` counts, seen some observations at a time."""
+
+    def __init__(self, n_sets: int, n_features: int) -> None:
+        self.n = 0
+        shape = (n_sets, n_features)
+        self.total, self.squares, self.above_zero = np.zeros((3, *shape))
+        self.maximum = np.zeros(shape)
+        self.library: list[np.ndarray] = []
+
+    def start(self, n: int) -> None:
+        """Makes room for ``n`` further observations."""
+        self.n += n
+        self.library.append(np.zeros((len(self.total), n)))
+
+    def add(self, first: int, counts: Tensor) -> None:
+        """Adds the further observations of data sets, shape ``(S, n, G)``."""
+        sets = slice(first, first + len(counts))
+        counts = counts.double()
+        self.total[sets] += counts.sum(1).cpu().numpy()
+        self.squares[sets] += counts.square().sum(1).cpu().numpy()
+        self.above_zero[sets] += (counts > 0).sum(1).cpu().numpy()
+        self.maximum[sets] = np.maximum(self.maximum[sets], counts.amax(1).cpu().numpy())
+        self.library[-1][sets] = counts.sum(-1).cpu().numpy()
+
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Each statistic of each data set, shape ``(sets, G)``; library size: quantiles."""
+        mean = self.total / self.n
+        variance = (self.squares / self.n - mean**2).clip(0)
+        one_count = 1 / self.n  # in place of a mean of zero
+        library = np.quantile(np.concatenate(self.library, axis=1), LIBRARY_QUANTILES, axis=1)
+        return {
+            "mean": mean,
+            "zeros": 1 - self.above_zero / self.n,
+            "variance over mean": variance / mean.clip(one_count),
+            "coefficient of variation": np.sqrt(variance) / mean.clip(one_count),
+            "maximum": self.maximum,
+            "library size": library.T,
+        }
