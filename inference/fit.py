@@ -21,6 +21,7 @@ from vae4counts.guides import (
     MarginalGuide,
     fitting_guides,
 )
+from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run, fingerprint, labels_of
@@ -166,6 +167,7 @@ def fit(
         history += train(
             fabric, model, guide, training, held_out, schedule, seed=seed, report=report
         )
+    orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
         "epochs": len(history),

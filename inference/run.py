@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
-from vae4counts.inference.posterior.annotation import annotate
+from vae4counts.inference.interpretation import Interpretation, loadings
+from vae4counts.inference.posterior.annotation import annotate, check_free
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
-from vae4counts.inference.posterior.loadings import loadings
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.models import CountModel, from_config
@@ -99,25 +99,36 @@ class Run:
             self.metrics |= {**sizes, "n_features": len(self.features), **result.to_dict()}
         return result
 
-    def annotate(self, adata: AnnData, *, num_samples: int = 10, seed: int = 0) -> None:
+    def annotate(
+        self, adata: AnnData, *, denoised: bool = False, num_samples: int = 10, seed: int = 0
+    ) -> None:
         """Writes what the pair says of each observation where scanpy looks for it.
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``uns["vae4counts"]``: how the run was made.
+        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000. Features
+        that the model does not have are NaN. ``uns["vae4counts"]``: how the run was made.
 
         Args:
-            adata: Observations, annotated in place.
-            num_samples: Draws of z over which responsibilities are averaged.
+            adata: Observations, annotated in place. Annotations of an earlier call are replaced.
+            denoised: Whether to write the layer, a dense one of observations x features.
+            num_samples: Draws of z over which responsibilities and rates are averaged.
             seed: Seed of the draws.
+
+        Raises:
+            DataError: A column of ``obs`` of these names that no earlier call wrote; values that
+                are no counts, or missing features.
         """
+        check_free(adata)
+        view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            annotate(
-                adata, self.model, self.guide, self._in_order(self._counts(adata)[0]), num_samples
-            )
+            annotate(adata, *view.summary(num_samples))
         table = loadings(self.model, self.features)
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
+        if denoised:
+            layer = view.denoised(num_samples=num_samples)
+            adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
         adata.uns["vae4counts"] = {
             "model": _description(self.model),
             "settings": json.dumps(self.settings),
@@ -145,6 +156,22 @@ class Run:
                 list(adata.obs_names),
                 num_samples,
             )
+
+    def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
+        """Looks inside: denoised rates, differential expression, components, directions ...
+
+        Args:
+            adata: Observations.
+            seed: Seed of all draws.
+
+        Returns:
+            An object whose methods give tables.
+
+        Raises:
+            DataError: Values that are no counts, or missing features.
+        """
+        counts = self._counts(adata)[0].to(self.device)
+        return Interpretation(self.model, self.guide, counts, self.features, adata.obs, seed)
 
     def loadings(self) -> pd.DataFrame | None:
         """A linear decoder's loadings, features x latents; None for other decoders."""
@@ -279,6 +306,9 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
 
     Raises:
         DataError: A feature of the model is missing.
+
+    Warns:
+        UserWarning: Features are in another order, or the model does not know all of them.
     """
     if list(adata.var_names) == list(features):
         return adata
@@ -288,6 +318,13 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
             f"{len(missing)} of the model's {len(features)} features are missing from the data, "
             f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
         )
+    unknown = adata.n_vars - len(features)
+    warnings.warn(
+        f"{unknown} features of the data are not the model's, and are left out"
+        if unknown
+        else "the features are in another order than the model's: they are aligned by name",
+        stacklevel=2,
+    )
     return adata[:, list(features)]
 
 
