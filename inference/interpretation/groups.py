@@ -88,7 +88,7 @@ def two_groups(
             raise DataError("groupby needs group1, a value of the column")
         first = group_mask(obs, groupby, group1)
         second = ~first if group2 is None else group_mask(obs, groupby, group2)
-        names = (_name(group1), "rest" if group2 is None else _name(group2))
+        names = (group_name(group1), "rest" if group2 is None else group_name(group2))
     else:
         first = as_mask(obs, idx1, "idx1")
         second = ~first if idx2 is None else as_mask(obs, idx2, "idx2")
@@ -101,5 +101,6 @@ def two_groups(
     return first, second, *names
 
 
-def _name(values: Values) -> str:
+def group_name(values: Values) -> str:
+    """A value, or several joined."""
     return str(values) if np.isscalar(values) else " + ".join(map(str, values))

@@ -14,7 +14,13 @@ from vae4counts.inference.interpretation import components, directions, rates
 from vae4counts.inference.interpretation.conditional import expected_given
 from vae4counts.inference.interpretation.differential import Mode, differential_expression
 from vae4counts.inference.interpretation.fitted import Fitted
-from vae4counts.inference.interpretation.groups import Mask, Values, group_mask, two_groups
+from vae4counts.inference.interpretation.groups import (
+    Mask,
+    Values,
+    group_mask,
+    group_name,
+    two_groups,
+)
 from vae4counts.inference.randomness import own_randomness
 
 
@@ -145,9 +151,10 @@ class Interpretation(Fitted):
         """Expected rates from a group to another. See `directions.traverse_groups`."""
         masks = [group_mask(self.obs, groupby, values) for values in (start, end)]
         with self._seeded():
-            return directions.traverse_groups(
+            along = directions.traverse_groups(
                 self, *masks, steps=steps, library_size=library_size, num_points=num_points
             )
+        return along.rename_axis(index=f"from {group_name(start)} to {group_name(end)}")
 
     def component_table(self, *, num_samples: int = 10) -> pd.DataFrame:
         """Weights and sizes of the components. See `components.component_table`."""
