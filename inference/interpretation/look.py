@@ -66,7 +66,7 @@ class Interpretation(Fitted):
         idx1: Mask | None = None,
         idx2: Mask | None = None,
         mode: Mode = "change",
-        delta: float = 0.25,
+        delta: float = 0.5,
         fdr_target: float = 0.05,
         num_pairs: int = 5000,
     ) -> pd.DataFrame:

@@ -177,5 +177,8 @@ def _middle(points: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndar
 
 
 def _write(ax: Axes, name: str, at: np.ndarray) -> None:
-    text = ax.text(*at, name, ha="center", va="center", fontsize="small", weight="bold")
+    # a little above, so that a small class is not hidden
+    text = ax.annotate(
+        name, at, xytext=(0, 7), textcoords="offset points", ha="center", va="center", weight="bold"
+    )
     text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])

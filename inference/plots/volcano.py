@@ -42,22 +42,26 @@ def volcano(
     ):
         label = f"{label} ({int(mask.sum())})"
         ax.scatter(x[mask], y[mask], s=10, color=colour, linewidths=0, alpha=0.8, label=label)
-    for side in (x > 0, x <= 0):
+    edge = 1.15 * float(x.abs().max() or 1)
+    room = 0.05 * max(float(y.max() - y.min()), 1.0)
+    top = y.max() + room
+    for side, sign in ((x > 0, 1), (x <= 0, -1)):
         largest = x[called & side].abs().sort_values(ascending=False).index[:n]
-        heights = apart(y[largest].to_numpy(), 0.045 * float(y.max() - y.min()))
+        heights = apart(y[largest].to_numpy(), room)
+        top = max(top, *heights + room, top)
         for name, height in zip(largest, heights, strict=True):
             ax.annotate(
                 name,
                 (x[name], y[name]),
-                xytext=(1.12 * x[name], height),
-                ha="right" if x[name] <= 0 else "left",
+                xytext=(sign * edge, height),
+                ha="left" if sign > 0 else "right",
                 va="center",
                 fontsize="small",
                 arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5},
             )
-    reach = 1.6 * float(x.abs().max() or 1)
     ax.set(
-        xlim=(-reach, reach),
+        xlim=(-1.5 * edge, 1.5 * edge),
+        ylim=(y.min() - room, top),
         xlabel="log2 fold change (mean)",
         ylabel="log Bayes factor (nats)",
         title=title or (table["comparison"].iloc[0] if "comparison" in table else ""),
