@@ -169,16 +169,23 @@ def _categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.nda
 
 def _middle(points: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Where most of the points are: the median of those around the fullest of 20 x 20 cells."""
-    numbers, *edges = np.histogram2d(*points.T, bins=20, range=np.transpose(sides))
-    cell = np.unravel_index(numbers.argmax(), numbers.shape)
-    centre = np.array([(e[i] + e[i + 1]) / 2 for e, i in zip(edges, cell, strict=True)])
-    near = np.abs(points - centre).max(axis=1) <= (sides[1] - sides[0]).max() / 10
+    low, high = sides
+    cells = np.floor((points - low) / np.maximum(high - low, 1e-12) * 20)
+    fullest, numbers = np.unique(cells, axis=0, return_counts=True)
+    centre = low + (fullest[numbers.argmax()] + 0.5) / 20 * (high - low)
+    near = np.abs(points - centre).max(axis=1) <= (high - low).max() / 10
     return np.median(points[near] if near.any() else points, axis=0)
 
 
 def _write(ax: Axes, name: str, at: np.ndarray) -> None:
     # a little above, so that a small class is not hidden
     text = ax.annotate(
-        name, at, xytext=(0, 7), textcoords="offset points", ha="center", va="center", weight="bold"
+        name,
+        (at[0], at[1]),
+        xytext=(0, 7),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        weight="bold",
     )
     text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
