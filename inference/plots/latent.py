@@ -83,8 +83,9 @@ def latent_space(
     short = max(map(len, categories)) <= 2
     for i, (colour, marker) in enumerate(class_styles(len(categories))):
         chosen = plane[codes == i]
+        x, y = chosen.T
         ax.scatter(
-            *chosen.T, s=size, linewidths=0, alpha=0.8, color=colour, marker=marker, rasterized=True
+            x, y, s=size, linewidths=0, alpha=0.8, color=colour, marker=marker, rasterized=True
         )
         name = categories[i]
         if len(categories) > EASY_CLASSES and not short:

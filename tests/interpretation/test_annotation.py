@@ -131,7 +131,7 @@ def test_fit_turns_the_latents(
 ) -> None:
     """Loadings and latents together have the signs of the convention, and nothing else differs."""
     run, adata = fitted[0], fitted[1].copy()
-    monkeypatch.setattr(sys.modules[fit.__module__], "orient_signs", lambda *pair: None)
+    monkeypatch.setattr(sys.modules[fit.__module__], "orient_signs", lambda *_: None)
     as_trained, other = fitted_to(adata), adata.copy()
     run.annotate(adata)
     as_trained.annotate(other)
