@@ -73,7 +73,8 @@ def fit(
     ELBO by Adam, its KL terms warmed up, and stops when the validation ELBO has not grown for
     ``patience`` epochs; the best state is kept. A Gaussian mixture under the marginal guide is
     first left out: a plain VAE is trained for a while, and the components are then spread over
-    its latents by k-means, which keeps them from collapsing.
+    its latents by k-means, which keeps them from collapsing. The latents of a linear decoder are
+    turned in the end, so that its loadings have signs by a convention (see `loadings`).
 
     Args:
         model: The model, changed in place.

@@ -21,7 +21,7 @@ from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownN
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
 from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.posterior.annotation import annotate, check_free
+from vae4counts.inference.posterior.annotation import annotate
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.randomness import own_randomness
@@ -119,7 +119,6 @@ class Run:
             DataError: A column of ``obs`` of these names that no earlier call wrote; values that
                 are no counts, or missing features.
         """
-        check_free(adata)
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
             annotate(adata, *view.summary(num_samples))

@@ -27,7 +27,7 @@ class NotInModelError(ValueError):
     """Something was asked for that this kind of model does not have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A trained pair and the observations to look at through it.
 
@@ -44,6 +44,10 @@ class Fitted:
     counts: CountMatrix
     features: list[str]
     obs: pd.DataFrame
+
+    def __repr__(self) -> str:
+        size = f"{len(self.counts)} observations x {len(self.features)} features"
+        return f"{type(self).__name__}({type(self.model).__name__}, {size})"
 
     @property
     def vae(self) -> VAE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -33,22 +33,33 @@ def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
     return found.isin(wanted).to_numpy()
 
 
+def aligned(obs: pd.DataFrame, values: Any, name: str) -> pd.Series:
+    """Values of the observations, in their order; a pandas Series is aligned by its index.
+
+    Raises:
+        DataError: There are not as many as observations, or the index is not theirs.
+    """
+    if isinstance(values, pd.Series) and not values.index.equals(obs.index):
+        if set(values.index) != set(obs.index) or not values.index.is_unique:
+            raise DataError(
+                f"{name} is a Series whose index is not that of the observations: give its values"
+            )
+        values = values.reindex(obs.index)
+    if np.shape(values) != (len(obs),):
+        raise DataError(
+            f"{name} has shape {np.shape(values)} but there are {len(obs)} observations: it must "
+            "have one value for each"
+        )
+    return values if isinstance(values, pd.Series) else pd.Series(values, obs.index)
+
+
 def as_mask(obs: pd.DataFrame, mask: Mask | None, name: str) -> np.ndarray:
     """Checks a mask of observations; a pandas Series is aligned by its index.
 
     Raises:
         DataError: It is not boolean, is of another length, or names no observation.
     """
-    if isinstance(mask, pd.Series) and not mask.index.equals(obs.index):
-        if set(mask.index) != set(obs.index) or not mask.index.is_unique:
-            raise DataError(f"{name} is a Series whose index is not that of the observations")
-        mask = mask.reindex(obs.index)
-    values = np.asarray(mask)
-    if values.shape != (len(obs),):
-        raise DataError(
-            f"{name} has shape {values.shape} but there are {len(obs)} observations: it must be a "
-            "boolean mask, one value for each"
-        )
+    values = aligned(obs, mask, name).to_numpy()
     if values.dtype != bool:
         raise DataError(f"{name} holds {values.dtype}: it must be a boolean mask")
     if not values.any():

@@ -17,6 +17,7 @@ from vae4counts.inference.interpretation.fitted import Fitted
 from vae4counts.inference.interpretation.groups import (
     Mask,
     Values,
+    aligned,
     group_mask,
     group_name,
     two_groups,
@@ -24,7 +25,7 @@ from vae4counts.inference.interpretation.groups import (
 from vae4counts.inference.randomness import own_randomness
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Interpretation(Fitted):
     """What a trained pair has to say of data: tables with names, from `Run.interpret`.
 
@@ -170,9 +171,11 @@ class Interpretation(Fitted):
             UnknownName: No such column.
             DataError: Not as many labels as observations.
         """
-        known = find_column(self.obs, labels) if isinstance(labels, str) else pd.Series(labels)
+        known = find_column(self.obs, labels) if isinstance(labels, str) else labels
         with self._seeded():
-            return components.component_labels(self, known, num_samples=num_samples)
+            return components.component_labels(
+                self, aligned(self.obs, known, "labels"), num_samples=num_samples
+            )
 
     def component_profiles(
         self, *, library_size: float = 1e4, num_samples: int = 256

@@ -49,7 +49,7 @@ def rates(model: VAE, z: Tensor, library: Tensor | float | None) -> Tensor:
 def mean_rates(model: VAE, points: Tensor, library_size: float) -> np.ndarray:
     """Rates averaged over points ``(P, L)`` of the latent space, shape ``(G,)``."""
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.outputs_per_draw))
-    sums = [rates(model, z, library_size).double().sum(0) for z in points.split(size)]
+    sums = [rates(model, z, library_size).sum(0, dtype=torch.float64) for z in points.split(size)]
     return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
 

@@ -98,8 +98,8 @@ def cooccurrence_heatmap(
     bar = ax.figure.colorbar(image, ax=ax, label="lift", fraction=0.046)
     step = max(1, round(most / 3))
     powers = np.arange(-int(most) // step * step, int(most) + 1, step)
-    powers = [float(power) for power in powers if abs(power) <= most]
-    bar.set_ticks(powers, labels=[f"{2.0**p:g}" if p >= 0 else f"1/{2**-p:g}" for p in powers])
+    shown = [float(power) for power in powers if abs(power) <= most]
+    bar.set_ticks(shown, labels=[f"{2.0**p:g}" if p >= 0 else f"1/{2**-p:g}" for p in shown])
     return ax
 
 

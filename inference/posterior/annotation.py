@@ -67,7 +67,12 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
             model has them.
         means: Means of q(z | x), shape ``(N, L)``.
         shares: Responsibilities, shape ``(N, K)``.
+
+    Raises:
+        DataError: There is a column of the user's own that would be overwritten.
     """
+    if shares is not None:
+        _check_free(adata)
     if means is not None:
         adata.obsm["X_vae"] = means
     if shares is not None:
@@ -83,12 +88,8 @@ def assigned(shares: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
 
 
-def check_free(adata: AnnData) -> None:
-    """Makes sure that annotating overwrites no column of the user's own.
-
-    Raises:
-        DataError: There is such a column, and not from an earlier annotation.
-    """
+def _check_free(adata: AnnData) -> None:
+    """Makes sure that annotating overwrites no column of the user's own."""
     taken = [name for name in COLUMNS if name in adata.obs]
     if taken and WRITTEN not in adata.uns:
         raise DataError(

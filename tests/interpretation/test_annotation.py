@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from vae4counts.data import DataError
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE
+from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture
 
 
@@ -94,6 +94,16 @@ def test_a_column_of_the_users_own_is_not_overwritten(fitted: tuple[Run, AnnData
     assert (adata.obs["component"] == "mine").all()
     assert not adata.obsm
     assert not adata.uns
+
+
+def test_a_model_without_components_leaves_such_a_column_alone() -> None:
+    adata = made_data()
+    adata.obs["component"] = "mine"
+    model = VAE(9)
+    settings: dict[str, Any] = {"epochs": 1, "progress": False, "device": "cpu"}
+    fit(model, guide_for(model), adata, **settings).annotate(adata)
+    assert (adata.obs["component"] == "mine").all()
+    assert "X_vae" in adata.obsm
 
 
 def test_layer_on_request(fitted: tuple[Run, AnnData]) -> None:

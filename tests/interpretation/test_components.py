@@ -95,8 +95,14 @@ def test_labels(mixture: Interpretation) -> None:
     assert mixture.component_labels(names).sum(axis=1).to_dict() == {"a": 30, "b": 30}
     with pytest.raises(UnknownName, match=r"no column 'type'.*'group'"):
         mixture.component_labels("type")
-    with pytest.raises(DataError, match="59 labels for 60 observations"):
+    with pytest.raises(DataError, match=r"labels has shape \(59,\) but there are 60 observations"):
         mixture.component_labels(names[:59])
+    named = pd.Series(names, mixture.obs.index)[::-1]  # aligned by name
+    pd.testing.assert_frame_equal(
+        mixture.component_labels(named), mixture.component_labels(names), check_names=False
+    )
+    with pytest.raises(DataError, match="59 labels for 60 observations"):
+        by_label(pd.Series(names[:59]), pd.Categorical(["0"] * 60))
 
 
 def test_labels_stand_by_their_main_component() -> None:

@@ -88,6 +88,16 @@ def test_turning_latents_changes_nothing_else(prior: Prior, kind: str, library: 
     torch.testing.assert_close(new_scale, scale)
 
 
+def test_spread_of_the_log_rates(look: Look) -> None:
+    """Loadings times the latents' scales are the standard deviations of the log-rates' parts."""
+    view = look(linear(library=None))
+    table = loadings(view.model, view.features)
+    assert table is not None
+    z = view.cloud(np.ones(60, dtype=bool), 200_000).numpy()
+    wanted = (z[:, None] * table.to_numpy()).std(0)
+    np.testing.assert_allclose((table * view.latent_table()["sd"]).abs(), wanted, rtol=0.05)
+
+
 def test_varimax_finds_a_simple_structure() -> None:
     rng = np.random.default_rng(0)
     simple = np.zeros((30, 3))
