@@ -53,8 +53,8 @@ def write_figures(run: Run, adata: AnnData, directory: Path, label: str | None) 
         written.append(_save(figure, directory / "components.png"))
     loadings = run.loadings()
     if loadings is not None:
-        n = min(3, len(loadings) // 2)
-        figure = _figure(3.5 + 0.4 * loadings.shape[1], 1.5 + 0.4 * n * loadings.shape[1])
+        n = min(2, len(loadings) // 2)
+        figure = _figure(3.5 + 0.4 * loadings.shape[1], 2 + 0.4 * n * loadings.shape[1])
         plots.top_features_heatmap(
             loadings,
             n=n,
