@@ -307,7 +307,7 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
         DataError: A feature of the model is missing.
 
     Warns:
-        UserWarning: Features are in another order, or the model does not know all of them.
+        UserWarning: The features had to be put into another order.
     """
     if list(adata.var_names) == list(features):
         return adata
@@ -317,14 +317,13 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
             f"{len(missing)} of the model's {len(features)} features are missing from the data, "
             f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
         )
-    unknown = adata.n_vars - len(features)
-    warnings.warn(
-        f"{unknown} features of the data are not the model's, and are left out"
-        if unknown
-        else "the features are in another order than the model's: they are aligned by name",
-        stacklevel=2,
-    )
-    return adata[:, list(features)]
+    aligned = adata[:, list(features)]
+    if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
+        warnings.warn(
+            "the features of the data are not in the model's order: they are taken by name",
+            stacklevel=4,
+        )
+    return aligned
 
 
 def _description(model: CountModel) -> str:

@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 
 # Okabe & Ito's palette, those that are most alike far apart.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-VERMILLION, SKY, YELLOW, BLACK = "#D55E00", "#56B4E9", "#F0E442", "#000000"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, VERMILLION, SKY, YELLOW, BLACK)
+BLACK, VERMILLION, SKY, YELLOW = "#000000", "#D55E00", "#56B4E9", "#F0E442"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, BLACK, VERMILLION, SKY, YELLOW)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 GREY = "#999999"
 # Signed values, from one side to the other; both ends are told apart by colour-blind readers.
@@ -25,9 +25,8 @@ def class_styles(n: int) -> list[tuple[Colour, str]]:
     The first eight are the palette's. Eight darker and eight lighter ones follow, told apart by
     lightness, and then the same 24 with another marker.
     """
-    base = [to_rgb(colour) for colour in PALETTE[:7]] + [to_rgb("#7F7F7F")]
-    if n <= len(PALETTE):
-        base = [to_rgb(colour) for colour in PALETTE]
+    # black has no shades
+    base = [to_rgb("#7F7F7F" if n > 8 and c == BLACK else c) for c in PALETTE]
     shades = base + [_mix(c, 0.0, 0.5) for c in base] + [_mix(c, 1.0, 0.55) for c in base]
     return [(shades[i % 24], MARKERS[i // 24 % len(MARKERS)]) for i in range(n)]
 
