@@ -106,18 +106,17 @@ class Run:
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000. Features
-        that the model does not have are NaN. ``uns["vae4counts"]``: how the run was made.
+        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
+        features that the model does not have). ``uns["vae4counts"]``: how the run was made.
 
         Args:
-            adata: Observations, annotated in place. Annotations of an earlier call are replaced.
+            adata: Observations, annotated in place; an earlier annotation is replaced.
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
             seed: Seed of the draws.
 
         Raises:
-            DataError: A column of ``obs`` of these names that no earlier call wrote; values that
-                are no counts, or missing features.
+            DataError: A column of ``obs`` of these names that no earlier call wrote.
         """
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
@@ -165,9 +164,6 @@ class Run:
 
         Returns:
             An object whose methods give tables.
-
-        Raises:
-            DataError: Values that are no counts, or missing features.
         """
         counts = self._counts(adata)[0].to(self.device)
         return Interpretation(self.model, self.guide, counts, self.features, adata.obs, seed)
