@@ -156,14 +156,11 @@ class Run:
             )
 
     def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
-        """Looks inside: denoised rates, differential expression, components, directions ...
+        """An object whose methods look inside: rates, differential expression, components ...
 
         Args:
             adata: Observations.
             seed: Seed of all draws.
-
-        Returns:
-            An object whose methods give tables.
         """
         counts = self._counts(adata)[0].to(self.device)
         return Interpretation(self.model, self.guide, counts, self.features, adata.obs, seed)
