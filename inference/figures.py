@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vae4counts.inference import plots
+from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.run import Run
 
 
@@ -24,7 +25,7 @@ def write_figures(run: Run, adata: AnnData, directory: Path, label: str | None) 
 
     Returns:
         The files: ``history.png``, ``latent.png`` for models with latents, ``components.png``
-        for mixtures where classes are known.
+        for mixtures where classes are known, ``loadings.png`` for linear decoders.
     """
     written = []
     figure = _figure(7, 4)
@@ -34,21 +35,35 @@ def write_figures(run: Run, adata: AnnData, directory: Path, label: str | None) 
     if "X_vae" in adata.obsm:
         random = np.random.default_rng(0)
         shown = np.sort(random.permutation(adata.n_obs)[: plots.MOST_POINTS])
-        plane, axis = plots.two_dimensions(adata.obsm["X_vae"][shown])
+        plane, names = plots.two_dimensions(adata.obsm["X_vae"][shown])
         figure = _figure(7 * max(1, len(colours)), 5)
         axes = figure.subplots(1, max(1, len(colours)), squeeze=False)[0]
         for ax, colour in zip(axes, colours, strict=False):
             title = f"Latent space by {colour}"
-            plots.latent_space(plane, adata.obs[colour].iloc[shown], title=title, axis=axis, ax=ax)
+            classes = adata.obs[colour].iloc[shown]
+            plots.latent_space(plane, classes, title=title, axis_names=names, ax=ax)
         if not colours:
-            everything = adata.obs_names[shown].to_series().map(lambda _: "observation")
-            plots.latent_space(plane, everything, title="Latent space", axis=axis, ax=axes[0])
+            everything = ["observation"] * len(shown)
+            plots.latent_space(plane, everything, axis_names=names, ax=axes[0])
         written.append(_save(figure, directory / "latent.png"))
     if label is not None and "component" in adata.obs:
-        table = plots.cross_table(adata, label)
+        table = by_label(adata.obs[label], adata.obs["component"])
         figure = _figure(4 + 0.5 * table.shape[1], 1.5 + 0.35 * table.shape[0])
         plots.component_heatmap(table, ax=figure.add_subplot())
         written.append(_save(figure, directory / "components.png"))
+    loadings = run.loadings()
+    if loadings is not None:
+        n = min(2, len(loadings) // 2)
+        figure = _figure(3.5 + 0.4 * loadings.shape[1], 2 + 0.4 * n * loadings.shape[1])
+        plots.top_features_heatmap(
+            loadings,
+            n=n,
+            both_ends=True,
+            title="Loadings",
+            unit="loading (nats per unit of z)",
+            ax=figure.add_subplot(),
+        )
+        written.append(_save(figure, directory / "loadings.png"))
     return written
 
 

@@ -21,6 +21,7 @@ from vae4counts.guides import (
     MarginalGuide,
     fitting_guides,
 )
+from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run, fingerprint, labels_of
@@ -73,7 +74,8 @@ def fit(
     ELBO by Adam, its KL terms warmed up, and stops when the validation ELBO has not grown for
     ``patience`` epochs; the best state is kept. A Gaussian mixture under the marginal guide is
     first left out: a plain VAE is trained for a while, and the components are then spread over
-    its latents by k-means, which keeps them from collapsing.
+    its latents by k-means, which keeps them from collapsing. The latents of a linear decoder are
+    turned in the end, so that its loadings have signs by a convention (see `loadings`).
 
     Args:
         model: The model, changed in place.
@@ -172,6 +174,7 @@ def fit(
         history += train(
             fabric, model, guide, training, held_out, schedule, seed=seed, report=report
         )
+    orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
         "epochs": len(history),

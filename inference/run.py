@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
+from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.posterior.annotation import annotate
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
-from vae4counts.inference.posterior.loadings import loadings
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
 from vae4counts.inference.randomness import own_randomness
@@ -101,25 +101,34 @@ class Run:
             self.metrics |= {**sizes, "n_features": len(self.features), **result.to_dict()}
         return result
 
-    def annotate(self, adata: AnnData, *, num_samples: int = 10, seed: int = 0) -> None:
+    def annotate(
+        self, adata: AnnData, *, denoised: bool = False, num_samples: int = 10, seed: int = 0
+    ) -> None:
         """Writes what the pair says of each observation where scanpy looks for it.
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``uns["vae4counts"]``: how the run was made.
+        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
+        features that the model does not have). ``uns["vae4counts"]``: how the run was made.
 
         Args:
-            adata: Observations, annotated in place.
-            num_samples: Draws of z over which responsibilities are averaged.
+            adata: Observations, annotated in place; an earlier annotation is replaced.
+            denoised: Whether to write the layer, a dense one of observations x features.
+            num_samples: Draws of z over which responsibilities and rates are averaged.
             seed: Seed of the draws.
+
+        Raises:
+            DataError: A column of ``obs`` of these names that no earlier call wrote.
         """
+        view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            annotate(
-                adata, self.model, self.guide, self._in_order(self._counts(adata)[0]), num_samples
-            )
+            annotate(adata, *view.summary(num_samples))
         table = loadings(self.model, self.features)
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
+        if denoised:
+            layer = view.denoised(num_samples=num_samples)
+            adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
         adata.uns["vae4counts"] = {
             "model": _description(self.model),
             "settings": json.dumps(self.settings),
@@ -200,6 +209,16 @@ class Run:
             value, k = log_likelihoods(self.model, self.guide, self._in_order(counts), num_samples)
         columns = {"log_likelihood": value, "pareto_k": k}
         return pd.DataFrame(columns, index=adata.obs_names[rows])
+
+    def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
+        """An object whose methods look inside: rates, differential expression, components ...
+
+        Args:
+            adata: Observations.
+            seed: Seed of all draws.
+        """
+        counts = self._counts(adata)[0].to(self.device)
+        return Interpretation(self.model, self.guide, counts, self.features, adata.obs, seed)
 
     def loadings(self) -> pd.DataFrame | None:
         """A linear decoder's loadings, features x latents; None for other decoders."""

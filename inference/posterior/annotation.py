@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
 from scipy.stats import entropy
 from torch import Tensor
 
-from vae4counts.data import Batch
+from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.models import CountModel
 
+WRITTEN = "vae4counts"
+COLUMNS = ("component", "component_entropy")
 
-def annotate(
-    adata: AnnData, model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
-) -> None:
-    """Writes the latent space and the components of all observations into an AnnData.
+
+def summarise(
+    model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Means of q(z | x) and responsibilities of all observations.
 
     Args:
-        adata: The observations, annotated in place: ``obsm["X_vae"]``, ``obs["component"]``,
-            ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, as far as the
-            model has them.
         model: The model.
         guide: Its guide.
-        batches: The same observations, in order.
+        batches: The observations, in order.
         num_samples: Draws over which responsibilities are averaged.
+
+    Returns:
+        The means, shape ``(N, L)``, and p(component | counts), shape ``(N, K)``; None for what
+        the model does not have.
     """
     means: list[Tensor] = []
     shares: list[Tensor] = []
@@ -44,13 +49,49 @@ def annotate(
             ]
             if known:
                 results.append(torch.stack(known).sum(0).cpu() / num_samples)
-    if means:
-        adata.obsm["X_vae"] = torch.cat(means).numpy()
-    if shares:
-        responsibilities = torch.cat(shares).numpy()
-        adata.obsm["responsibilities"] = responsibilities
-        names = pd.Index([str(k) for k in range(responsibilities.shape[1])])
-        adata.obs["component"] = pd.Categorical.from_codes(
-            responsibilities.argmax(1), categories=names
+    return (
+        torch.cat(means).numpy() if means else None,
+        torch.cat(shares).numpy() if shares else None,
+    )
+
+
+def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> None:
+    """Writes the latent space and the components of all observations into an AnnData.
+
+    Components are named by their numbers, as strings, and those that no observation is in are no
+    categories: both as scanpy's own clusterings.
+
+    Args:
+        adata: The observations, annotated in place: ``obsm["X_vae"]``, ``obs["component"]``,
+            ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, as far as the
+            model has them.
+        means: Means of q(z | x), shape ``(N, L)``.
+        shares: Responsibilities, shape ``(N, K)``.
+
+    Raises:
+        DataError: There is a column of the user's own that would be overwritten.
+    """
+    if shares is not None:
+        _check_free(adata)
+    if means is not None:
+        adata.obsm["X_vae"] = means
+    if shares is not None:
+        adata.obsm["responsibilities"] = shares
+        adata.obs["component"] = assigned(shares)
+        adata.obs["component_entropy"] = entropy(shares, axis=1)
+        adata.uns.pop("component_colors", None)  # scanpy's, of components that were before
+
+
+def assigned(shares: np.ndarray) -> pd.Categorical:
+    """Each observation's most responsible component, of shares ``(N, K)``."""
+    names = pd.Index([str(k) for k in range(shares.shape[1])])
+    return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
+
+
+def _check_free(adata: AnnData) -> None:
+    """Makes sure that annotating overwrites no column of the user's own."""
+    taken = [name for name in COLUMNS if name in adata.obs]
+    if taken and WRITTEN not in adata.uns:
+        raise DataError(
+            f"obs[{taken[0]!r}] is there already and would be overwritten: rename the column first"
         )
-        adata.obs["component_entropy"] = entropy(responsibilities, axis=1)

@@ -1,0 +1,153 @@
+"""A trained pair together with data: what every way of looking inside starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from vae4counts.data import CountLoader, CountMatrix, DataError
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.annotation import summarise
+from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
+from vae4counts.models import VAE, CountModel
+
+# No chunk of draws has more rows than this: an encoder's hidden layers have a size too.
+CHUNK_ROWS = 4096
+
+
+class NotInModelError(ValueError):
+    """Something was asked for that this kind of model does not have."""
+
+
+@dataclass(frozen=True, repr=False)
+class Fitted:
+    """A trained pair and the observations to look at through it.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        counts: The counts of the model's features, on the model's device.
+        features: Names of the features, in the model's order.
+        obs: The table of the observations.
+    """
+
+    model: CountModel
+    guide: Guide
+    counts: CountMatrix
+    features: list[str]
+    obs: pd.DataFrame
+
+    def __repr__(self) -> str:
+        size = f"{len(self.counts)} observations x {len(self.features)} features"
+        return f"{type(self).__name__}({type(self.model).__name__}, {size})"
+
+    @property
+    def vae(self) -> VAE:
+        """The model, if it has a latent space and a decoder.
+
+        Raises:
+            NotInModelError: It has none.
+        """
+        if not isinstance(self.model, VAE):
+            raise NotInModelError(
+                f"{type(self.model).__name__} has no latent space: this needs a VAE or a GMVAE"
+            )
+        return self.model
+
+    @property
+    def latents(self) -> pd.Index:
+        """Names of the latents, ``z0`` to ``z{L-1}``."""
+        return latent_names(self.vae.prior.n_latent)
+
+    def columns(self, features: Sequence[str] | None) -> np.ndarray:
+        """Positions of features; of all for None.
+
+        Raises:
+            DataError: The model does not have one of them.
+        """
+        if features is None:
+            return np.arange(len(self.features))
+        if isinstance(features, str):
+            raise DataError(f"features is {features!r}: give a list of names")
+        position = {name: j for j, name in reversed(list(enumerate(self.features)))}
+        for name in features:
+            if name not in position:
+                close = get_close_matches(str(name), self.features, n=1)
+                hint = f": did you mean {close[0]!r}?" if close else ""
+                raise DataError(f"the model has no feature {name!r}{hint}")
+        return np.array([position[name] for name in features], dtype=np.int64)
+
+    def rows(self, mask: np.ndarray, n: int) -> Tensor:
+        """Draws ``n`` of the observations that a mask names, each as likely, with repeats."""
+        chosen = torch.as_tensor(np.flatnonzero(mask))
+        return chosen[torch.randint(len(chosen), (n,))]
+
+    @torch.no_grad()
+    def draws(self, rows: Tensor, *, repeats: int = 1) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Draws latents from q(z | x), chunk by chunk.
+
+        Args:
+            rows: Positions of observations, in any order, with repeats if you like.
+            repeats: Draws for each of them, one after the other; no chunk ends between them.
+
+        Yields:
+            ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, 1)``,
+            observed or drawn; None for a model without.
+        """
+        library = self.vae.library
+        numbers = repeats * self.model.outputs_per_draw
+        size = max(1, min(CHUNK_ROWS // repeats, CHUNK_NUMBERS // numbers))
+        for chunk in rows.split(size):
+            batch = self.counts.batch(chunk.repeat_interleave(repeats))
+            sites: Any = poutine.trace(self.guide).get_trace(batch).nodes
+            sizes = sites["library"]["value"] if library.latent else batch.library
+            yield sites["z"]["value"], sizes.unsqueeze(-1) if library.scales else None
+
+    def cloud(self, mask: np.ndarray, n: int) -> Tensor:
+        """``n`` draws from the aggregate posterior of some observations, shape ``(n, L)``."""
+        return torch.cat([z for z, _ in self.draws(self.rows(mask, n))])
+
+    def summary(self, num_samples: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Means of q(z | x) and responsibilities, see `summarise`."""
+        batches = CountLoader(self.counts, shuffle=False)
+        return summarise(self.model, self.guide, batches, num_samples)
+
+    def responsibilities(self, num_samples: int = 10) -> np.ndarray:
+        """p(component | counts), shape ``(N, K)``.
+
+        Raises:
+            NotInModelError: The model is no mixture.
+        """
+        shares = self.summary(num_samples)[1]
+        if shares is None:
+            raise NotInModelError(
+                f"this {type(self.model).__name__} has no components: give it a GaussianMixture "
+                "prior (or fit a GMVAE)"
+            )
+        return shares
+
+    def one_count(self, weights: np.ndarray) -> float:
+        """The rate that leaves one count to be expected in all weighted observations together.
+
+        Data cannot tell a smaller rate from none, so that it is what log-fold changes add to
+        both sides.
+
+        Args:
+            weights: One an observation, shape ``(N,)``: a mask, for instance.
+        """
+        library = self.counts.library.double().cpu().numpy()
+        scales = getattr(getattr(self.model, "library", None), "scales", False)
+        return float(1 / np.maximum(weights @ (library if scales else np.ones_like(library)), 1))
+
+
+def latent_names(n: int) -> pd.Index:
+    """``z0`` to ``z{n-1}``."""
+    return pd.Index([f"z{i}" for i in range(n)], name="latent")

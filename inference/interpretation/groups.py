@@ -1,0 +1,117 @@
+"""Groups of observations: named by a column of ``obs``, or by masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from vae4counts.data import DataError, UnknownName
+
+# A value of the column, or several values that make one group.
+Values: TypeAlias = str | Sequence[str]
+Mask: TypeAlias = np.ndarray | pd.Series | Sequence[bool]
+
+
+def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
+    """The observations with one of some values in a column, shape ``(N,)``.
+
+    Raises:
+        UnknownName: No such column, or no observation with such a value; those that are there
+            are listed.
+    """
+    if column not in obs:
+        raise UnknownName("column", column, obs.columns)
+    found = obs[column].astype(str).where(obs[column].notna())
+    wanted = [str(v) for v in ([values] if np.isscalar(values) else values)]
+    known = found.dropna().unique()
+    for value in wanted:
+        if value not in known:
+            raise UnknownName(f"group in obs[{column!r}]", value, known)
+    return found.isin(wanted).to_numpy()
+
+
+def aligned(obs: pd.DataFrame, values: Any, name: str) -> pd.Series:
+    """Values of the observations, in their order; a pandas Series is aligned by its index.
+
+    Raises:
+        DataError: There are not as many as observations, or the index is not theirs.
+    """
+    if isinstance(values, pd.Series) and not values.index.equals(obs.index):
+        if set(values.index) != set(obs.index) or not values.index.is_unique:
+            raise DataError(
+                f"{name} is a Series whose index is not that of the observations: give its values"
+            )
+        values = values.reindex(obs.index)
+    if np.shape(values) != (len(obs),):
+        raise DataError(
+            f"{name} has shape {np.shape(values)} but there are {len(obs)} observations: it must "
+            "have one value for each"
+        )
+    return values if isinstance(values, pd.Series) else pd.Series(values, obs.index)
+
+
+def as_mask(obs: pd.DataFrame, mask: Mask | None, name: str) -> np.ndarray:
+    """Checks a mask of observations; a pandas Series is aligned by its index.
+
+    Raises:
+        DataError: It is not boolean, is of another length, or names no observation.
+    """
+    values = aligned(obs, mask, name).to_numpy()
+    if values.dtype != bool:
+        raise DataError(f"{name} holds {values.dtype}: it must be a boolean mask")
+    if not values.any():
+        raise DataError(f"{name} names no observation")
+    return values
+
+
+def two_groups(
+    obs: pd.DataFrame,
+    groupby: str | None,
+    group1: Values | None,
+    group2: Values | None,
+    idx1: Mask | None,
+    idx2: Mask | None,
+) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """Two groups that do not overlap, and names for them.
+
+    Args:
+        obs: The table of the observations.
+        groupby: A column of it.
+        group1: A value of the column, or several.
+        group2: The same; None for all other observations.
+        idx1: A mask, instead of a column and values.
+        idx2: The same; None for all other observations.
+
+    Returns:
+        Two masks, each of shape ``(N,)``, and two names.
+
+    Raises:
+        DataError: The groups are named by both or neither, are empty, or overlap.
+        UnknownName: No such column or value.
+    """
+    if (groupby is None) == (idx1 is None):
+        raise DataError("name the groups either by groupby and group1, or by a mask idx1")
+    if groupby is not None:
+        if group1 is None:
+            raise DataError("groupby needs group1, a value of the column")
+        first = group_mask(obs, groupby, group1)
+        second = ~first if group2 is None else group_mask(obs, groupby, group2)
+        names = (group_name(group1), "rest" if group2 is None else group_name(group2))
+    else:
+        first = as_mask(obs, idx1, "idx1")
+        second = ~first if idx2 is None else as_mask(obs, idx2, "idx2")
+        names = ("idx1", "rest" if idx2 is None else "idx2")
+    if not second.any():
+        raise DataError(f"{names[0]!r} is all there is: nothing is left to compare it with")
+    if (first & second).any():
+        both = int((first & second).sum())
+        raise DataError(f"{both} observations are in both groups: a group must not overlap another")
+    return first, second, *names
+
+
+def group_name(values: Values) -> str:
+    """A value, or several joined."""
+    return str(values) if np.isscalar(values) else " + ".join(map(str, values))

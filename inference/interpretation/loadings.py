@@ -1,0 +1,123 @@
+"""The loadings of a linear decoder: a table, signs, and a rotation that makes it simpler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vae4counts.guides import Guide, JointGuide, MarginalGuide
+from vae4counts.inference.interpretation.fitted import latent_names
+from vae4counts.models import VAE, CountModel, LinearDecoder
+from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
+
+
+def loadings(model: CountModel, features: Sequence[str]) -> pd.DataFrame | None:
+    r"""A table of loadings, features x latents (Svensson et al. 2020).
+
+    .. math:: \log \rho_j = b_j + \sum_l W_{jl} z_l + \mathrm{const}
+
+    A loading ``W_jl`` is the change of a feature's log-rate (nats) for one unit of a latent. In a
+    model with a library size a constant that all features share changes nothing, so that each
+    column is centred: a loading then is relative to the average feature.
+
+    *Signs*: of each latent, the loading largest in size is positive; `orient_signs` has turned
+    the latents of a fitted pair so.
+
+    *Spread*: the weights are point estimates, and have no posterior to show. What varies is ``z``:
+    multiply a column by its latent's ``sd`` (see `latent_table`) for the spread of log-rates that
+    the latent makes in data.
+
+    *Rotation*: under a N(0, I) prior the latents may be rotated without changing the model. Read
+    the loadings as a subspace then, not axis by axis, or rotate them by `varimax`. A mixture
+    prior of diagonal Gaussians is not the same after a rotation, and its axes mean more.
+
+    Args:
+        model: Any model.
+        features: Names of its features.
+
+    Returns:
+        The table, or None if the decoder is not linear, or gives no log-rates (a categorical
+        likelihood).
+    """
+    weight = _loadings(model)
+    if weight is None:
+        return None
+    index = pd.Index(features, name="feature")
+    return pd.DataFrame(weight.cpu().numpy(), index=index, columns=latent_names(weight.shape[1]))
+
+
+def varimax(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rotates loadings so that each factor has few large ones (Kaiser 1958).
+
+    The rotation ``R`` is orthogonal: latents ``z R`` with loadings ``W R`` give the same rates,
+    and have the same N(0, I) prior. A mixture prior would be rotated too, and then no longer be
+    diagonal: the rotated latents describe the same model all the same.
+
+    Args:
+        table: Loadings, features x latents.
+
+    Returns:
+        The rotated loadings with columns ``varimax0``, ``varimax1``, ..., the largest sum of
+        squares first, signs as in `loadings`; and ``R`` of shape ``(L, L)``, by which
+        ``adata.obsm["X_vae"] @ R`` are the scores.
+    """
+    from statsmodels.multivariate.factor_rotation import rotate_factors  # slow to import
+
+    if table.shape[1] == 1:
+        rotated, rotation = table.to_numpy(), np.eye(1)
+    else:
+        rotated, rotation = rotate_factors(table.to_numpy(dtype=np.float64), "varimax")
+    rotation = rotation[:, np.argsort(-(rotated**2).sum(0), kind="stable")]
+    rotated = table.to_numpy(dtype=np.float64) @ rotation
+    signs = _signs(torch.as_tensor(rotated)).numpy()
+    columns = [f"varimax{i}" for i in range(table.shape[1])]
+    return pd.DataFrame(rotated * signs, index=table.index, columns=columns), rotation * signs
+
+
+@torch.no_grad()
+def orient_signs(model: CountModel, guide: Guide) -> None:
+    """Turns the latents of a linear decoder so that its loadings have the signs of `loadings`.
+
+    Model and guide are turned together, which changes neither the likelihood nor the ELBO: so
+    that loadings, latents and draws agree wherever they are shown. Pairs with a prior, a guide
+    or a decoder that this does not know are left as they are.
+
+    Args:
+        model: A trained model, changed in place.
+        guide: Its guide, changed in place.
+    """
+    weight = _loadings(model)
+    if not isinstance(model, VAE) or weight is None:
+        return
+    if not isinstance(guide, (MarginalGuide, JointGuide)):
+        return
+    if not isinstance(model.prior, (StandardNormal, GaussianMixture, VampPrior)):
+        return
+    signs = _signs(weight)
+    cast(LinearDecoder, model.decoder).output.weight.mul_(signs)
+    if isinstance(model.prior, GaussianMixture):
+        model.prior.loc.mul_(signs)
+    for parameter in guide.head.linear.parameters():
+        # the first half of a head's outputs are the means, of each component in turn
+        parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)[signs < 0] *= -1
+
+
+def _loadings(model: CountModel) -> Tensor | None:
+    """Centred loadings, shape ``(G, L)``; None for models without."""
+    if not isinstance(model, VAE) or not isinstance(model.decoder, LinearDecoder):
+        return None
+    if not model.likelihood.reads_rates:
+        return None
+    weight = model.decoder.output.weight[: model.n_features].detach().clone()
+    return weight - weight.mean(0) if model.library.scales else weight
+
+
+def _signs(weight: Tensor) -> Tensor:
+    """The sign of each column's entry that is largest in size, shape ``(L,)``."""
+    largest = weight.gather(0, weight.abs().argmax(0, keepdim=True)).squeeze(0)
+    return torch.where(largest < 0, -1.0, 1.0).to(weight)

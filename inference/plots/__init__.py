@@ -1,0 +1,23 @@
+"""Figures: one function a figure, drawn on given axes and returned."""
+
+from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
+from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
+from .style import MARKERS, PALETTE, class_styles
+from .training import training_history
+from .volcano import volcano
+
+__all__ = [
+    "MARKERS",
+    "MOST_POINTS",
+    "PALETTE",
+    "best_directions",
+    "class_styles",
+    "component_heatmap",
+    "cooccurrence_heatmap",
+    "latent_space",
+    "top_features_heatmap",
+    "training_history",
+    "traversal",
+    "two_dimensions",
+    "volcano",
+]

@@ -1,0 +1,108 @@
+"""Tables as heat maps: labels by component, features by component or latent, pairs of features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+
+from vae4counts.inference.plots.style import DIVERGING, axes
+
+
+def component_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how each class spreads over the components.
+
+    Args:
+        table: Numbers of observations, classes x components (see `component_labels`).
+        ax: Where to draw; new axes if None.
+    """
+    ax = axes(ax, 3.5 + 0.45 * table.shape[1], 1.5 + 0.3 * table.shape[0])
+    share = table.div(table.sum(axis=1), axis=0).to_numpy()
+    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (i, j), count in np.ndenumerate(table.to_numpy()):
+        if count:
+            colour = "black" if share[i, j] > 0.5 else "white"
+            ax.text(j, i, count, ha="center", va="center", color=colour, fontsize=8)
+    _ticks(ax, table)
+    ax.set(xlabel="component", title="Observations of each class, by component")
+    ax.figure.colorbar(image, ax=ax, label="share of the class")
+    return ax
+
+
+def top_features_heatmap(
+    table: pd.DataFrame,
+    *,
+    n: int = 3,
+    both_ends: bool = False,
+    title: str | None = None,
+    unit: str = "log2 fold change",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws the features that stand out in each column of a signed table.
+
+    For `component_contrasts` the top features of each component; for `latent_effects` and
+    loadings, with ``both_ends``, those at either end of each latent.
+
+    Args:
+        table: Features x components, or features x latents.
+        n: How many features to show for each column (and end).
+        both_ends: Whether the smallest values stand out too.
+        title: What the figure shows.
+        unit: What the values are.
+        ax: Where to draw; new axes if None.
+    """
+    chosen: list[str] = []
+    for name in table.columns:
+        ordered = table[name].sort_values(ascending=False, kind="stable").dropna().index
+        for feature in [*ordered[:n], *(ordered[-n:] if both_ends else [])]:
+            if feature not in chosen:
+                chosen.append(feature)
+    shown = table.loc[chosen]
+    ax = axes(ax, 2.8 + 0.35 * shown.shape[1], 1.4 + 0.19 * shown.shape[0])
+    # one outlier would leave all others pale
+    most = max(np.nanquantile(np.abs(shown.to_numpy()), 0.98), 1e-12)
+    image = ax.imshow(shown, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto")
+    _ticks(ax, shown)
+    ax.tick_params(axis="y", labelsize="small")
+    ax.set(xlabel=table.columns.name, title=title or f"Top features of each {table.columns.name}")
+    ax.figure.colorbar(image, ax=ax, label=unit, extend="both", fraction=0.08)
+    return ax
+
+
+def cooccurrence_heatmap(
+    lift: pd.DataFrame, *, title: str = "Together, against chance", ax: Axes | None = None
+) -> Axes:
+    """Draws how much more often than by chance pairs of features are there together.
+
+    Args:
+        lift: Features x features, of `cooccurrence`.
+        title: What the figure shows.
+        ax: Where to draw; new axes if None.
+    """
+    ax = axes(ax, 2.4 + 0.48 * len(lift), 1.6 + 0.42 * len(lift))
+    values = np.log2(lift.to_numpy(dtype=float))
+    most = max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.0
+    norm = TwoSlopeNorm(0, -most, most)
+    image = ax.imshow(values, cmap=DIVERGING, norm=norm)
+    for (i, j), value in np.ndenumerate(lift.to_numpy(dtype=float)):
+        if np.isfinite(value):
+            colour = "white" if abs(values[i, j]) > 0.6 * most else "black"
+            text = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+            ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
+    _ticks(ax, lift)
+    ax.tick_params(axis="x", labelrotation=60)
+    for label in ax.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+    ax.set(title=title)
+    bar = ax.figure.colorbar(image, ax=ax, label="lift", fraction=0.046)
+    step = max(1, round(most / 3))
+    powers = np.arange(-int(most) // step * step, int(most) + 1, step)
+    shown = [float(power) for power in powers if abs(power) <= most]
+    bar.set_ticks(shown, labels=[f"{2.0**p:g}" if p >= 0 else f"1/{2**-p:g}" for p in shown])
+    return ax
+
+
+def _ticks(ax: Axes, table: pd.DataFrame) -> None:
+    ax.set_xticks(range(table.shape[1]), table.columns)
+    ax.set_yticks(range(table.shape[0]), table.index)

@@ -1,0 +1,59 @@
+"""What all figures share: colours that colour-blind readers tell apart, and axes to draw on."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+# Okabe & Ito's palette, those that are most alike far apart.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+BLACK, VERMILLION, SKY, YELLOW = "#000000", "#D55E00", "#56B4E9", "#F0E442"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, BLACK, VERMILLION, SKY, YELLOW)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+GREY = "#999999"
+# Signed values, from one side to the other; both ends are told apart by colour-blind readers.
+DIVERGING = "PuOr_r"
+
+Colour = tuple[float, float, float]
+
+
+def class_styles(n: int) -> list[tuple[Colour, str]]:
+    """A colour and a marker for each of ``n`` classes.
+
+    The first eight are the palette's. Eight darker and eight lighter ones follow, told apart by
+    lightness, and then the same 24 with another marker.
+    """
+    # black has no shades
+    base = [to_rgb("#7F7F7F" if n > 8 and c == BLACK else c) for c in PALETTE]
+    shades = base + [_mix(c, 0.0, 0.5) for c in base] + [_mix(c, 1.0, 0.55) for c in base]
+    return [(shades[i % 24], MARKERS[i // 24 % len(MARKERS)]) for i in range(n)]
+
+
+def axes(ax: Axes | None, width: float = 6, height: float = 4.5) -> Axes:
+    """The given axes, or new ones in a figure of their own."""
+    if ax is not None:
+        return ax
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def apart(heights: np.ndarray, room: float) -> np.ndarray:
+    """Moves heights as little as needed so that neighbours are ``room`` apart."""
+    order = np.argsort(heights, kind="stable")
+    moved = np.asarray(heights, dtype=float)[order]
+    for _ in range(200):
+        short = room - np.diff(moved)
+        if not (short > 1e-9 * room).any():
+            break
+        push = np.where(short > 0, short / 2, 0)
+        moved[:-1] -= push
+        moved[1:] += push
+    result = np.empty_like(moved)
+    result[order] = moved
+    return result
+
+
+def _mix(colour: Colour, end: float, share: float) -> Colour:
+    red, green, blue = (part * (1 - share) + end * share for part in colour)
+    return red, green, blue

@@ -1,0 +1,157 @@
+"""Results where scanpy looks for them, and data whose features are not quite the model's."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData
+from matplotlib import pyplot as plt
+
+from vae4counts.data import DataError
+from vae4counts.guides import Encoder, guide_for
+from vae4counts.inference import Run, fit
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture
+
+
+def made_data() -> AnnData:
+    """Three groups of 40 cells."""
+    rng = np.random.default_rng(0)
+    group = np.arange(120) % 3
+    rates = np.full((3, 9), 0.5) + np.kron(np.eye(3), np.full((1, 3), 5.0))
+    obs = pd.DataFrame({"group": np.array(list("abc"))[group]}, [f"cell{i}" for i in range(120)])
+    var = pd.DataFrame(index=[f"gene{j}" for j in range(9)])
+    return AnnData(rng.poisson(rates[group]).astype(np.float32), obs, var)
+
+
+def fitted_to(adata: AnnData) -> Run:
+    """A run with a linear decoder and more components than there are groups."""
+    torch.manual_seed(0)
+    model = GMVAE(9, GaussianMixture(3, 6), decoder="linear")
+    guide = guide_for(model, encoder=Encoder((16,)))
+    settings: dict[str, Any] = {"epochs": 10, "batch_size": 16, "progress": False, "device": "cpu"}
+    return fit(model, guide, adata, learning_rate=1e-2, **settings)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Run, AnnData]:
+    """A run, and the data that it was fitted to."""
+    adata = made_data()
+    return fitted_to(adata), adata
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def test_scanpy_takes_it_as_it_is(fitted: tuple[Run, AnnData], tmp_path: Path) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    run.annotate(adata, denoised=True)
+    assert set(adata.obs["component"].cat.categories) == set(adata.obs["component"].astype(str))
+    adata.write_h5ad(tmp_path / "annotated.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "annotated.h5ad")
+    with warnings.catch_warnings():  # scanpy's own, of matplotlib's newer releases and of threads
+        warnings.simplefilter("ignore")
+        import scanpy as sc
+
+        sc.pp.neighbors(adata, use_rep="X_vae", n_neighbors=10)
+        sc.tl.umap(adata, maxiter=20)
+        axes = sc.pl.umap(adata, color=["component", "component_entropy"], show=False)
+        sc.pl.umap(adata, color="gene0", layer="denoised", show=False)
+        sc.pp.log1p(adata)
+        sc.tl.rank_genes_groups(adata, "component", method="t-test")
+    assert len(axes) == 2
+    assert len(adata.uns["component_colors"]) == adata.obs["component"].nunique()
+
+
+def test_second_annotation_replaces_the_first(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    run.annotate(adata)
+    adata.uns["component_colors"] = ["red"]
+    before = adata.obs["component"].copy()
+    adata.obs["component"] = "old"
+    run.annotate(adata)
+    pd.testing.assert_series_equal(adata.obs["component"], before)
+    assert "component_colors" not in adata.uns
+
+
+def test_a_column_of_the_users_own_is_not_overwritten(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    adata.obs["component"] = "mine"
+    with pytest.raises(DataError, match=r"obs\['component'\] is there already.*rename"):
+        run.annotate(adata)
+    assert (adata.obs["component"] == "mine").all()
+    assert not adata.obsm
+    assert not adata.uns
+
+
+def test_a_model_without_components_leaves_such_a_column_alone() -> None:
+    adata = made_data()
+    adata.obs["component"] = "mine"
+    model = VAE(9)
+    settings: dict[str, Any] = {"epochs": 1, "progress": False, "device": "cpu"}
+    fit(model, guide_for(model), adata, **settings).annotate(adata)
+    assert (adata.obs["component"] == "mine").all()
+    assert "X_vae" in adata.obsm
+
+
+def test_layer_on_request(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    run.annotate(adata)
+    assert "denoised" not in adata.layers
+    run.annotate(adata, denoised=True)
+    wanted = run.interpret(adata).denoised()
+    np.testing.assert_array_equal(adata.layers["denoised"], wanted)
+
+
+def test_features_are_aligned_with_a_message(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    adata.obs_names = [f"new{i}" for i in range(120)]  # other data, not those of the fit
+    wanted = run.interpret(adata).denoised()
+    shuffled = adata[:, adata.var_names[::-1]].copy()
+    with pytest.warns(UserWarning, match="not in the model's order: they are taken by name"):
+        found = run.interpret(shuffled).denoised()
+    pd.testing.assert_frame_equal(found, wanted)
+    extra = AnnData(np.ones((120, 2)), adata.obs, pd.DataFrame(index=["x", "y"]))
+    wider = anndata.concat([extra, shuffled], axis="var", merge="same")
+    with pytest.warns(UserWarning, match="taken by name"):
+        run.annotate(wider, denoised=True)
+    assert np.isnan(wider.layers["denoised"][:, :2]).all()
+    np.testing.assert_allclose(wider.layers["denoised"][:, :1:-1], wanted, rtol=1e-6)
+    table = run.loadings()
+    assert table is not None
+    np.testing.assert_array_equal(wider.varm["loadings"][:1:-1], table)
+    with pytest.raises(DataError, match=r"1 of the model's 9 features are missing.*'gene0'"):
+        run.interpret(adata[:, 1:].copy())
+
+
+def test_fit_turns_the_latents(
+    fitted: tuple[Run, AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loadings and latents together have the signs of the convention, and nothing else differs."""
+    run, adata = fitted[0], fitted[1].copy()
+    monkeypatch.setattr(sys.modules[fit.__module__], "orient_signs", lambda *_: None)
+    as_trained, other = fitted_to(adata), adata.copy()
+    run.annotate(adata)
+    as_trained.annotate(other)
+    loadings, before = adata.varm["loadings"], other.varm["loadings"]
+    signs = np.sign(before[np.abs(before).argmax(0), range(3)])
+    assert (signs < 0).any()  # or the test would say nothing
+    np.testing.assert_allclose(loadings, before * signs, atol=1e-6)
+    np.testing.assert_allclose(adata.obsm["X_vae"], other.obsm["X_vae"] * signs, atol=1e-6)
+    assert (loadings.max(0) >= -loadings.min(0)).all()
+    with torch.no_grad():
+        shares = run.model.decoder(torch.as_tensor(adata.obsm["X_vae"])).softmax(-1)
+        wanted = as_trained.model.decoder(torch.as_tensor(other.obsm["X_vae"])).softmax(-1)
+    torch.testing.assert_close(shares, wanted)

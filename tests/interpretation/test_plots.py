@@ -1,0 +1,168 @@
+"""Figures: on the axes that are given or on new ones, showing what the tables hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import rgb_to_hsv
+
+from vae4counts.data import DataError
+from vae4counts.inference import plots
+from vae4counts.inference.plots.style import apart
+
+RNG = np.random.default_rng(0)
+PLANE = RNG.normal(size=(90, 2))
+CLASSES = pd.Series(np.array(["a", "b", "c"])[np.arange(90) % 3])
+TABLE = pd.DataFrame(RNG.normal(size=(20, 3)), [f"gene{j}" for j in range(20)], ["0", "1", "2"])
+TABLE.columns.name = "component"
+LIFT = pd.DataFrame([[np.nan, 4.0], [4.0, np.nan]], ["fork", "cake"], ["fork", "cake"])
+ALONG = pd.DataFrame(np.geomspace(1, 100, 15).reshape(5, 3), np.linspace(0, 1, 5), list("xyz"))
+HISTORY = pd.DataFrame(
+    {
+        "phase": ["plain"] * 3 + ["full"] * 3,
+        "train_elbo": [-30.0, -22, -20, -19, -18, -17],
+        "validation_elbo": [-31.0, -23, -21, -20, -19.5, -19],
+        "validation_reconstruction": [-29.0, -19, -17, -16, -15, -14],
+    }
+)
+CHANGES = pd.DataFrame(
+    {
+        "lfc_mean": [3.0, -2.0, 0.1],
+        "bayes_factor": [18.4, 3.0, -1.0],
+        "proba_de": [1.0, 0.95, 0.27],
+        "is_de_fdr_0.05": [True, True, False],
+        "comparison": "a vs b",
+    },
+    index=["up", "down", "same"],
+)
+FIGURES: dict[str, Callable[..., Axes]] = {
+    "latent_space": lambda **ax: plots.latent_space(PLANE, CLASSES, **ax),
+    "traversal": lambda **ax: plots.traversal(ALONG, **ax),
+    "component_heatmap": lambda **ax: plots.component_heatmap(
+        pd.DataFrame([[3, 0], [1, 2]], ["a", "b"], ["0", "1"]), **ax
+    ),
+    "top_features_heatmap": lambda **ax: plots.top_features_heatmap(TABLE, **ax),
+    "cooccurrence_heatmap": lambda **ax: plots.cooccurrence_heatmap(LIFT, **ax),
+    "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
+    "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
+}
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def legend(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_given_or_new(name: str, tmp_path: Any) -> None:
+    figure, ax = plt.subplots(layout="constrained")
+    assert FIGURES[name](ax=ax) is ax
+    figure.savefig(tmp_path / "given.png")
+    new = FIGURES[name]()
+    assert isinstance(new, Axes)
+    assert new is not ax
+    new.figure.savefig(tmp_path / "new.png")
+
+
+def test_every_figure_is_tested() -> None:
+    drawn = {name for name in plots.__all__ if name.islower()}
+    assert drawn - {"best_directions", "two_dimensions", "class_styles"} == set(FIGURES)
+
+
+def test_classes_in_the_plane() -> None:
+    assert legend(plots.latent_space(PLANE, CLASSES)) == ["a", "b", "c"]
+    assert not texts(plots.latent_space(PLANE, CLASSES))
+    ordered = pd.Series(pd.Categorical(CLASSES, categories=["c", "a", "b", "unused"]))
+    assert legend(plots.latent_space(PLANE, ordered)) == ["c", "a", "b"]
+    with pytest.raises(DataError, match="89 classes for 90 observations"):
+        plots.latent_space(PLANE, CLASSES[1:])
+
+
+def test_many_classes_are_numbered_where_they_lie() -> None:
+    many = pd.Series([f"type {i % 30:02d}" for i in range(90)])
+    ax = plots.latent_space(PLANE, many)
+    assert texts(ax) == [str(i) for i in range(1, 31)]
+    assert legend(ax)[:2] == ["1  type 00", "2  type 01"]
+    components = plots.latent_space(PLANE, pd.Series([str(i % 12) for i in range(90)]))
+    assert texts(components) == legend(components)  # numbers of their own need no others
+
+
+@pytest.mark.parametrize("n", [3, 8, 24, 60])
+def test_styles_differ(n: int) -> None:
+    styles = plots.class_styles(n)
+    assert len(set(styles)) == n
+    if n == 24:  # the shades of a colour differ in lightness, which all readers see
+        lightness = np.array([rgb_to_hsv(c)[2] - rgb_to_hsv(c)[1] / 2 for c, _ in styles])
+        assert (np.abs(lightness.reshape(3, 8)[1] - lightness.reshape(3, 8)[2]) > 0.1).all()
+
+
+def test_two_best_directions() -> None:
+    latents = RNG.normal(size=(50, 4)) * [1, 5, 0.1, 3]
+    plane, names = plots.best_directions(latents)
+    assert names == ("z1", "z3")
+    np.testing.assert_array_equal(plane, latents[:, [1, 3]])
+    plane, names = plots.best_directions(latents[:, :1])
+    assert names == ("z0", "")
+    assert plane.shape == (50, 2)
+
+
+def test_top_features_of_a_heat_map() -> None:
+    ax = plots.top_features_heatmap(TABLE, n=2)
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    for name in TABLE:
+        assert set(TABLE[name].nlargest(2).index) <= set(shown)
+    both = plots.top_features_heatmap(TABLE, n=1, both_ends=True)
+    shown = [label.get_text() for label in both.get_yticklabels()]
+    assert set(TABLE.idxmin()) | set(TABLE.idxmax()) == set(shown)
+
+
+def test_numbers_in_heat_maps() -> None:
+    assert sorted(texts(FIGURES["component_heatmap"]())) == ["1", "2", "3"]
+    assert texts(FIGURES["cooccurrence_heatmap"]()) == ["4.0", "4.0"]
+
+
+def test_history_shows_the_parts() -> None:
+    ax = plots.training_history(HISTORY)
+    assert texts(ax) == ["KL 5.0"]
+    assert any("components spread" in entry for entry in legend(ax))
+
+
+def test_volcano_names_what_is_called() -> None:
+    ax = plots.volcano(CHANGES)
+    assert set(texts(ax)) == {"up", "down"}
+    assert legend(ax) == ["not called (1)", "up (1)", "down (1)"]
+    assert ax.get_ylim()[1] < 10  # a factor without a bound does not flatten the others
+    assert not texts(plots.volcano(CHANGES, n=0))
+    with pytest.raises(DataError, match="'change' mode"):
+        plots.volcano(CHANGES.drop(columns="is_de_fdr_0.05"))
+    with pytest.raises(DataError, match="several comparisons"):
+        plots.volcano(CHANGES.assign(comparison=["a", "b", "c"]))
+
+
+def test_traversal_names_its_lines() -> None:
+    assert set(texts(plots.traversal(ALONG))) == {"x", "y", "z"}
+    assert texts(plots.traversal(ALONG, ["y"])) == ["y"]
+    with pytest.raises(DataError, match="no feature 'w'"):
+        plots.traversal(ALONG, ["w"])
+
+
+def test_names_are_moved_apart() -> None:
+    moved = apart(np.array([3.0, 0.0, 0.1, 0.05]), 1.0)
+    assert np.diff(np.sort(moved)).min() > 1 - 1e-6
+    assert (np.argsort(moved) == [1, 3, 2, 0]).all()
+    np.testing.assert_array_equal(apart(np.array([5.0, 1.0]), 1.0), [5, 1])
