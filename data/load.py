@@ -10,7 +10,7 @@ from anndata import AnnData
 from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
-from vae4counts.data.h5ad import read_h5ad
+from vae4counts.data.stores import open_store, read_store
 from vae4counts.data.tables import read_table
 from vae4counts.data.tenx import read_10x, read_mtx
 
@@ -20,7 +20,8 @@ def _read_csv(path: Path) -> AnnData:
 
 
 _READERS: dict[str, Callable[[Path], AnnData]] = {
-    ".h5ad": read_h5ad,
+    ".h5ad": read_store,
+    ".zarr": read_store,
     ".mtx": read_mtx,
     ".mtx.gz": read_mtx,
     ".csv": _read_csv,
@@ -32,42 +33,48 @@ _READERS: dict[str, Callable[[Path], AnnData]] = {
 }
 
 
-def load(source: str | Path) -> AnnData:
+def load(source: str | Path, *, out_of_core: bool = False) -> AnnData:
     """Loads a data set by name, or from a file or folder.
 
     Args:
-        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder, a Matrix
-            Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are observations), COCO
-            instances (``.json``) or a table of COCO counts. All but ``.h5ad`` may be
-            compressed (``.gz``). A name goes before a file that is called the same.
+        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a ``.zarr`` folder, a 10x
+            folder, a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are
+            observations), COCO instances (``.json``) or a table of COCO counts. Text files may
+            be compressed (``.gz``). A name goes before a file that is called the same.
+        out_of_core: Whether to leave the counts of an ``.h5ad`` file or a ``.zarr`` folder on
+            disk, to be read in blocks when they are needed; they must be stored as CSR.
 
     Returns:
         Observations x features, with counts in ``X`` as CSR and unique names. The counts are
         not checked here: that is done where batches are made, when it is known which layer of
-        an ``.h5ad`` file holds them.
+        a store holds them.
 
     Raises:
         DataError: If there is no such file, its form is not known, or it is broken.
         UnknownName: If ``source`` looks like a name, and there is neither a data set nor a
             file of that name.
     """
-    if str(source) in DATASETS:
+    if str(source) in DATASETS and not out_of_core:
         return DATASETS[str(source)].loader()
     path = Path(source).expanduser()
-    if path.is_dir():
-        return read_10x(path)
     if not path.exists():
         if path.name == str(source) and not path.suffix:
             raise UnknownName("data set, file or folder", path.name, DATASETS)
         raise DataError(f"There is no file or folder {path}. {_accepted()}")
-    for suffix, reader in _READERS.items():
-        if path.name.endswith(suffix):
-            return reader(path)
-    raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+    reader = next((_READERS[end] for end in _READERS if path.name.endswith(end)), None)
+    if out_of_core:
+        if reader is not read_store:
+            raise DataError(f"{path} is no .h5ad file or .zarr folder: no other can stay on disk.")
+        return open_store(path)
+    if reader is None and path.is_dir():
+        reader = read_10x
+    if reader is None:
+        raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+    return reader(path)
 
 
 def _accepted() -> str:
     return (
         f"Accepted: a data set ({', '.join(DATASETS)}), a 10x folder, "
-        f"or a file that ends in one of {', '.join(_READERS)}."
+        f"or a path that ends in one of {', '.join(_READERS)}."
     )

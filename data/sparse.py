@@ -23,7 +23,7 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
         entries summed, stored zeros dropped.
 
     Raises:
-        DataError: If ``matrix`` is not a numeric matrix.
+        DataError: If ``matrix`` is not a numeric matrix, or is CSR with a column out of range.
     """
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
@@ -35,9 +35,21 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
     if matrix.dtype == np.float16:  # SciPy has no sparse half precision
         matrix = matrix.astype(np.float32)
     csr = sp.csr_matrix(matrix, copy=True)
+    _check_columns(csr, name)
     if not csr.has_canonical_format:
         # Summed in a wide type: two stored uint8 entries of 200 are 400, not 144.
         csr = csr.astype(np.promote_types(csr.dtype, np.int64))
         csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr
+
+
+def _check_columns(csr: sp.csr_matrix, name: str) -> None:
+    """SciPy takes column indices as they are, and would read and write past its arrays."""
+    if csr.nnz and (csr.indices.min() < 0 or csr.indices.max() >= csr.shape[1]):
+        entry = int(((csr.indices < 0) | (csr.indices >= csr.shape[1])).argmax())
+        row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        raise DataError(
+            f"{name} is broken: its stored value {entry}, in row {row}, has the column index "
+            f"{csr.indices[entry]}, but there are {csr.shape[1]} columns (from 0)."
+        )

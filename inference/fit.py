@@ -13,7 +13,7 @@ from anndata import AnnData
 from lightning_fabric import Fabric
 from torch import nn
 
-from vae4counts.data import CountMatrix, random_split
+from vae4counts.data import counts_of, random_split
 from vae4counts.guides import (
     ExactGuide,
     Guide,
@@ -121,7 +121,7 @@ def fit(
         "precision": precision,
     }
     labels_of(adata, label)
-    counts = CountMatrix.from_anndata(adata, layer=layer)
+    counts = counts_of(adata, layer=layer)
     _check_settings(settings)
     split = random_split(len(counts), validation=validation, test=test, seed=seed)
     _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))

@@ -17,7 +17,15 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save_file
 
-from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    DataError,
+    Split,
+    UnknownName,
+    counts_of,
+    is_on_disk,
+)
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
 from vae4counts.inference.posterior.annotation import annotate
@@ -110,7 +118,15 @@ class Run:
             adata: Observations, annotated in place.
             num_samples: Draws of z over which responsibilities are averaged.
             seed: Seed of the draws.
+
+        Raises:
+            DataError: A view of data on disk, which only a copy of it all could be written to.
         """
+        if adata.is_view and is_on_disk(adata, self.layer):
+            raise DataError(
+                "this is a view of data on disk, which nothing can be written to: "
+                "annotate all of the data (features that the model does not know are passed over)"
+            )
         with self._seeded(seed):
             annotate(
                 adata, self.model, self.guide, self._in_order(self._counts(adata)[0]), num_samples
@@ -230,18 +246,18 @@ class Run:
             **described,
         )
 
-    def _counts(self, adata: AnnData) -> tuple[CountMatrix, bool]:
+    def _counts(self, adata: AnnData) -> tuple[Counts, bool]:
         """The counts of the model's features, and whether they are those of the fit."""
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            counts = CountMatrix.from_anndata(align(adata, self.features), layer=self.layer)
+            counts = counts_of(align(adata, self.features), layer=self.layer)
         known = fingerprint(adata.obs_names, counts) == self.fingerprint
         if not known:  # the fit has said of its own data what there is to say
             for warning in said:
                 warnings.warn(warning.message, warning.category, stacklevel=3)
         return counts, known
 
-    def _in_order(self, counts: CountMatrix) -> CountLoader:
+    def _in_order(self, counts: Counts) -> CountLoader:
         """Observations in their order, on the model's device."""
         return CountLoader(counts.to(self.device), batch_size=128, shuffle=False)
 
@@ -254,7 +270,7 @@ class Run:
             yield
 
 
-def fingerprint(names: pd.Index, counts: CountMatrix) -> str:
+def fingerprint(names: pd.Index, counts: Counts) -> str:
     """A digest of the observations' names and total counts, in order."""
     digest = hashlib.sha256("\n".join(map(str, names)).encode())
     digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
