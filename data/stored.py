@@ -112,7 +112,9 @@ def _runs(rows: np.ndarray) -> list[np.ndarray]:
 @contextmanager
 def _reading(group: Any) -> Iterator[None]:
     file = getattr(group, "file", None)
-    with reading(Path(file.filename if file else str(group.store_path)), "counts on disk"):
+    with reading(
+        Path(file.filename if file else str(getattr(group, "store_path", group))), "counts on disk"
+    ):
         yield
 
 
