@@ -125,8 +125,9 @@ class CountFile:
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
         parts = torch.from_numpy(order).split(size)
-        for index, buffer, places in ahead((part, *self._read(part)) for part in parts):
-            for own, place in zip(index.split(batch_size), places.split(batch_size), strict=True):
+        for index, buffer in ahead((part, self._read(part)) for part in parts):
+            places = torch.arange(len(buffer)).split(batch_size)
+            for own, place in zip(index.split(batch_size), places, strict=True):
                 batch = buffer.batch(place)
                 yield replace(batch, index=own.to(self.device), n_observations=len(self))
 
@@ -138,19 +139,13 @@ class CountFile:
             random.shuffle(order[start : start + size])  # in place
         return order
 
-    def _read(self, index: Tensor) -> tuple[CountMatrix, Tensor]:
-        """Reads observations in the order of the file, and tells where each of them is then."""
-        rows = self.rows[index.numpy()]
-        order = torch.from_numpy(np.argsort(rows, kind="stable"))
-        places = torch.empty_like(order)
-        places[order] = torch.arange(len(order))
-        index = index[order]
+    def _read(self, index: Tensor) -> CountMatrix:
         buffer = CountMatrix.from_checked(
             self.stored.read(self.rows[index.numpy()]),
             self.library[index].numpy(),
             {name: column[index] for name, column in self.covariates.items()},
         )
-        return buffer.to(self.device), places.to(self.device)
+        return buffer.to(self.device)
 
 
 Counts = CountMatrix | CountFile

@@ -47,9 +47,8 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
 def _check_columns(csr: sp.csr_matrix, name: str) -> None:
     """SciPy takes column indices as they are, and would read and write past its arrays."""
     if csr.nnz and (csr.indices.min() < 0 or csr.indices.max() >= csr.shape[1]):
-        entry = int(((csr.indices < 0) | (csr.indices >= csr.shape[1])).argmax())
-        row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        wrong = csr.indices[(csr.indices < 0) | (csr.indices >= csr.shape[1])][0]
         raise DataError(
-            f"{name} is broken: its stored value {entry}, in row {row}, has the column index "
-            f"{csr.indices[entry]}, but there are {csr.shape[1]} columns (from 0)."
+            f"{name} is broken: it stores a value with the column index {wrong}, "
+            f"but there are {csr.shape[1]} columns (from 0)."
         )

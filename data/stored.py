@@ -27,14 +27,16 @@ class StoredMatrix:
     """A CSR matrix on disk, of which some columns are wanted.
 
     Attributes:
-        group: HDF5 or zarr group that holds ``data`` and ``indices``.
-        indptr: Where each row starts in them, shape ``(M + 1,)``, int64.
+        data: HDF5 or zarr array of the stored values, row by row.
+        indices: HDF5 or zarr array of their columns.
+        indptr: Where each row starts in the two, shape ``(M + 1,)``, int64, in memory.
         width: Number of columns on disk.
         columns: Positions of the wanted columns; None for all.
         name: What the matrix is called in errors.
     """
 
-    group: Any
+    data: Any
+    indices: Any
     indptr: np.ndarray
     width: int
     columns: np.ndarray | None
@@ -54,15 +56,16 @@ class StoredMatrix:
                 "load it into memory, or write it anew with X=scipy.sparse.csr_matrix(X)."
             )
         group = matrix.group
-        with _reading(group):
+        data, indices = group["data"], group["indices"]
+        with _reading(data):
             indptr = np.asarray(group["indptr"][:], dtype=np.int64)
-            sizes = {group["data"].shape[0], group["indices"].shape[0], int(indptr[-1])}
+            sizes = {data.shape[0], indices.shape[0], int(indptr[-1])}
         if indptr[0] != 0 or (np.diff(indptr) < 0).any() or len(sizes) > 1:
             raise DataError(
                 f"{name} is broken: its row starts (indptr) do not go from 0 up to the number "
                 "of its stored values."
             )
-        return cls(group, indptr, matrix.shape[1], columns, name)
+        return cls(data, indices, indptr, matrix.shape[1], columns, name)
 
     @property
     def n_features(self) -> int:
@@ -74,29 +77,30 @@ class StoredMatrix:
         return int((self.indptr[rows + 1] - self.indptr[rows]).sum())
 
     def read(self, rows: np.ndarray) -> sp.csr_matrix:
-        """Reads rows in ascending order, those that lie together in one go.
+        """Reads rows, those that lie together on disk in one go.
 
         Args:
-            rows: Their positions on disk, shape ``(B,)``.
+            rows: Their positions on disk, shape ``(B,)``, in any order.
 
         Returns:
-            Canonical CSR, shape ``(B, n_features)``.
+            Canonical CSR, shape ``(B, n_features)``, in the order of ``rows``.
 
         Raises:
             DataError: If the file is broken, or has a column index out of range.
         """
-        with _reading(self.group):
-            parts = [self._span(run) for run in _runs(rows)]
-        csr = canonical_csr(sp.vstack(parts, format="csr"), self.name)
+        order = np.argsort(rows, kind="stable")
+        with _reading(self.data):
+            parts = [self._span(run) for run in _runs(rows[order])]
+        csr = canonical_csr(sp.vstack(parts, format="csr"), self.name)[np.argsort(order)]
         return csr if self.columns is None else canonical_csr(csr[:, self.columns], self.name)
 
     def _span(self, rows: np.ndarray) -> sp.csr_matrix:
-        """Reads from the first of some rows to the last, and keeps those that are wanted."""
+        """Reads from the first of ascending rows to the last, and keeps those that are wanted."""
         first, last = rows[0], rows[-1]
         start, stop = self.indptr[first], self.indptr[last + 1]
         parts = (
-            self.group["data"][start:stop],
-            self.group["indices"][start:stop],
+            self.data[start:stop],
+            self.indices[start:stop],
             self.indptr[first : last + 2] - start,
         )
         span = sp.csr_matrix((last + 1 - first, self.width), dtype=parts[0].dtype)
@@ -106,15 +110,15 @@ class StoredMatrix:
 
 
 def _runs(rows: np.ndarray) -> list[np.ndarray]:
-    return np.split(rows, np.flatnonzero(np.diff(rows // BLOCK)) + 1)
+    """Cuts ascending rows where a block of the file ends, unless they go on without a gap."""
+    ends = (np.diff(rows // BLOCK) > 0) & (np.diff(rows) > 1)
+    return np.split(rows, np.flatnonzero(ends) + 1)
 
 
 @contextmanager
-def _reading(group: Any) -> Iterator[None]:
-    file = getattr(group, "file", None)
-    with reading(
-        Path(file.filename if file else str(getattr(group, "store_path", group))), "counts on disk"
-    ):
+def _reading(array: Any) -> Iterator[None]:
+    place = array.file.filename if isinstance(array, h5py.Dataset) else array.store_path
+    with reading(Path(str(place)), "counts on disk"):
         yield
 
 

@@ -137,6 +137,7 @@ def test_views(path: Path, view: Callable[[anndata.AnnData], anndata.AnnData]) -
     assert isinstance(counts, CountFile)
     _, dense = rows_of(CountLoader(counts, shuffle=False), 0)
     np.testing.assert_array_equal(dense, view(made()).X.toarray())
+    np.testing.assert_array_equal(counts.library, dense.sum(1))
 
 
 def test_what_anndata_calls_backed(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_what_is_not_stored_by_row_is_refused(tmp_path: Path, form: type) -> Non
 @pytest.mark.parametrize(
     ("part", "place", "value", "message"),
     [
-        ("indices", 9, 99, r"^X is broken: .* has the column index 99, but there are 9 columns"),
+        ("indices", 9, 99, r"^X is broken: .* the column index 99, but there are 9 columns"),
         ("indices", 9, -1, r"the column index -1"),
         ("indptr", 3, 10_000, r"row starts \(indptr\)"),
         ("indptr", N, 1, r"row starts \(indptr\)"),
