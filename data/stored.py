@@ -110,9 +110,8 @@ class StoredMatrix:
 
 
 def _runs(rows: np.ndarray) -> list[np.ndarray]:
-    """Cuts ascending rows where a block of the file ends, unless they go on without a gap."""
-    ends = (np.diff(rows // BLOCK) > 0) & (np.diff(rows) > 1)
-    return np.split(rows, np.flatnonzero(ends) + 1)
+    """Cuts ascending rows where a block of the file ends."""
+    return np.split(rows, np.flatnonzero(np.diff(rows // BLOCK)) + 1)
 
 
 @contextmanager
