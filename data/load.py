@@ -10,9 +10,10 @@ from anndata import AnnData
 from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
-from vae4counts.data.stores import open_store, read_store
+from vae4counts.data.orientation import warn_if_sideways
+from vae4counts.data.stores import open_store, read_loom, read_store
 from vae4counts.data.tables import read_table
-from vae4counts.data.tenx import read_10x, read_mtx
+from vae4counts.data.tenx import read_10x, read_10x_h5, read_mtx
 
 
 def _read_csv(path: Path) -> AnnData:
@@ -22,6 +23,8 @@ def _read_csv(path: Path) -> AnnData:
 _READERS: dict[str, Callable[[Path], AnnData]] = {
     ".h5ad": read_store,
     ".zarr": read_store,
+    ".h5": read_10x_h5,
+    ".loom": read_loom,
     ".mtx": read_mtx,
     ".mtx.gz": read_mtx,
     ".csv": _read_csv,
@@ -38,9 +41,10 @@ def load(source: str | Path, *, out_of_core: bool = False) -> AnnData:
 
     Args:
         source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a ``.zarr`` folder, a 10x
-            folder, a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are
-            observations), COCO instances (``.json``) or a table of COCO counts. Text files may
-            be compressed (``.gz``). A name goes before a file that is called the same.
+            folder or ``.h5`` file, a ``.loom`` file, a Matrix Market file (``.mtx``), a table
+            (``.csv``, ``.tsv``; rows are observations), COCO instances (``.json``) or a table of
+            COCO counts. Text files may be compressed (``.gz``). A name goes before a file that
+            is called the same.
         out_of_core: Whether to leave the counts of an ``.h5ad`` file or a ``.zarr`` folder on
             disk, to be read in blocks when they are needed; they must be stored as CSR.
 
@@ -48,6 +52,9 @@ def load(source: str | Path, *, out_of_core: bool = False) -> AnnData:
         Observations x features, with counts in ``X`` as CSR and unique names. The counts are
         not checked here: that is done where batches are made, when it is known which layer of
         a store holds them.
+
+    Warns:
+        UserWarning: If rows and columns look as if they had changed places.
 
     Raises:
         DataError: If there is no such file, its form is not known, or it is broken.
@@ -65,12 +72,14 @@ def load(source: str | Path, *, out_of_core: bool = False) -> AnnData:
     if out_of_core:
         if reader is not read_store:
             raise DataError(f"{path} is no .h5ad file or .zarr folder: no other can stay on disk.")
-        return open_store(path)
+        reader = open_store
     if reader is None and path.is_dir():
         reader = read_10x
     if reader is None:
         raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
-    return reader(path)
+    adata = reader(path)
+    warn_if_sideways(adata, path)
+    return adata
 
 
 def _accepted() -> str:

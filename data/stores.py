@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import h5py
 import zarr
 from anndata.io import read_elem, sparse_dataset
 
-from vae4counts.data.annotated import compact_csr, unique_names
-from vae4counts.data.errors import reading
+from vae4counts.data.annotated import annotated, compact_csr, unique_names
+from vae4counts.data.errors import DataError, reading
 
 
 def read_store(path: str | Path) -> anndata.AnnData:
@@ -39,6 +40,26 @@ def read_store(path: str | Path) -> anndata.AnnData:
         if adata.X is not None:
             adata.X = compact_csr(adata.X)
     return adata
+
+
+def read_loom(path: str | Path) -> anndata.AnnData:
+    """Reads a ``.loom`` file, by anndata and loompy.
+
+    Args:
+        path: The file; ``obs`` is indexed by ``CellID`` and ``var`` by ``Gene``, if it has them.
+
+    Raises:
+        DataError: If it is broken, or the package loompy is not there.
+    """
+    path = Path(path)
+    if find_spec("loompy") is None:
+        raise DataError(
+            f"Reading {path} needs the package loompy (pip install loompy): "
+            "install it, or write the data as .h5ad."
+        )
+    with reading(path, "a .loom file"), _calm():
+        adata = anndata.io.read_loom(path)
+        return annotated(adata.X, adata.obs, adata.var)
 
 
 def open_store(path: str | Path) -> anndata.AnnData:
@@ -74,8 +95,17 @@ def _left(element: Any) -> Any:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     form = "a .zarr folder" if path.is_dir() else "an .h5ad file"
-    with reading(path, form), warnings.catch_warnings():
-        # About files of older versions, and about repeated names, which are mended.
+    with reading(path, form), _calm():
+        try:
+            yield
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Leaves out warnings of files of older versions, and of repeated names, which are mended."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
