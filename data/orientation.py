@@ -36,6 +36,7 @@ def warn_if_sideways(adata: AnnData, source: object) -> None:
                 "Observations should be rows: load it, and write adata.T.",
                 stacklevel=3,
             )
+            return
 
 
 def _mostly(kind: re.Pattern[str], names: Iterable[str]) -> bool:

@@ -62,8 +62,8 @@ class StoredMatrix:
             sizes = {data.shape[0], indices.shape[0], int(indptr[-1])}
         if indptr[0] != 0 or (np.diff(indptr) < 0).any() or len(sizes) > 1:
             raise DataError(
-                f"{name} is broken: its row starts (indptr) do not go from 0 up to the number "
-                "of its stored values."
+                f"{name} is broken: its indptr does not go from 0 up to the number of its "
+                "stored values."
             )
         return cls(data, indices, indptr, matrix.shape[1], columns, name)
 
