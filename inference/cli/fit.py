@@ -30,9 +30,9 @@ def fit_command(
     data: Annotated[
         str,
         typer.Argument(
-            help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .zarr, .h5 or a folder "
-            "of 10x, .loom, .mtx, .csv, .tsv, COCO instances .json. Observations are rows, counts "
-            "are raw."
+            help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .zarr, .h5 or a "
+            "folder of 10x, .loom, .mtx, .csv, .tsv, COCO instances .json. Observations are rows, "
+            "counts are raw."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],

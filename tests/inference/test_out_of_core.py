@@ -13,7 +13,8 @@ from anndata import AnnData
 from vae4counts.data import CountMatrix, DataError, load
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE
+from vae4counts.inference.training.start import posterior_means
+from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture
 
 SETTINGS = {"epochs": 3, "batch_size": 16, "progress": False, "device": "cpu"}
@@ -80,3 +81,17 @@ def test_a_view_on_disk_cannot_be_annotated(on_disk: AnnData) -> None:
     run = fitted(on_disk)
     with pytest.raises(DataError, match="view of data on disk"):
         run.annotate(on_disk[:50])
+
+
+def test_components_start_from_a_sample_of_many(adata: AnnData) -> None:
+    pair = VAE(7, GaussianMixture(2, 3))
+    guide = guide_for(pair)
+    guide.attach(pair)
+    counts = CountMatrix.from_anndata(adata)
+    whole = posterior_means(guide, counts)
+    with patch("vae4counts.inference.training.start.ENOUGH_FOR_KMEANS", 30):
+        sample = posterior_means(guide, counts)
+    assert (whole.shape, sample.shape) == ((100, 2), (30, 2))
+    places = [(whole == row).all(1).nonzero()[0].item() for row in sample]
+    assert places == sorted(places)
+    assert len(set(places)) > 25  # equal observations have equal means
