@@ -149,7 +149,8 @@ TASKS = {"loading": loading, "training": training}
 def measured(task: str, name: str, path: Path) -> dict[str, Any]:
     """Runs a task in a process of its own, and gives what it found or its last words."""
     command = [sys.executable, __file__, "--task", task, "--source", name]
-    done = subprocess.run([*command, "--path", str(path)], capture_output=True, text=True)  # noqa: S603
+    command += ["--path", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         return {f"{task} failed": (done.stderr.strip() or "killed").splitlines()[-1]}
     return json.loads(done.stdout.splitlines()[-1])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from anndata import AnnData
 
+from vae4counts.data.anndata_io import open_store, read_loom, read_store
 from vae4counts.data.coco import is_coco_table, load_coco2017_object_counts
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
 from vae4counts.data.orientation import warn_if_sideways
-from vae4counts.data.stores import open_store, read_loom, read_store
 from vae4counts.data.tables import read_table
 from vae4counts.data.tenx import read_10x, read_10x_h5, read_mtx
 
@@ -61,18 +61,19 @@ def load(source: str | Path, *, out_of_core: bool = False) -> AnnData:
         UnknownName: If ``source`` looks like a name, and there is neither a data set nor a
             file of that name.
     """
-    if str(source) in DATASETS and not out_of_core:
-        return DATASETS[str(source)].loader()
+    is_name = str(source) in DATASETS
     path = Path(source).expanduser()
-    if not path.exists():
+    reader = next((_READERS[end] for end in _READERS if path.name.endswith(end)), None)
+    if not is_name and not path.exists():
         if path.name == str(source) and not path.suffix:
             raise UnknownName("data set, file or folder", path.name, DATASETS)
         raise DataError(f"There is no file or folder {path}. {_accepted()}")
-    reader = next((_READERS[end] for end in _READERS if path.name.endswith(end)), None)
     if out_of_core:
-        if reader is not read_store:
+        if is_name or reader is not read_store:
             raise DataError(f"{path} is no .h5ad file or .zarr folder: no other can stay on disk.")
         reader = open_store
+    if is_name:
+        return DATASETS[str(source)].loader()
     if reader is None and path.is_dir():
         reader = read_10x
     if reader is None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class CountLoader:
     """Goes through a data set in mini-batches, each observation once an epoch.
 
-    The order is a pure function of the seed and the epoch's number: an epoch can be repeated,
-    or training taken up again in the middle, and no other random state is read or changed.
+    The order is a pure function of the seed and the epoch's number (and, of counts on disk, of
+    the batch size): an epoch can be repeated, or training taken up again in the middle, and no
+    other random state is read or changed.
 
     Args:
         counts: The data; of an AnnData, what `counts_of` makes of it.

@@ -116,7 +116,8 @@ def _runs(rows: np.ndarray) -> list[np.ndarray]:
 
 @contextmanager
 def _reading(array: Any) -> Iterator[None]:
-    place = array.file.filename if isinstance(array, h5py.Dataset) else array.store_path
+    is_hdf5 = isinstance(array, h5py.Dataset)
+    place = array.file.filename if is_hdf5 else getattr(array, "store_path", array)  # zarr 3, 2
     with reading(Path(str(place)), "counts on disk"):
         yield
 
@@ -134,6 +135,9 @@ def is_on_disk(adata: anndata.AnnData, layer: str | None = None) -> bool:
 def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix, np.ndarray]:
     """Finds the counts of an AnnData on disk, and which rows of them are its observations.
 
+    Which rows and columns a view has is read from AnnData's private attributes: asked for its
+    matrix, a view would read all of it into memory.
+
     Raises:
         DataError: If they cannot be read from there.
         UnknownName: If there is no such layer.
@@ -141,7 +145,6 @@ def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix
     whole = _whole(adata)
     rows, columns = np.arange(whole.n_obs), np.arange(whole.n_vars)
     if adata.is_view:
-        # Asked for its matrix, a view would read all of it into memory.
         rows, columns = rows[adata._oidx], columns[adata._vidx]
     chosen = None if np.array_equal(columns, np.arange(whole.n_vars)) else columns
     name = "X" if layer is None else f"Layer {layer!r}"

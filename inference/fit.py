@@ -214,6 +214,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name in ("learning_rate", "prior_learning_rate"):
         if not 0 < settings[name] < math.inf:
             raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
+    if settings["stratify"] is not None and settings["group"] is not None:
+        raise SettingsError("stratify and group exclude each other: name one column")
     if settings["precision"] not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise SettingsError(f"precision is {settings['precision']!r}: it must be one of {known}")
@@ -228,8 +230,6 @@ def _split(obs: pd.DataFrame, counts: Counts, settings: dict[str, Any]) -> Split
         if settings[name] is not None
     }
     shares = {name: settings[name] for name in ("validation", "test", "seed")}
-    if len(columns) > 1:
-        raise SettingsError("stratify and group exclude each other: name one column")
     if "group" in columns:
         return grouped_split(columns["group"], **shares).among(kept)
     return random_split(len(kept), classes=columns.get("stratify"), **shares).among(kept)

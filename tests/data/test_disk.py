@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -222,7 +223,6 @@ def test_only_stores_stay_on_disk(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("table.csv").touch()
-    Path("digits").mkdir()
     with pytest.raises(DataError, match=r"no \.h5ad file or \.zarr folder"):
         load(name, out_of_core=True)
 
@@ -244,3 +244,20 @@ def test_the_next_is_made_ahead_and_errors_come_through() -> None:
     early = ahead(items())
     next(early)
     early.close()  # an epoch that is left half way leaves no thread behind
+
+
+def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vae4counts.data.disk.BUFFER", 2**15)
+    peaks = []
+    for n in (10_000, 40_000):
+        counts = sp.csr_matrix(np.random.default_rng(0).poisson(0.25, (n, 200)))
+        path = write(anndata.AnnData(counts), tmp_path / f"{n}.h5ad")
+        adata = load(path, out_of_core=True)
+        tracemalloc.start()
+        for batch in CountLoader(adata):
+            assert batch.n_observations == n
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        # beside the buffers there are some numbers a row, and no counts
+        assert peaks[-1] < 40 * 2**15 + 100 * n < 8 * counts.nnz
+    assert peaks[1] - peaks[0] < 100 * 30_000
