@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +72,16 @@ class CountMatrix:
         """
         if layer is not None and layer not in adata.layers:
             raise UnknownName("layer", layer, adata.layers)
-        if adata.isbacked:
-            adata = adata.to_memory()
         layers = [other for other in adata.layers if other != layer]
         name = "X" if layer is None else f"Layer {layer!r}"
         matrix = adata.X if layer is None else adata.layers[layer]
         if matrix is None:
             raise DataError(f"{name} holds nothing.{suggest_layer(layers)}")
-        csr = canonical_csr(matrix, name)
-        check_counts(csr, name=name, rows=adata.obs_names, columns=adata.var_names, layers=layers)
+        csr = canonical_csr(matrix.to_memory() if hasattr(matrix, "to_memory") else matrix, name)
+        names = {"rows": adata.obs_names, "columns": adata.var_names}
+        totals = check_counts([csr], csr.shape, name=name, layers=layers, **names)
         columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
-        return cls._from_checked(csr, columns)
+        return cls.from_checked(csr, totals, columns)
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> CountMatrix:
@@ -91,19 +90,20 @@ class CountMatrix:
         Raises and warns as `from_anndata` does of its values.
         """
         csr = canonical_csr(matrix, "The matrix")
-        check_counts(csr)
-        return cls._from_checked(csr, {})
+        return cls.from_checked(csr, check_counts([csr], csr.shape))
 
     @classmethod
-    def _from_checked(cls, csr: sp.csr_matrix, covariates: Mapping[str, Tensor]) -> CountMatrix:
-        totals = csr @ np.ones(csr.shape[1])  # in float64, so that large rows are summed exactly
+    def from_checked(
+        cls, csr: sp.csr_matrix, totals: np.ndarray, covariates: Mapping[str, Tensor] | None = None
+    ) -> CountMatrix:
+        """Takes canonical CSR counts whose values and totals are known to be good."""
         return cls(
             indptr=torch.from_numpy(csr.indptr.astype(np.int64)),
             indices=torch.from_numpy(csr.indices.astype(np.int32)),
             values=torch.from_numpy(csr.data.astype(np.float32)),
             library=torch.from_numpy(totals.astype(np.float32)),
             n_features=csr.shape[1],
-            covariates=covariates,
+            covariates=covariates or {},
         )
 
     @property
@@ -129,6 +129,20 @@ class CountMatrix:
             library=self.library.to(device),
             covariates={name: column.to(device) for name, column in self.covariates.items()},
         )
+
+    def batches(
+        self, batch_size: int, random: np.random.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Cuts all observations into mini-batches.
+
+        Args:
+            batch_size: Observations a batch; the last may have fewer.
+            random: What shuffles them; None to go from first to last.
+        """
+        order = np.arange(len(self)) if random is None else random.permutation(len(self))
+        # Moved once an epoch, not once a batch.
+        for index in torch.from_numpy(order).to(self.device).split(batch_size):
+            yield self.batch(index)
 
     def batch(self, index: Tensor) -> Batch:
         """Cuts a mini-batch out, on the device of the counts.

@@ -34,6 +34,18 @@ class UnknownName(KeyError):  # noqa: N818 (a name for the reader, as KeyError's
         return f"There is no {kind} {name!r}.{hint} Known: {listed}."
 
 
+_BROKEN = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
+
+
 @contextmanager
 def reading(path: Path, form: str) -> Iterator[None]:
     """Turns what a parser raises on a broken file into one `DataError` that names the file.
@@ -47,6 +59,6 @@ def reading(path: Path, form: str) -> Iterator[None]:
     except DataError:
         raise
     # Parsers raise nearly anything on broken bytes; each of these has been seen from one.
-    except (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError, zlib.error) as e:
+    except _BROKEN as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise DataError(f"Cannot read {path} as {form}: {reason}") from e

@@ -8,13 +8,14 @@ from tempfile import TemporaryDirectory
 
 from anndata import AnnData
 
+from vae4counts.data.anndata_io import open_store, read_loom, read_store
 from vae4counts.data.archives import unpack
 from vae4counts.data.coco import is_coco_table, read_coco_instances, read_coco_table
 from vae4counts.data.datasets import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
-from vae4counts.data.h5ad import read_h5ad
+from vae4counts.data.orientation import warn_if_sideways
 from vae4counts.data.tables import read_table
-from vae4counts.data.tenx import read_10x, read_mtx
+from vae4counts.data.tenx import read_10x, read_10x_h5, read_mtx
 
 
 def _read_csv(path: Path) -> AnnData:
@@ -34,7 +35,10 @@ def _read_archive(path: Path) -> AnnData:
 
 
 _READERS: dict[str, Callable[[Path], AnnData]] = {
-    ".h5ad": read_h5ad,
+    ".h5ad": read_store,
+    ".zarr": read_store,
+    ".h5": read_10x_h5,
+    ".loom": read_loom,
     ".mtx": read_mtx,
     ".mtx.gz": read_mtx,
     ".csv": _read_csv,
@@ -49,24 +53,29 @@ _READERS: dict[str, Callable[[Path], AnnData]] = {
 }
 
 
-def load(source: str | Path, *, offline: bool | None = None) -> AnnData:
+def load(source: str | Path, *, out_of_core: bool = False, offline: bool | None = None) -> AnnData:
     """Loads a data set by name, or from a file or folder.
 
     A data set that comes from the network is downloaded the first time, into a folder below
     ``$VAE4COUNTS_DATA`` (by default the user's cache).
 
     Args:
-        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a 10x folder (or an
-            archive of one: ``.tar.gz``, ``.zip``), a Matrix Market file (``.mtx``), a table
-            (``.csv``, ``.tsv``; rows are observations), COCO
-            instances (``.json``) or a table of COCO counts. All but ``.h5ad`` may be
-            compressed (``.gz``). A name goes before a file that is called the same.
+        source: A name in `DATASETS`; or a path to an ``.h5ad`` file, a ``.zarr`` folder, a 10x
+            folder (or an archive of one: ``.tar.gz``, ``.zip``) or ``.h5`` file, a ``.loom``
+            file, a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``; rows are
+            observations), COCO instances (``.json``) or a table of COCO counts. Text files may
+            be compressed (``.gz``). A name goes before a file that is called the same.
+        out_of_core: Whether to leave the counts of an ``.h5ad`` file or a ``.zarr`` folder on
+            disk, to be read in blocks when they are needed; they must be stored as CSR.
         offline: Whether to go without the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
 
     Returns:
         Observations x features, with counts in ``X`` as CSR and unique names. The counts are
         not checked here: that is done where batches are made, when it is known which layer of
-        an ``.h5ad`` file holds them.
+        a store holds them.
+
+    Warns:
+        UserWarning: If rows and columns look as if they had changed places.
 
     Raises:
         DataError: If there is no such file, its form is not known, it is broken, or cannot be
@@ -74,23 +83,30 @@ def load(source: str | Path, *, offline: bool | None = None) -> AnnData:
         UnknownName: If ``source`` looks like a name, and there is neither a data set nor a
             file of that name.
     """
-    if str(source) in DATASETS:
-        return DATASETS[str(source)].loader(offline)
+    is_name = str(source) in DATASETS
     path = Path(source).expanduser()
-    if path.is_dir():
-        return read_10x(path)
-    if not path.exists():
+    reader = next((_READERS[end] for end in _READERS if path.name.endswith(end)), None)
+    if not is_name and not path.exists():
         if path.name == str(source) and not path.suffix:
             raise UnknownName("data set, file or folder", path.name, DATASETS)
         raise DataError(f"There is no file or folder {path}. {_accepted()}")
-    for suffix, reader in _READERS.items():
-        if path.name.endswith(suffix):
-            return reader(path)
-    raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+    if out_of_core:
+        if is_name or reader is not read_store:
+            raise DataError(f"{path} is no .h5ad file or .zarr folder: no other can stay on disk.")
+        reader = open_store
+    if is_name:
+        return DATASETS[str(source)].loader(offline)
+    if reader is None and path.is_dir():
+        reader = read_10x
+    if reader is None:
+        raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+    adata = reader(path)
+    warn_if_sideways(adata, path)
+    return adata
 
 
 def _accepted() -> str:
     return (
         f"Accepted: a data set ({', '.join(DATASETS)}), a 10x folder, "
-        f"or a file that ends in one of {', '.join(_READERS)}."
+        f"or a path that ends in one of {', '.join(_READERS)}."
     )

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from vae4counts.data.batch import Batch
 from vae4counts.data.counts import CountMatrix
+from vae4counts.data.disk import CountFile, Counts, counts_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class CountLoader:
     """Goes through a data set in mini-batches, each observation once an epoch.
 
-    The order is a pure function of the seed and the epoch's number: an epoch can be repeated,
-    or training taken up again in the middle, and no other random state is read or changed.
+    The order is a pure function of the seed and the epoch's number (and, of counts on disk, of
+    the batch size): an epoch can be repeated, or training taken up again in the middle, and no
+    other random state is read or changed.
 
     Args:
-        counts: The data; an AnnData is copied into a `CountMatrix`.
+        counts: The data; of an AnnData, what `counts_of` makes of it.
         batch_size: Observations a batch. The last one of an epoch may be shorter.
         shuffle: Whether each epoch has an order of its own, or all go from first to last.
         seed: What the orders are drawn from; 0 or more.
@@ -32,12 +33,12 @@ class CountLoader:
         DataError: If the AnnData does not hold raw counts.
         UnknownName: If the AnnData has no such layer.
         ValueError: If ``batch_size`` is below 1, ``seed`` is negative, or a layer is named
-            though the counts are a `CountMatrix`.
+            though the counts are no AnnData.
     """
 
     def __init__(
         self,
-        counts: CountMatrix | AnnData,
+        counts: Counts | AnnData,
         *,
         batch_size: int = 128,
         shuffle: bool = True,
@@ -48,10 +49,12 @@ class CountLoader:
             raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, not {seed}.")
-        if not isinstance(counts, CountMatrix):
-            counts = CountMatrix.from_anndata(counts, layer=layer)
+        if not isinstance(counts, (CountMatrix, CountFile)):
+            counts = counts_of(counts, layer=layer)
         elif layer is not None:
-            raise ValueError("layer= names a layer of an AnnData; a CountMatrix has none.")
+            raise ValueError(
+                f"layer= names a layer of an AnnData; a {type(counts).__name__} has none."
+            )
         self.counts = counts
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -70,11 +73,5 @@ class CountLoader:
         Args:
             number: Which epoch, from 0; the same number always gives the same batches.
         """
-        n = len(self.counts)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, number]).permutation(n)
-        else:
-            order = np.arange(n)
-        # Moved once an epoch, not once a batch.
-        for index in torch.from_numpy(order).to(self.counts.device).split(self.batch_size):
-            yield self.counts.batch(index)
+        random = np.random.default_rng([self.seed, number]) if self.shuffle else None
+        return self.counts.batches(self.batch_size, random)

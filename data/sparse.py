@@ -23,7 +23,7 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
         entries summed, stored zeros dropped.
 
     Raises:
-        DataError: If ``matrix`` is not a numeric matrix.
+        DataError: If ``matrix`` is not a numeric matrix, or is a broken one.
     """
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
@@ -34,6 +34,8 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
         )
     if matrix.dtype == np.float16:  # SciPy has no sparse half precision
         matrix = matrix.astype(np.float32)
+    if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
+        _check_arrays(matrix, name)
     csr = sp.csr_matrix(matrix, copy=True)
     if not csr.has_canonical_format:
         # Summed in a wide type: two stored uint8 entries of 200 are 400, not 144.
@@ -41,3 +43,22 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
         csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr
+
+
+def _check_arrays(matrix: Any, name: str) -> None:
+    """SciPy takes the arrays of a compressed matrix as they are, and would write past others."""
+    axis, size = ("column", matrix.shape[1]) if matrix.format == "csr" else ("row", matrix.shape[0])
+    stored = min(len(matrix.data), len(matrix.indices))
+    starts = matrix.indptr
+    if starts[0] != 0 or starts[-1] > stored or (np.diff(starts) < 0).any():
+        raise DataError(
+            f"{name} is broken: its indptr does not go from 0 up to {stored}, the number of its "
+            "stored values."
+        )
+    indices = matrix.indices[: starts[-1]]
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        wrong = indices[(indices < 0) | (indices >= size)][0]
+        raise DataError(
+            f"{name} is broken: it stores a value with the {axis} index {wrong}, "
+            f"but there are {size} {axis}s (from 0)."
+        )

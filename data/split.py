@@ -32,6 +32,11 @@ class Split:
             "test": self.test.tolist(),
         }
 
+    def among(self, rows: np.ndarray) -> Split:
+        """The same split of ``rows[0], rows[1], ...`` instead of 0, 1 ..."""
+        parts = (np.sort(rows[part]) for part in (self.train, self.validation, self.test))
+        return Split(*parts)
+
     @classmethod
     def from_dict(cls, parts: Mapping[str, Sequence[int]]) -> Split:
         """Takes what `to_dict` gave.
@@ -45,7 +50,14 @@ class Split:
         return cls(*(np.asarray(parts[name], dtype=np.int64) for name in names))
 
 
-def random_split(n: int, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
+def random_split(
+    n: int,
+    *,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    classes: np.ndarray | None = None,
+) -> Split:
     """Splits ``n`` observations at random into three parts that share none.
 
     Args:
@@ -53,6 +65,8 @@ def random_split(n: int, *, validation: float = 0.1, test: float = 0.1, seed: in
         validation: Share of the validation part, above 0.
         test: Share of the test part, above 0; both together are below 1.
         seed: The same seed gives the same split; 0 or more.
+        classes: Class of each observation, shape ``(n,)``: each part then has of each class its
+            share, to within two observations (stratification).
 
     Returns:
         The split. Shares are rounded to whole observations, at least one in each part.
@@ -72,7 +86,44 @@ def random_split(n: int, *, validation: float = 0.1, test: float = 0.1, seed: in
         )
     n_validation = min(max(round(n * validation), 1), n - 2)
     n_test = min(max(round(n * test), 1), n - n_validation - 1)
-    order = np.random.default_rng(seed).permutation(n)
+    random = np.random.default_rng(seed)
+    order = random.permutation(n)
+    if classes is not None:
+        order = _spread(order, classes, random)
     parts = np.split(order, [n_validation, n_validation + n_test])
     held_out, tested, trained = (np.sort(part) for part in parts)
     return Split(train=trained, validation=held_out, test=tested)
+
+
+def grouped_split(
+    groups: np.ndarray, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
+) -> Split:
+    """Splits whole groups (donors, plates, slides) at random: no two parts share one.
+
+    Args:
+        groups: Group of each observation, shape ``(n,)``.
+        validation: Share of the groups, not of the observations; see `random_split`.
+        test: As ``validation``.
+        seed: See `random_split`.
+
+    Raises:
+        DataError: If there are fewer than three groups.
+        ValueError: See `random_split`.
+    """
+    kinds, group = np.unique(groups, return_inverse=True)
+    if len(kinds) < 3:
+        raise DataError(
+            f"{len(kinds)} groups cannot be split into train, validation and test: 3 are needed."
+        )
+    split = random_split(len(kinds), validation=validation, test=test, seed=seed)
+    parts = (split.train, split.validation, split.test)
+    return Split(*(np.flatnonzero(np.isin(group, part)) for part in parts))
+
+
+def _spread(order: np.ndarray, classes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Reorders so that the members of each class lie evenly, from a random start of their own."""
+    _, kind, sizes = np.unique(classes[order], return_inverse=True, return_counts=True)
+    by_class = np.argsort(kind, kind="stable")
+    rank = np.empty(len(order))
+    rank[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return order[np.argsort((rank + random.random(len(sizes))[kind]) / sizes[kind], kind="stable")]

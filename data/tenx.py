@@ -1,8 +1,9 @@
-"""Matrix Market files, alone or in the folders that 10x Genomics' Cell Ranger writes."""
+"""Matrix Market files, and the folders and files that 10x Genomics' Cell Ranger writes."""
 
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from anndata import AnnData
 
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
+from vae4counts.data.tables import reading_text
 
 
 def read_10x(folder: str | Path) -> AnnData:
@@ -66,6 +68,28 @@ def read_mtx(path: str | Path) -> AnnData:
     return annotated(matrix, pd.DataFrame(index=range(n)), pd.DataFrame(index=range(g)))
 
 
+def read_10x_h5(path: str | Path) -> AnnData:
+    """Reads an ``.h5`` file written by Cell Ranger, of any version.
+
+    Args:
+        path: The file; of version 2 and before with one genome.
+
+    Returns:
+        Cells x features of every type, named as by `read_10x`.
+
+    Raises:
+        DataError: If the file is broken, or is no 10x file.
+    """
+    import scanpy  # slow to import, and needed here only
+
+    path = Path(path)
+    with reading(path, "a 10x .h5 file"), warnings.catch_warnings():
+        # They are mended below.
+        warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
+        adata = scanpy.read_10x_h5(path, gex_only=False)
+        return annotated(adata.X, adata.obs, adata.var)
+
+
 def _find(folder: Path, *names: str) -> Path:
     for name in names:
         for path in (folder / name, folder / f"{name}.gz"):
@@ -76,11 +100,14 @@ def _find(folder: Path, *names: str) -> Path:
 
 def _read_matrix(path: Path) -> Any:
     with reading(path, "a Matrix Market file"):
-        return scipy.io.mmread(path)
+        matrix = scipy.io.mmread(path)
+    if matrix.dtype.kind == "c":
+        raise DataError(f"{path} holds complex numbers, not counts.")
+    return matrix
 
 
 def _read_lines(path: Path) -> pd.DataFrame:
-    with reading(path, "a tab-separated table"):
+    with reading_text(path, "a tab-separated table"):
         # A gene may be called "NA" or hold a quote; all of it is text.
         return pd.read_csv(
             path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE

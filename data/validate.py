@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,22 +26,27 @@ _FAULTS: tuple[tuple[str, Callable[[np.ndarray], np.ndarray], str], ...] = (
 
 
 def check_counts(
-    matrix: sp.csr_matrix,
+    blocks: Iterable[sp.csr_matrix],
+    shape: tuple[int, int],
     *,
     name: str = "The matrix",
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     layers: Iterable[str] | None = None,
-) -> None:
-    """Checks that a matrix holds raw counts. Looks at stored entries only.
+) -> np.ndarray:
+    """Checks that a matrix holds raw counts, and adds them up. Looks at stored entries only.
 
     Args:
-        matrix: Canonical CSR matrix of shape ``(N, G)``.
+        blocks: The matrix, cut into canonical CSR matrices of some rows each.
+        shape: Shape ``(N, G)`` of the whole.
         name: What the matrix is called in messages.
         rows: Names of the ``N`` observations, if they have any.
         columns: Names of the ``G`` features, if they have any.
         layers: Layers that could be named instead of this matrix; ``None`` where there is
             no such choice.
+
+    Returns:
+        The total count of each observation, shape ``(N,)``, float64.
 
     Raises:
         DataError: If the matrix has no rows or no columns, or an entry is not finite,
@@ -49,31 +55,47 @@ def check_counts(
     Warns:
         UserWarning: If whole rows or columns are zero, or counts are too large for float32.
     """
-    n_rows, n_columns = matrix.shape
+    n_rows, n_columns = shape
     if n_rows == 0 or n_columns == 0:
         raise DataError(
             f"{name} is empty: it has {n_rows} observations (rows) "
             f"and {n_columns} features (columns)."
         )
-    values = matrix.data
-    for fault, is_faulty, advice in _FAULTS:
-        faulty = is_faulty(values)
-        if faulty.any():
-            first = int(faulty.argmax())
-            row = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
-            place = f"{_at('row', row, rows)}, {_at('column', matrix.indices[first], columns)}"
+    totals = np.zeros(n_rows)
+    used = np.zeros(n_columns, dtype=np.int64)
+    row, largest = 0, 0.0
+    for block in blocks:
+        if (fault := _first_fault(block)) is not None:
+            kind, value, at_row, at_column, advice = fault
+            place = f"{_at('row', row + at_row, rows)}, {_at('column', at_column, columns)}"
             raise DataError(
-                f"{name} has {fault}, {values[first]}, at {place}. {advice}{suggest_layer(layers)}"
+                f"{name} has {kind}, {value}, at {place}. {advice}{suggest_layer(layers)}"
             )
-    _warn_of_zeros(name, n_rows - np.count_nonzero(np.diff(matrix.indptr)), n_rows, "observations")
-    used = np.bincount(matrix.indices, minlength=n_columns)
+        # in float64, so that large rows are summed exactly
+        totals[row : row + block.shape[0]] = block @ np.ones(n_columns)
+        used += np.bincount(block.indices, minlength=n_columns)
+        largest = max(largest, block.data.max(initial=0))
+        row += block.shape[0]
+    _warn_of_zeros(name, n_rows - np.count_nonzero(totals), n_rows, "observations")
     _warn_of_zeros(name, n_columns - np.count_nonzero(used), n_columns, "features")
-    if values.size and values.max() > LARGEST_EXACT:
+    if largest > LARGEST_EXACT:
         warnings.warn(
-            f"{name} has counts up to {values.max():.0f}; above {LARGEST_EXACT} they are rounded "
+            f"{name} has counts up to {largest:.0f}; above {LARGEST_EXACT} they are rounded "
             "to the nearest number that float32 holds.",
             stacklevel=3,
         )
+    return totals
+
+
+def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
+    """What is wrong with the first entry that is no count, its value, row and column, advice."""
+    for kind, is_faulty, advice in _FAULTS:
+        faulty = is_faulty(block.data)
+        if faulty.any():
+            first = int(faulty.argmax())
+            row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+            return kind, block.data[first], row, int(block.indices[first]), advice
+    return None
 
 
 def _at(axis: str, position: int, names: Sequence[str] | None) -> str:

@@ -7,13 +7,14 @@ import time
 from dataclasses import asdict
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
 from lightning_fabric import Fabric
 from torch import nn
 
-from vae4counts.data import CountMatrix, random_split
+from vae4counts.data import Counts, Split, counts_of, find_column, grouped_split, random_split
 from vae4counts.guides import (
     ExactGuide,
     Guide,
@@ -21,10 +22,11 @@ from vae4counts.guides import (
     MarginalGuide,
     fitting_guides,
 )
+from vae4counts.inference.alignment import fingerprint, labels_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
-from vae4counts.inference.run import Run, fingerprint, labels_of
+from vae4counts.inference.run import Run
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
 from vae4counts.inference.training.products import fast_products
@@ -63,6 +65,9 @@ def fit(
     patience: int = 30,
     validation: float = 0.1,
     test: float = 0.1,
+    stratify: str | None = None,
+    group: str | None = None,
+    min_counts: int = 0,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "32-true",
@@ -80,7 +85,8 @@ def fit(
     Args:
         model: The model, changed in place.
         guide: Its guide, changed in place.
-        adata: Raw counts.
+        adata: Raw counts. On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's
+            backed mode) they stay there, and are read in blocks as they are needed.
         layer: The layer that holds them; None for ``X``.
         label: A column of ``obs`` with known classes, never seen in training; evaluation
             compares the components with it.
@@ -94,6 +100,10 @@ def fit(
         patience: Epochs without a better validation ELBO before stopping.
         validation: Share of the observations that early stopping looks at.
         test: Share of the observations that evaluation looks at.
+        stratify: A column of ``obs`` whose values each part has in the same shares.
+        group: A column of ``obs`` (a donor, a plate) of which no two parts share a value; the
+            shares are then of its values, not of the observations.
+        min_counts: Observations with a lower total count are in no part.
         seed: Seed of the split, the order of the observations and the draws. The global random
             state is left as it was.
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
@@ -119,14 +129,17 @@ def fit(
         "patience": patience,
         "validation": validation,
         "test": test,
+        "stratify": stratify,
+        "group": group,
+        "min_counts": min_counts,
         "seed": seed,
         "device": device,
         "precision": precision,
     }
     labels_of(adata, label)
-    counts = CountMatrix.from_anndata(adata, layer=layer)
+    counts = counts_of(adata, layer=layer)
     _check_settings(settings)
-    split = random_split(len(counts), validation=validation, test=test, seed=seed)
+    split = _split(adata.obs, counts, settings)
     _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
     fabric = Fabric(accelerator=_accelerator(device), devices=1, precision=precision)
     counts = counts.to(fabric.device)
@@ -197,16 +210,39 @@ def fit(
 
 def _check_settings(settings: dict[str, Any]) -> None:
     """Finds arguments that are out of range before anything is changed."""
-    lowest = {"epochs": 1, "batch_size": 1, "warm_up_steps": 0, "patience": 1, "seed": 0}
+    lowest = {
+        "epochs": 1,
+        "batch_size": 1,
+        "warm_up_steps": 0,
+        "patience": 1,
+        "min_counts": 0,
+        "seed": 0,
+    }
     for name, least in lowest.items():
         if settings[name] is not None and settings[name] < least:
             raise SettingsError(f"{name} is {settings[name]}: it must be {least} or more")
     for name in ("learning_rate", "prior_learning_rate"):
         if not 0 < settings[name] < math.inf:
             raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
+    if settings["stratify"] is not None and settings["group"] is not None:
+        raise SettingsError("stratify and group exclude each other: name one column")
     if settings["precision"] not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise SettingsError(f"precision is {settings['precision']!r}: it must be one of {known}")
+
+
+def _split(obs: pd.DataFrame, counts: Counts, settings: dict[str, Any]) -> Split:
+    """Splits the observations that have enough counts."""
+    kept = np.flatnonzero(counts.library.cpu().numpy() >= settings["min_counts"])
+    columns = {
+        name: find_column(obs, settings[name]).astype(str).to_numpy()[kept]
+        for name in ("stratify", "group")
+        if settings[name] is not None
+    }
+    shares = {name: settings[name] for name in ("validation", "test", "seed")}
+    if "group" in columns:
+        return grouped_split(columns["group"], **shares).among(kept)
+    return random_split(len(kept), classes=columns.get("stratify"), **shares).among(kept)
 
 
 def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,9 +16,17 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save_file
 
-from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    DataError,
+    Split,
+    counts_of,
+    is_on_disk,
+)
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
+from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.posterior.annotation import annotate
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
@@ -28,6 +35,7 @@ from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
 from vae4counts.inference.randomness import own_randomness
+from vae4counts.inference.training.products import fast_products
 from vae4counts.models import CountModel, from_config
 
 FORMAT = 1
@@ -118,8 +126,14 @@ class Run:
             seed: Seed of the draws.
 
         Raises:
-            DataError: A column of ``obs`` of these names that no earlier call wrote.
+            DataError: A column of ``obs`` of these names that no earlier call wrote, or a view of
+                data on disk, which only a copy of it all could be written to.
         """
+        if adata.is_view and is_on_disk(adata, self.layer):
+            raise DataError(
+                "this is a view of data on disk, which nothing can be written to: "
+                "annotate all of the data (features that the model does not know are passed over)"
+            )
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
             annotate(adata, *view.summary(num_samples))
@@ -304,19 +318,19 @@ class Run:
             **described,
         )
 
-    def _counts(self, adata: AnnData) -> tuple[CountMatrix, bool]:
+    def _counts(self, adata: AnnData) -> tuple[Counts, bool]:
         """The counts of the model's features, and whether they are those of the fit."""
         aligned = align(adata, self.features)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            counts = CountMatrix.from_anndata(aligned, layer=self.layer)
+            counts = counts_of(aligned, layer=self.layer)
         known = fingerprint(adata.obs_names, counts) == self.fingerprint
         if not known:  # the fit has said of its own data what there is to say
             for warning in said:
                 warnings.warn(warning.message, warning.category, stacklevel=3)
         return counts, known
 
-    def _held_out(self, adata: AnnData) -> tuple[CountMatrix, np.ndarray, bool]:
+    def _held_out(self, adata: AnnData) -> tuple[Counts, np.ndarray, bool]:
         """Observations that training has not seen, where they are, and if the data are the fit's.
 
         Of the fitted data, the test part; of any other data, all.
@@ -326,7 +340,7 @@ class Run:
             return counts.subset(self.split.test), self.split.test, True
         return counts, np.arange(adata.n_obs), False
 
-    def _in_order(self, counts: CountMatrix, chunk_size: int = 128) -> CountLoader:
+    def _in_order(self, counts: Counts, chunk_size: int = 128) -> CountLoader:
         """Observations in their order, on the model's device."""
         return CountLoader(counts.to(self.device), batch_size=chunk_size, shuffle=False)
 
@@ -335,54 +349,8 @@ class Run:
         """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
         self.model.eval()
         self.guide.eval()
-        with own_randomness(self.device, seed):
+        with fast_products(), own_randomness(self.device, seed):
             yield
-
-
-def fingerprint(names: pd.Index, counts: CountMatrix) -> str:
-    """A digest of the observations' names and total counts, in order."""
-    digest = hashlib.sha256("\n".join(map(str, names)).encode())
-    digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
-    """The known classes of the observations, as strings; None without a label.
-
-    Raises:
-        UnknownName: No such column; those that exist are listed.
-    """
-    if label is None:
-        return None
-    if label not in adata.obs:
-        raise UnknownName("label column", label, list(adata.obs.columns))
-    return adata.obs[label].astype(str).to_numpy()
-
-
-def align(adata: AnnData, features: Sequence[str]) -> AnnData:
-    """The data with the model's features in the model's order.
-
-    Raises:
-        DataError: A feature of the model is missing.
-
-    Warns:
-        UserWarning: The features had to be put into another order.
-    """
-    if list(adata.var_names) == list(features):
-        return adata
-    missing = pd.Index(features).difference(adata.var_names)
-    if len(missing):
-        raise DataError(
-            f"{len(missing)} of the model's {len(features)} features are missing from the data, "
-            f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
-        )
-    aligned = adata[:, list(features)]
-    if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
-        warnings.warn(
-            "the features of the data are not in the model's order: they are taken by name",
-            stacklevel=4,
-        )
-    return aligned
 
 
 def _description(model: CountModel) -> str:

@@ -23,6 +23,10 @@ def evaluate_command(
     label: Annotated[
         str | None, typer.Option(help="Column of obs with known classes; the fit's by default.")
     ] = None,
+    out_of_core: Annotated[
+        bool,
+        typer.Option("--out-of-core", help="Leave the counts of other data on disk, as fit does."),
+    ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
     offline: Annotated[
         bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
@@ -36,7 +40,8 @@ def evaluate_command(
             raise storage.RunDirectoryError(
                 f"{directory} does not say what it was fitted to: --data"
             )
-        adata = load(source, offline=offline or None)
+        stays = run.settings.get("out_of_core", False) if data is None else out_of_core
+        adata = load(source, out_of_core=stays, offline=offline or None)
         known = run.knows(adata)
         if data is None and not known:
             raise storage.RunDirectoryError(

@@ -9,13 +9,14 @@ from typing import Annotated, TypeVar
 
 import torch
 import typer
+from anndata import AnnData
 
-from vae4counts.data import UnknownName, load, top_features
+from vae4counts.data import FEATURE_SCORES, UnknownName, frequent_features, load, top_features
 from vae4counts.guides import GUIDES, guide_for
 from vae4counts.inference import storage
+from vae4counts.inference.alignment import labels_of
 from vae4counts.inference.cli.shared import app, known, one_line_errors, screen, show
 from vae4counts.inference.fit import DEVICES, SettingsError, fit
-from vae4counts.inference.run import labels_of
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, MixturePrior
@@ -29,9 +30,9 @@ def fit_command(
     data: Annotated[
         str,
         typer.Argument(
-            help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .mtx, .csv, "
-            ".tsv, a 10x folder or its .tar.gz, COCO instances .json. Observations are rows, "
-            "counts are raw."
+            help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .zarr, .h5 or a "
+            "folder (or .tar.gz) of 10x, .loom, .mtx, .csv, .tsv, COCO .json. Observations "
+            "are rows, counts are raw."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
@@ -68,8 +69,31 @@ def fit_command(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top-features", min=1, help="Keep the features of highest deviance."),
+        typer.Option("--top-features", min=1, help="Keep the features that vary most."),
     ] = None,
+    method: Annotated[
+        str, typer.Option("--feature-method", help=f"How they are chosen. {known(FEATURE_SCORES)}")
+    ] = "deviance",
+    min_observations: Annotated[
+        int,
+        typer.Option(min=0, help="Keep features with counts in at least so many observations."),
+    ] = 0,
+    min_counts: Annotated[
+        int, typer.Option(min=0, help="Leave out observations with a lower total count.")
+    ] = 0,
+    stratify: Annotated[
+        str | None, typer.Option(help="Column of obs to have in equal shares in all parts.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of obs, such as a donor, that no two parts share.")
+    ] = None,
+    out_of_core: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-core",
+            help="Leave the counts of an .h5ad or .zarr on disk; annotated.h5ad is without them.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
     offline: Annotated[
@@ -78,36 +102,57 @@ def fit_command(
 ) -> None:
     """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
     with one_line_errors(), storage.new_directory(out) as staging:
-        adata = load(data, offline=offline or None)
+        adata = load(data, out_of_core=out_of_core, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
         with _bad_options():
+            chosen = adata
+            if min_observations:
+                chosen = frequent_features(chosen, min_observations, layer)
             if top is not None:
-                adata = top_features(adata, top, layer=layer)
-            pair = _make_model(adata.n_vars, model, likelihood, decoder, prior, latents, components)
+                chosen = top_features(chosen, top, layer, method)
+            pair = _make_model(
+                chosen.n_vars, model, likelihood, decoder, prior, latents, components
+            )
             partner = guide_for(pair, guide)
         run = fit(
             pair,
             partner,
-            adata,
+            chosen,
             layer=layer,
             label=label,
             epochs=epochs,
             batch_size=batch_size,
+            stratify=stratify,
+            group=group,
+            min_counts=min_counts,
             seed=seed,
             device=device,
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
-        run.settings |= {"data": source, "top_features": top}
+        run.settings |= {
+            "data": source,
+            "out_of_core": out_of_core,
+            "min_observations": min_observations,
+            "top_features": top,
+            "feature_method": method,
+        }
         run.evaluate(adata)
         run.annotate(adata)
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
         from vae4counts.inference.figures import write_figures  # slow to import
 
         run.write(staging)
-        adata.write_h5ad(staging / "annotated.h5ad", compression="gzip")
+        annotated = _without_counts(adata) if out_of_core else adata
+        annotated.write_h5ad(staging / "annotated.h5ad", compression="gzip")
         write_figures(run, adata, staging, label)
     screen.print(f"Results are in {out}")
+
+
+def _without_counts(adata: AnnData) -> AnnData:
+    """The tables of data whose counts are on disk, and stay there."""
+    tables = {name: getattr(adata, name) for name in ("obs", "var", "obsm", "varm", "uns")}
+    return AnnData(**tables)
 
 
 def _make_model(

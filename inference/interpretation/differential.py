@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vae4counts.data import CountLoader
 from vae4counts.inference.interpretation.fitted import Fitted
 from vae4counts.inference.interpretation.rates import SMALLEST_RATE, rates
 
@@ -174,11 +175,14 @@ class _Pairs:
 
 def _raw(fitted: Fitted, mask: np.ndarray, number: int) -> dict[str, np.ndarray]:
     """Mean counts of a group and its share of non-zeros, per feature."""
-    counts, size = fitted.counts, int(mask.sum())
-    chosen = counts.subset(np.flatnonzero(mask))
-    columns, x = chosen.indices.cpu().numpy(), chosen.values.cpu().numpy()  # noqa: PD011
-    n = counts.n_features
+    total, non_zeros = np.zeros((2, fitted.counts.n_features))
+    for batch in CountLoader(fitted.counts.subset(np.flatnonzero(mask)), shuffle=False):
+        columns = batch.counts.col_indices().cpu().numpy()
+        values = batch.counts.values().cpu().numpy()
+        total += np.bincount(columns, values, len(total))
+        non_zeros += np.bincount(columns, minlength=len(total))
+    size = mask.sum()
     return {
-        f"raw_mean{number}": np.bincount(columns, x, n) / size,
-        f"non_zeros_proportion{number}": np.bincount(columns, minlength=n) / size,
+        f"raw_mean{number}": total / size,
+        f"non_zeros_proportion{number}": non_zeros / size,
     }

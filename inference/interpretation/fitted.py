@@ -13,7 +13,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vae4counts.data import CountLoader, CountMatrix, DataError
+from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import summarise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
@@ -41,7 +41,7 @@ class Fitted:
 
     model: CountModel
     guide: Guide
-    counts: CountMatrix
+    counts: Counts
     features: list[str]
     obs: pd.DataFrame
 

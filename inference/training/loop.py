@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from pyro.infer import TraceEnum_ELBO
 from torch import nn
 
-from vae4counts.data import Batch, CountLoader, CountMatrix
+from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.inference.randomness import own_randomness
@@ -79,8 +79,8 @@ def train(
     fabric: Fabric,
     model: CountModel,
     guide: Guide,
-    training: CountMatrix,
-    validation: CountMatrix,
+    training: Counts,
+    validation: Counts,
     schedule: Schedule,
     *,
     seed: int,
@@ -180,7 +180,7 @@ def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
     )
 
 
-def validation_parts(model: CountModel, guide: Guide, counts: CountMatrix) -> dict[str, float]:
+def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[str, float]:
     """Each site's share of the ELBO, means per observation in nats, by one draw each.
 
     The draws are the same at every call, so that the values of two epochs can be compared.

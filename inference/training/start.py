@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.data import CountLoader, Counts
 from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
 from vae4counts.models import VAE, CountModel, StartsFromData
@@ -18,11 +19,13 @@ from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
+# k-means on more would take longer than an epoch.
+ENOUGH_FOR_KMEANS = 100_000
 WARM_START_EPOCHS = 30
 WARM_START_STEPS = 600
 
 
-def start_from_data(model: CountModel, guide: Guide, counts: CountMatrix, seed: int) -> None:
+def start_from_data(model: CountModel, guide: Guide, counts: Counts, seed: int) -> None:
     """Lets every module that wants to set its parameters from training observations."""
     batch = next(iter(CountLoader(counts, batch_size=ENOUGH, seed=seed)))
     for module in (*model.modules(), *guide.modules()):
@@ -54,8 +57,8 @@ def spread_components(
     model: VAE,
     prior: GaussianMixture,
     guide: MarginalGuide,
-    training: CountMatrix,
-    validation: CountMatrix,
+    training: Counts,
+    validation: Counts,
     schedule: Schedule,
     *,
     seed: int,
@@ -92,8 +95,11 @@ def spread_components(
 
 
 @torch.no_grad()
-def posterior_means(guide: MarginalGuide, counts: CountMatrix) -> Tensor:
-    """Means of q(z | x) of all observations, shape ``(N, L)``."""
+def posterior_means(guide: MarginalGuide, counts: Counts) -> Tensor:
+    """Means of q(z | x) of all observations, or of enough of them, shape ``(n, L)``."""
     guide.eval()
+    if len(counts) > ENOUGH_FOR_KMEANS:
+        chosen = np.random.default_rng(0).permutation(len(counts))[:ENOUGH_FOR_KMEANS]
+        counts = counts.subset(np.sort(chosen))
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
     return torch.cat([guide.posterior(batch.counts)[0] for batch in loader])

@@ -66,6 +66,12 @@ def test_values_that_are_no_counts(
         (("--model", "vae", "--guide", "joint"), ("joint", "marginal")),
         (("--components", 80), ("80", "72")),
         (("--device", "tpu"), ("tpu", "cpu")),
+        (("--top-features", 3, "--feature-method", "pca"), ("pca", "deviance", "seurat-v3")),
+        (("--min-observations", 91), ("91 observations or more",)),
+        (("--min-counts", 100_000), ("0 observations cannot be split",)),
+        (("--stratify", "grup"), ("grup", "group")),
+        (("--group", "donor"), ("donor", "group")),
+        (("--group", "group", "--stratify", "group"), ("exclude each other",)),
     ],
 )
 def test_options_that_make_no_sense(

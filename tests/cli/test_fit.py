@@ -1,13 +1,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from typer.testing import Result
 
+from vae4counts.data import CountMatrix
 from vae4counts.inference import Run
 from vae4counts.models import GMVAE, VAE
 
@@ -114,6 +117,64 @@ def test_options_choose_the_parts(
     assert len(stored.features) == (7 if "--top-features" in options else 12)
     assert (stored.loadings() is not None) == ("linear" in options)
     assert stored.metrics["ari"] is None
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the format of zarr that is written
+def test_counts_can_stay_on_disk(
+    suffix: str, run: Callable[..., Result], counts: ad.AnnData, tmp_path: Path
+) -> None:
+    source, out = tmp_path / f"counts{suffix}", tmp_path / "out"
+    (counts.write_h5ad if suffix == ".h5ad" else counts.write_zarr)(source)
+    options = ("--out-of-core", "--label", "group", "--top-features", 7, "--decoder", "linear")
+    result = run("fit", source, "--out", out, *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == FILES | {"loadings.png"}
+    annotated = ad.read_h5ad(out / "annotated.h5ad")
+    assert annotated.X is None
+    assert annotated.obsm["X_vae"].shape == (90, 2)
+    assert np.isfinite(annotated.varm["loadings"]).all(1).sum() == 7
+    assert list(annotated.obs_names) == list(counts.obs_names)
+    before = json.loads((out / "metrics.json").read_text())
+    with patch.object(CountMatrix, "from_anndata", side_effect=AssertionError):
+        again = run("evaluate", out)
+    assert again.exit_code == 0, again.output
+    assert f"{before['elbo']:,.3f}" in again.output
+    assert Run.load(out).evaluate(counts).elbo == pytest.approx(before["elbo"], rel=1e-6)
+
+
+def test_observations_and_features_are_filtered(
+    run: Callable[..., Result], counts: ad.AnnData, tmp_path: Path
+) -> None:
+    dense = counts.X.toarray()
+    dense[:10] = 0
+    dense[:10, 2] = 1
+    dense[15:, 5] = 0
+    counts.X = sp.csr_matrix(dense)
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    options = ("--min-counts", 2, "--min-observations", 20, "--top-features", 11)
+    result = run("fit", tmp_path / "counts.h5ad", "--out", tmp_path / "out", *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    stored = Run.load(tmp_path / "out")
+    assert "f5" not in stored.features
+    assert len(stored.features) == 11
+    used = np.concatenate([stored.split.train, stored.split.validation, stored.split.test])
+    np.testing.assert_array_equal(np.sort(used), np.arange(10, 90))
+    assert stored.metrics["n_train"] == 64
+    assert ad.read_h5ad(tmp_path / "out" / "annotated.h5ad").shape == (90, 12)
+    assert run("evaluate", tmp_path / "out").exit_code == 0
+
+
+def test_splits_by_columns(run: Callable[..., Result], counts: ad.AnnData, tmp_path: Path) -> None:
+    counts.obs["donor"] = [f"d{i % 10}" for i in range(90)]
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    for option, column in (("--stratify", "group"), ("--group", "donor")):
+        out = tmp_path / column
+        result = run("fit", tmp_path / "counts.h5ad", "--out", out, *QUICK, option, column)
+        assert result.exit_code == 0, result.output
+        split = Run.load(out).split
+        tested = counts.obs[column].iloc[split.test].value_counts()
+        assert sorted(tested[tested > 0]) == ([3, 3, 3] if column == "group" else [9])
 
 
 def test_datasets_lists_what_is_known(run: Callable[..., Result]) -> None:

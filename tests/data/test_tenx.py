@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -95,3 +96,85 @@ def test_broken_matrix_is_named(tmp_path: Path) -> None:
     put(tmp_path / "counts.mtx", "%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 x\n")
     with pytest.raises(DataError, match=r"Cannot read .*counts\.mtx as a Matrix Market file: "):
         load(tmp_path / "counts.mtx")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("integer general\n2 2 1\n3 1 5\n", "Line 3: Row index out of bounds"),
+        ("integer general\n2 2 2\n1 1 5\n", "Truncated"),
+        ("integer general\n2 2 1\n1 1 5\n2 2 5\n", "Line 4: Too many lines"),
+        ("complex general\n2 2 1\n1 1 5 1\n", "holds complex numbers"),
+    ],
+)
+def test_broken_entries_are_placed(tmp_path: Path, text: str, message: str) -> None:
+    put(tmp_path / "counts.mtx", f"%%MatrixMarket matrix coordinate {text}")
+    with pytest.raises(DataError, match=rf"counts\.mtx.*{message}"):
+        load(tmp_path / "counts.mtx")
+
+
+def test_entries_that_are_stored_twice_are_added(tmp_path: Path) -> None:
+    put(
+        tmp_path / "counts.mtx",
+        "%%MatrixMarket matrix coordinate integer general\r\n2 2 3\r\n1 2 5\r\n1 2 3\r\n1 1 1\r\n",
+    )
+    assert load(tmp_path / "counts.mtx").X.toarray().tolist() == [[1, 8], [0, 0]]
+
+
+def test_truncated_gzip_is_an_error(tmp_path: Path) -> None:
+    put_matrix(tmp_path / "counts.mtx.gz", np.arange(400).reshape(20, 20))
+    whole = (tmp_path / "counts.mtx.gz").read_bytes()
+    for kept in (len(whole) - 4, len(whole) // 2, 12):
+        (tmp_path / "counts.mtx.gz").write_bytes(whole[:kept])
+        with pytest.raises(DataError, match=r"counts\.mtx\.gz"):
+            load(tmp_path / "counts.mtx.gz")
+
+
+def test_names_that_are_no_utf8_or_repeated(folder: Path) -> None:
+    (path,) = folder.glob("barcodes.tsv*")
+    put(path, "AAA-1\r\nAAA-1\r\n")
+    assert list(load(folder).obs_names) == ["AAA-1", "AAA-1-1"]
+    data = b"AAA-1\n\xe9\xe9\n"
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    with pytest.raises(DataError, match=r"barcodes\.tsv.* line 2 is not UTF-8"):
+        load(folder)
+
+
+def write_h5(path: Path, version: int) -> None:
+    """What Cell Ranger writes as HDF5: genomes side by side before version 3, one matrix since."""
+    matrix = sp.csr_matrix(CELLS)
+    parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
+    with h5py.File(path, "w") as file:
+        group = file.create_group("GRCh38" if version < 3 else "matrix")
+        for name, part in parts.items():
+            group[name] = part
+        group["shape"] = np.array([3, 2], dtype=np.int32)
+        group["barcodes"] = np.array([b"AAA-1", b"CCC-1"])
+        names, ids = np.array([b"NA", b"TBCE", b"TBCE"]), np.array([b"ENSG1", b"ENSG2", b"ENSG3"])
+        if version < 3:
+            group["gene_names"], group["genes"] = names, ids
+        else:
+            kind = np.array([b"Gene Expression", b"Gene Expression", b"Antibody Capture"])
+            features = group.create_group("features")
+            features["name"], features["id"], features["feature_type"] = names, ids, kind
+            features["genome"] = np.array([b"GRCh38"] * 3)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_h5(tmp_path: Path, version: int) -> None:
+    write_h5(tmp_path / "filtered.h5", version)
+    adata = load(tmp_path / "filtered.h5")
+    np.testing.assert_array_equal(adata.X.toarray(), CELLS)
+    assert (adata.X.format, adata.X.dtype) == ("csr", np.int32)
+    assert list(adata.obs_names) == ["AAA-1", "CCC-1"]
+    assert list(adata.var_names) == ["NA", "TBCE", "TBCE-1"]
+    assert adata.var["gene_ids"].tolist() == ["ENSG1", "ENSG2", "ENSG3"]
+
+
+def test_broken_h5_is_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 3
+    (tmp_path / "text.h5").write_text("text")
+    for name in ("other", "text"):
+        with pytest.raises(DataError, match=rf"Cannot read .*{name}\.h5 as a 10x \.h5 file"):
+            load(tmp_path / f"{name}.h5")

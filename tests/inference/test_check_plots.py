@@ -10,7 +10,8 @@ from anndata import AnnData
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from vae4counts.inference import Run, check_plots
+from vae4counts.inference import Run
+from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.posterior.checks import PredictiveChecks
 
 FIGURES: dict[str, Callable[..., Axes]] = {

@@ -57,7 +57,8 @@ def test_the_best_validation_elbo_is_that_of_the_run(
 ) -> None:
     run = fitted(adata, model, kind, epochs=20, learning_rate=0.1, warm_up_steps=5)
     full = run.history[(run.history.phase == "full") & (run.history.kl_weight == 1)]
-    assert validation_elbo(run, adata) == full.validation_elbo.max()
+    # training multiplies with another library, which adds up in another order
+    assert validation_elbo(run, adata) == pytest.approx(full.validation_elbo.max(), rel=1e-6)
 
 
 def test_the_best_state_at_full_kl_weight_is_kept(

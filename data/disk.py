@@ -1,0 +1,184 @@
+"""A data set of sparse counts that stays on disk, read a shuffle buffer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae4counts.data.batch import Batch
+from vae4counts.data.columns import column_tensor, find_column
+from vae4counts.data.counts import CountMatrix
+from vae4counts.data.stored import BLOCK, StoredMatrix, find_stored, is_on_disk
+from vae4counts.data.validate import check_counts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Item = TypeVar("Item")
+CPU = torch.device("cpu")
+
+# Stored values that a buffer holds: 64 MB as a `CountMatrix`. Two stand in memory at a time, and
+# the arrays that a third is made from.
+BUFFER = 2**23
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountFile:
+    """``N`` observations of ``G`` counts in a file: what `CountMatrix` is, but for the memory.
+
+    An epoch goes through the file in blocks of rows that lie together, in random order. As many
+    blocks as fill a buffer are read at once, their rows shuffled, and batches cut from them
+    while the next buffer is read (the idea of scDataset, D'Ascenzo and Cultrera di Montesano
+    2025, and of annbatch).
+
+    Attributes:
+        stored: The matrix on disk.
+        rows: Position of each observation in it, shape ``(N,)``, int64.
+        library: Total count of each observation, shape ``(N,)``, float32, in memory.
+        covariates: Further columns by name, each of shape ``(N,)``.
+        device: Where batches are cut.
+        block: Rows of the file that stay together in a shuffled order.
+        buffer: Observations a buffer.
+    """
+
+    stored: StoredMatrix
+    rows: np.ndarray
+    library: Tensor
+    covariates: Mapping[str, Tensor] = field(default_factory=dict)
+    device: torch.device = CPU
+    block: int = BLOCK
+    buffer: int = 2**14
+
+    @classmethod
+    def from_anndata(
+        cls, adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()
+    ) -> CountFile:
+        """Goes through the counts once, to check them and to add up their rows.
+
+        Args:
+            adata: Observations x features, or a view of them, with the counts on disk in CSR.
+            layer: See `CountMatrix.from_anndata`.
+            covariates: See `CountMatrix.from_anndata`.
+
+        Raises and warns as `CountMatrix.from_anndata` does, and:
+
+        Raises:
+            DataError: If the counts are not on disk, are not CSR there, or cannot be read.
+        """
+        stored, rows = find_stored(adata, layer)
+        columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
+        mean = stored.n_entries(rows) / max(len(rows), 1)
+        buffer = max(1, int(BUFFER / max(mean, 1.0)))
+        totals = check_counts(
+            (stored.read(rows[start : start + buffer]) for start in range(0, len(rows), buffer)),
+            (len(rows), stored.n_features),
+            name=stored.name,
+            rows=adata.obs_names,
+            columns=adata.var_names,
+            layers=[name for name in adata.layers if name != layer],
+        )
+        library = torch.from_numpy(totals.astype(np.float32))
+        return cls(stored, rows, library, columns, buffer=buffer)
+
+    @property
+    def n_features(self) -> int:
+        """The number of features ``G``."""
+        return self.stored.n_features
+
+    @property
+    def n_observations(self) -> int:
+        """The number of observations ``N``."""
+        return len(self.rows)
+
+    def __len__(self) -> int:
+        return self.n_observations
+
+    def to(self, device: torch.device | str) -> CountFile:
+        """Has batches cut on ``device``."""
+        return replace(self, device=torch.device(device))
+
+    def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountFile:
+        """Some observations as a data set of their own, as of a `CountMatrix`, still on disk."""
+        index = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).cpu()
+        return replace(
+            self,
+            rows=self.rows[index.numpy()],
+            library=self.library[index],
+            covariates={name: column[index] for name, column in self.covariates.items()},
+        )
+
+    def batches(
+        self, batch_size: int, random: np.random.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Cuts all observations into mini-batches, as `CountMatrix.batches` does.
+
+        Args:
+            batch_size: Observations a batch; the last may have fewer.
+            random: What shuffles them; None to go from first to last.
+        """
+        size = max(1, self.buffer // batch_size) * batch_size
+        order = np.arange(len(self)) if random is None else self._shuffled(size, random)
+        parts = torch.from_numpy(order).split(size)
+        for index, buffer in ahead((part, self._read(part)) for part in parts):
+            places = torch.arange(len(buffer)).split(batch_size)
+            for own, place in zip(index.split(batch_size), places, strict=True):
+                yield self._cut(buffer, place, own)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Reads a mini-batch of any observations, as `CountMatrix.batch` cuts one."""
+        return self._cut(self._read(index.cpu()), torch.arange(len(index)), index)
+
+    def _cut(self, buffer: CountMatrix, place: Tensor, index: Tensor) -> Batch:
+        """The rows at some places of a buffer, with their positions in the whole data set."""
+        batch = buffer.batch(place)
+        return replace(batch, index=index.to(self.device), n_observations=len(self))
+
+    def _shuffled(self, size: int, random: np.random.Generator) -> np.ndarray:
+        """Blocks of the file in random order, and the rows of each ``size`` of them shuffled."""
+        _, block = np.unique(self.rows // self.block, return_inverse=True)
+        order = np.argsort(random.permutation(block.max(initial=-1) + 1)[block], kind="stable")
+        for start in range(0, len(order), size):
+            random.shuffle(order[start : start + size])  # in place
+        return order
+
+    def _read(self, index: Tensor) -> CountMatrix:
+        buffer = CountMatrix.from_checked(
+            self.stored.read(self.rows[index.numpy()]),
+            self.library[index].numpy(),
+            {name: column[index] for name, column in self.covariates.items()},
+        )
+        return buffer.to(self.device)
+
+
+Counts = CountMatrix | CountFile
+
+
+def counts_of(adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()) -> Counts:
+    """The counts of an AnnData: where they are on disk, there they stay.
+
+    Args:
+        adata: Observations x features. What `vae4counts.data.load` was asked to leave on disk
+            is read from there, and so is what ``anndata.read_h5ad(path, backed="r")`` gives.
+        layer: See `CountMatrix.from_anndata`.
+        covariates: See `CountMatrix.from_anndata`.
+
+    Raises and warns as `CountMatrix.from_anndata` or `CountFile.from_anndata` does.
+    """
+    kind = CountFile if is_on_disk(adata, layer) else CountMatrix
+    return kind.from_anndata(adata, layer, covariates)
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Has the next item made in a thread while this one is used."""
+    source = iter(items)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, source, None)
+            yield item
