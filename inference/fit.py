@@ -19,7 +19,6 @@ from vae4counts.guides import (
     ExactGuide,
     Guide,
     IncompatiblePairError,
-    MarginalGuide,
     fitting_guides,
 )
 from vae4counts.inference.alignment import fingerprint, labels_of
@@ -27,14 +26,11 @@ from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run
-from vae4counts.inference.training.loop import EpochRecord, Schedule, train
+from vae4counts.inference.training.loop import Schedule
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
+from vae4counts.inference.training.phases import Fitting
 from vae4counts.inference.training.products import fast_products
-from vae4counts.inference.training.start import (
-    spread_components,
-    start_from_data,
-    warm_start,
-)
+from vae4counts.inference.training.tempering import Tempering
 from vae4counts.models import VAE, CountModel
 from vae4counts.models.priors import GaussianMixture
 
@@ -63,6 +59,8 @@ def fit(
     prior_learning_rate: float = 1e-2,
     warm_up_steps: int | None = None,
     patience: int = 30,
+    restarts: int = 1,
+    tempering: Sequence[Tempering] = (),
     validation: float = 0.1,
     test: float = 0.1,
     stratify: str | None = None,
@@ -98,6 +96,10 @@ def fit(
         warm_up_steps: Steps until the KL weight is 1. If None, a fifth of the steps of all
             epochs, 2,000 at most.
         patience: Epochs without a better validation ELBO before stopping.
+        restarts: How many short fits, from other parameters each, to choose from: training goes on
+            with the one of the best validation ELBO.
+        tempering: Further effect handlers around every step, such as `FreeNats`, `Balance`,
+            `CyclicalAnnealing` (with ``warm_up_steps=0``) or `AnalyticKL`.
         validation: Share of the observations that early stopping looks at.
         test: Share of the observations that evaluation looks at.
         stratify: A column of ``obs`` whose values each part has in the same shares.
@@ -127,6 +129,8 @@ def fit(
         "prior_learning_rate": prior_learning_rate,
         "warm_up_steps": warm_up_steps,
         "patience": patience,
+        "restarts": restarts,
+        "tempering": [repr(handler) for handler in tempering],
         "validation": validation,
         "test": test,
         "stratify": stratify,
@@ -159,10 +163,10 @@ def fit(
         prior_learning_rate=prior_learning_rate,
         warm_up_steps=warm_up_steps,
         patience=patience,
+        tempering=tuple(tempering),
     )
     keep_freed_memory()
     started = time.perf_counter()
-    history: list[EpochRecord] = []
     with (
         fast_products(),
         settled_objects(),
@@ -171,22 +175,8 @@ def fit(
     ):
         guide.attach(model)
         fabric.to_device(nn.ModuleList([model, guide]))
-        start_from_data(model, guide, training, seed)
-        if (
-            isinstance(model, VAE)
-            and isinstance(model.prior, GaussianMixture)
-            and isinstance(guide, MarginalGuide)
-        ):
-            prior = model.prior
-            plain, schedule = warm_start(schedule, steps)
-            report = progress_bar.phase("plain VAE", plain.epochs)
-            history += spread_components(
-                fabric, model, prior, guide, training, held_out, plain, seed=seed, report=report
-            )
-        report = progress_bar.phase("training", schedule.epochs)
-        history += train(
-            fabric, model, guide, training, held_out, schedule, seed=seed, report=report
-        )
+        fitting = Fitting(fabric, model, guide, training, held_out, seed, progress_bar.phase)
+        history = fitting.run(schedule, restarts)
     orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
@@ -214,7 +204,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
         "epochs": 1,
         "batch_size": 1,
         "warm_up_steps": 0,
-        "patience": 1,
+        "patience": 1, "restarts": 1,
         "min_counts": 0,
         "seed": 0,
     }

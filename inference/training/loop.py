@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +18,7 @@ from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.inference.randomness import own_randomness
-from vae4counts.inference.training.tempering import KLWarmUp
+from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
 
 ADVICE = "try a lower learning rate, or an encoder whose inputs are 'log1p'"
@@ -39,6 +41,7 @@ class Schedule:
         warm_up_steps: Steps over which the KL weight grows to 1.
         patience: Epochs without a better validation ELBO, at full KL weight, before stopping.
         phase: What the history calls it.
+        tempering: Further handlers around every step.
     """
 
     epochs: int
@@ -48,6 +51,7 @@ class Schedule:
     warm_up_steps: int = 0
     patience: int = 30
     phase: str = "full"
+    tempering: tuple[Tempering, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,22 +111,27 @@ def train(
     elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
     objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
     loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
-    warm_up = KLWarmUp(schedule.warm_up_steps)
+    handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
     history: list[EpochRecord] = []
-    best, best_epoch, kl_weight = -math.inf, 0, 0.0
+    best, best_epoch, steps, kl_weight = -math.inf, 0, 0, 0.0
     best_state: dict[str, torch.Tensor] = {}
     for epoch in range(1, schedule.epochs + 1):
         started = time.perf_counter()
         elbo.train()
         total = torch.zeros((), device=fabric.device)
         for batch in loader.epoch(epoch):
-            with warm_up:
-                loss = objective(lambda batch=batch: batch) / batch.n_observations
+            with ExitStack() as around:
+                for handler in handlers:
+                    around.enter_context(handler)
+                loss = objective(lambda batch=batch: batch)
+            loss = (loss + sum(handler.penalty() for handler in handlers)) / batch.n_observations
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimiser.step()
-            kl_weight = warm_up.weight
-            warm_up.step()
+            kl_weight = math.prod(handler.weight for handler in handlers)
+            steps += 1
+            for handler in handlers:
+                handler.step()
             total += loss.detach() * len(batch)
         train_elbo = -total.item() / len(training)
         seconds = time.perf_counter() - started
@@ -132,7 +141,7 @@ def train(
         record = EpochRecord(
             phase=schedule.phase,
             epoch=epoch,
-            step=warm_up.taken,
+            step=steps,
             kl_weight=kl_weight,
             train_elbo=train_elbo,
             validation_elbo=sum(parts.values()),
@@ -141,7 +150,7 @@ def train(
         )
         history.append(record)
         report(record)
-        if warm_up.finished and record.validation_elbo > best:
+        if all(handler.finished for handler in handlers) and record.validation_elbo > best:
             best, best_epoch = record.validation_elbo, epoch
             best_state = {name: value.clone() for name, value in elbo.state_dict().items()}
         if best_state and epoch - best_epoch >= schedule.patience:

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from pyro.poutine.messenger import Messenger
+from torch import Tensor
 
 
-class KLWarmUp(Messenger):
-    r"""Multiplies the scale of every latent site, in model and guide, by a growing weight.
+class Tempering(Messenger):
+    """A handler around every training step, told when a step has been taken.
 
-    The objective of a step is then ``log p(x | z) + w (log p(z) - log q(z | x))`` with
-    ``w = min(1, step / steps)`` counted from 1: it never starts at 0, always reaches 1 after
-    ``steps`` optimiser steps, and is the same for an enumerated site and those that hang on it
-    (Sønderby et al. 2016).
+    Attributes:
+        weight: What it multiplies the KL terms of the step by that comes next.
+        finished: Whether a step has been taken at full weight: from then on a state may be kept.
+    """
+
+    weight: float = 1.0
+    finished: bool = True
+
+    def step(self) -> None:
+        """Counts an optimiser step; nothing unless overridden."""
+
+    def penalty(self) -> Tensor | float:
+        """What to add to minus the ELBO of the data set, in nats, for the batch just seen."""
+        return 0.0
+
+
+class _KLWeight(Tempering):
+    """Multiplies the scale of every latent site, in model and guide, by a weight of the step.
 
     Args:
-        steps: Number of steps until the weight is 1; 0 for no warm-up.
+        steps: Number of steps until the weight is 1 for good; 0 for no tempering.
     """
 
     def __init__(self, steps: int) -> None:
@@ -25,18 +41,22 @@ class KLWarmUp(Messenger):
         self.taken = 0
 
     @property
-    def weight(self) -> float:
+    def weight(self) -> float:  # type: ignore[override]
         """The weight of the step that comes next."""
-        return min(1.0, (self.taken + 1) / self.steps) if self.steps else 1.0
+        return self._weight(self.taken) if self.taken < self.steps else 1.0
 
     @property
-    def finished(self) -> bool:
-        """Whether a step has been taken at a weight of 1."""
+    def finished(self) -> bool:  # type: ignore[override]
+        """Whether a step has been taken at the last weight of 1."""
         return self.taken >= max(1, self.steps)
 
     def step(self) -> None:
         """Counts an optimiser step."""
         self.taken += 1
+
+    @abstractmethod
+    def _weight(self, taken: int) -> float:
+        """The weight after some steps, fewer than all."""
 
     def _pyro_sample(self, message: dict[str, Any]) -> None:
         is_latent = message["name"] != "counts" and any(
@@ -44,3 +64,41 @@ class KLWarmUp(Messenger):
         )
         if is_latent:
             message["scale"] = message["scale"] * self.weight
+
+
+class KLWarmUp(_KLWeight):
+    r"""Lets the weight of the KL terms grow once.
+
+    The objective of a step is then ``log p(x | z) + w (log p(z) - log q(z | x))`` with
+    ``w = min(1, step / steps)`` counted from 1: it never starts at 0, always reaches 1 after
+    ``steps`` optimiser steps, and is the same for an enumerated site and those that hang on it
+    (Sønderby et al. 2016).
+    """
+
+    def _weight(self, taken: int) -> float:
+        return (taken + 1) / self.steps
+
+
+class CyclicalAnnealing(_KLWeight):
+    """Lets the weight of the KL terms grow several times (Fu et al. 2019).
+
+    In each of ``cycles`` equal parts of ``steps`` it grows evenly to 1 over the first half and
+    stays there over the second; after ``steps`` it is 1.
+
+    Args:
+        steps: Number of steps of all cycles.
+        cycles: Number of cycles.
+
+    Raises:
+        ValueError: There are fewer than two steps a cycle, or no cycle.
+    """
+
+    def __init__(self, steps: int, cycles: int = 4) -> None:
+        if cycles < 1 or steps < 2 * cycles:
+            raise ValueError(f"{cycles} cycles need {2 * max(1, cycles)} steps or more, not {steps}")
+        super().__init__(steps)
+        self.cycles = cycles
+
+    def _weight(self, taken: int) -> float:
+        period = self.steps / self.cycles
+        return min(1.0, 2 * (taken % period + 1) / period)

@@ -1,0 +1,163 @@
+r"""Whether a mixture is one: its weights, how far its components lie apart, and what they win.
+
+The mixture wins, for each observation,
+
+.. math:: E_{q(z | x)} [\log p(z) - \log N(z; m, S)],
+
+where ``m`` and ``S`` are the mean and covariance of the latents over the training observations. A
+decoder takes any linear map in its stride, so that the single Gaussian ``N(m, S)`` stands for the
+plain VAE's prior ``N(0, I)``: a mixture that wins nothing over it is a plain VAE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.evaluation import components_used, perplexity
+from vae4counts.models import VAE
+from vae4counts.models.priors import MixturePrior
+
+# A mixture that wins less than this, in nats per observation, is no better than one Gaussian.
+NOTHING_WON = 0.05
+TRY = (
+    "try restarts=3, more epochs, fewer latents, or another seed; and see in history.csv whether "
+    "the validation ELBO was still growing"
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How a mixture has come out.
+
+    Attributes:
+        components_used: Components with over 1 % of the responsibility on held-out observations.
+        component_perplexity: Exponential of the entropy of the mean responsibilities there.
+        component_weights: The prior's weights, ``K``.
+        component_overlap: For each component, the largest overlap with another (see `overlaps`).
+        nats_over_one_gaussian: What the mixture wins over a single Gaussian, per observation.
+    """
+
+    components_used: int
+    component_perplexity: float
+    component_weights: list[float]
+    component_overlap: list[float]
+    nats_over_one_gaussian: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @property
+    def warning(self) -> str | None:
+        """What has gone wrong and what to try, in words; None if nothing has."""
+        n = len(self.component_weights)
+        if n == 1:
+            return None
+        if self.components_used < 2:
+            return f"the mixture has collapsed to one of its {n} components: {TRY}"
+        if self.nats_over_one_gaussian < NOTHING_WON:
+            return (
+                f"the mixture has collapsed to a plain VAE: its {self.components_used} components "
+                f"win {self.nats_over_one_gaussian:.2f} nats per observation over one Gaussian: "
+                f"the data may have no clusters; else {TRY}"
+            )
+        return None
+
+
+@torch.no_grad()
+def diagnose(
+    model: VAE,
+    guide: Guide,
+    training: Iterable[Batch],
+    held_out: Iterable[Batch],
+    *,
+    num_samples: int = 10,
+) -> Diagnosis:
+    """Looks at a mixture after its fit.
+
+    Args:
+        model: A model with a mixture prior, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        training: Training observations.
+        held_out: Observations that training has not seen.
+        num_samples: Draws of the latents of each held-out observation.
+    """
+    prior = model.prior
+    if not isinstance(prior, MixturePrior):
+        raise TypeError(f"{type(prior).__name__} is no mixture")
+    single = _single_gaussian(z for z, _ in _latents(model, guide, training, 1))
+    won, shares, n = 0.0, [], 0
+    for z, responsibilities in _latents(model, guide, held_out, num_samples):
+        gain = prior.log_prob(z).double() - single.log_prob(z.double())
+        won += gain.sum().item()
+        n += gain.numel()
+        shares.append(responsibilities.mean(0).cpu())
+    mean_shares = torch.cat(shares).numpy()
+    overlap = overlaps(*prior.components())
+    overlap.fill_diagonal_(0)
+    return Diagnosis(
+        components_used=components_used(mean_shares),
+        component_perplexity=perplexity(mean_shares),
+        component_weights=prior.log_weights().exp().tolist(),
+        component_overlap=overlap.max(0).values.tolist(),
+        nats_over_one_gaussian=won / n,
+    )
+
+
+def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
+    r"""How much diagonal Gaussians overlap: their Bhattacharyya coefficients.
+
+    .. math:: \int \sqrt{N_j(z) N_k(z)} \, dz = \prod_l
+              \sqrt{\frac{2 \sigma_{jl} \sigma_{kl}}{\sigma_{jl}^2 + \sigma_{kl}^2}}
+              \exp\left(-\frac{(\mu_{jl} - \mu_{kl})^2}
+                              {4 (\sigma_{jl}^2 + \sigma_{kl}^2)}\right),
+
+    from 0 for Gaussians that lie apart to 1 for equal ones. Whoever has to guess the component of
+    a draw from two of equal weight is wrong with at most half this probability.
+
+    Args:
+        loc: Means, shape ``(K, L)``.
+        scale: Standard deviations, shape ``(K, L)``.
+
+    Returns:
+        Shape ``(K, K)``.
+    """
+    loc, scale = loc.double(), scale.double()
+    both = scale.unsqueeze(0) ** 2 + scale.unsqueeze(1) ** 2
+    height = (2 * scale.unsqueeze(0) * scale.unsqueeze(1) / both).log() / 2
+    distance = (loc.unsqueeze(0) - loc.unsqueeze(1)) ** 2 / (4 * both)
+    return (height - distance).sum(-1).exp()
+
+
+def _latents(
+    model: VAE, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draws of ``z``, ``(S, B, L)``, and of the responsibilities, ``(S, B, K)``."""
+    for batch in batches:
+        for size in chunks(num_samples, model, batch):
+            draws = draw(model, guide, batch, size)
+            assert draws.responsibilities is not None  # noqa: S101 (of a mixture they are there)
+            yield draws.values["z"], draws.responsibilities
+
+
+def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:
+    """The Gaussian of the same mean and covariance."""
+    z = torch.cat([part.flatten(0, 1) for part in latents]).double()
+    covariance = torch.cov(z.T, correction=0).reshape(z.shape[1], z.shape[1])
+    ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(z.shape[1]).to(covariance)
+    return MultivariateNormal(z.mean(0), covariance + ridge)
+
+
+def weights_in_order(diagnosis: Diagnosis) -> np.ndarray:
+    """The components, those of the largest weight first."""
+    return np.argsort(diagnosis.component_weights)[::-1]

@@ -1,0 +1,137 @@
+"""The phases of a fit: short fits to choose from, a plain VAE before a mixture, and the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from vae4counts.data import Counts
+from vae4counts.guides import Guide, MarginalGuide
+from vae4counts.inference.training.loop import EpochRecord, Schedule, train
+from vae4counts.inference.training.start import spread_components, start_from_data, warm_start
+from vae4counts.models import VAE, CountModel, from_config
+from vae4counts.models.config import Configured
+from vae4counts.models.priors import GaussianMixture
+
+# Each of several short fits has this share of the epochs.
+SHORT = 0.2
+
+Report = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What all phases of a fit share.
+
+    Attributes:
+        fabric: Where and at what precision to compute.
+        model: The model.
+        guide: Its guide.
+        training: Training observations, on the fabric's device.
+        validation: Validation observations, on the fabric's device.
+        seed: Seed of the order of the observations.
+        announce: Told a phase's title and number of epochs; gives what to call after each.
+    """
+
+    fabric: Fabric
+    model: CountModel
+    guide: Guide
+    training: Counts
+    validation: Counts
+    seed: int
+    announce: Callable[[str, int], Report]
+
+    def run(self, schedule: Schedule, restarts: int) -> list[EpochRecord]:
+        """Trains the pair from beginning to end and returns the history.
+
+        Args:
+            schedule: How long and how fast.
+            restarts: Number of short fits to choose the best of; 1 for none.
+        """
+        if restarts == 1:
+            return self._from_start(schedule)
+        short = self._short(schedule)
+        history = self._best_of(restarts, short)
+        rest = replace(schedule, epochs=schedule.epochs - short.epochs, warm_up_steps=0)
+        return history + self._train(rest, "training")
+
+    def _from_start(self, schedule: Schedule, title: str = "training") -> list[EpochRecord]:
+        model, guide = self.model, self.guide
+        start_from_data(model, guide, self.training, self.seed)
+        if not (
+            isinstance(model, VAE)
+            and isinstance(model.prior, GaussianMixture)
+            and isinstance(guide, MarginalGuide)
+        ):
+            return self._train(schedule, title)
+        plain, schedule = warm_start(schedule, self._steps(schedule))
+        history = spread_components(
+            self.fabric,
+            model,
+            model.prior,
+            guide,
+            self.training,
+            self.validation,
+            plain,
+            seed=self.seed,
+            report=self.announce("plain VAE", plain.epochs),
+        )
+        return history + self._train(schedule, title)
+
+    def _train(self, schedule: Schedule, title: str) -> list[EpochRecord]:
+        return train(
+            self.fabric,
+            self.model,
+            self.guide,
+            self.training,
+            self.validation,
+            schedule,
+            seed=self.seed,
+            report=self.announce(title, schedule.epochs),
+        )
+
+    def _short(self, schedule: Schedule) -> Schedule:
+        epochs = max(1, round(SHORT * schedule.epochs))
+        steps = epochs * self._steps(schedule)
+        warm_up_steps = min(schedule.warm_up_steps, steps // 2)
+        return replace(schedule, epochs=epochs, warm_up_steps=warm_up_steps, phase="restart")
+
+    def _steps(self, schedule: Schedule) -> int:
+        """Optimiser steps an epoch."""
+        return math.ceil(len(self.training) / schedule.batch_size)
+
+    def _best_of(self, restarts: int, short: Schedule) -> list[EpochRecord]:
+        """Leaves the pair as the best of several short fits did, and returns that one's history.
+
+        The first starts from the parameters that are there, the others from new ones.
+        """
+        pair = nn.ModuleList([self.model, self.guide])
+        best, history = -math.inf, []
+        state: dict[str, torch.Tensor] = {}
+        for number in range(restarts):
+            if number:
+                redraw(self.model)
+                redraw(self.guide)
+            again = replace(self, seed=self.seed + number)
+            records = again._from_start(short, title=f"restart {number + 1} of {restarts}")
+            elbo = max(r.validation_elbo for r in records if r.phase == short.phase)
+            if elbo > best:
+                best, history = elbo, records
+                state = {name: value.clone() for name, value in pair.state_dict().items()}
+        pair.load_state_dict(state)
+        return history
+
+
+def redraw(module: Configured) -> None:
+    """Gives a model or a guide new random parameters, as if it were made anew.
+
+    Raises:
+        TypeError: A part of it cannot be described, and so not made anew.
+    """
+    fresh = from_config(module.config())
+    module.load_state_dict(fresh.state_dict())  # type: ignore[attr-defined]
