@@ -16,8 +16,8 @@ from vae4counts.guides import Guide
 from vae4counts.models import CountModel, GaussianMixtureModel
 from vae4counts.models.library import ObservedLibrary
 
-# Size of the largest tensor of a chunk of draws, in numbers: 64 MB in float32.
-CHUNK_NUMBERS = 2**24
+# Size of the largest tensor of a chunk of draws, in numbers: 16 MB in float32.
+CHUNK_NUMBERS = 2**22
 
 
 @dataclass(frozen=True, slots=True)

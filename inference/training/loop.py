@@ -16,7 +16,7 @@ from torch import nn
 
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
@@ -197,8 +197,9 @@ def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[st
     model.eval()
     guide.eval()
     totals: dict[str, float] = {}
+    batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
     with own_randomness(counts.device, seed=0):
-        for batch in CountLoader(counts, batch_size=1024, shuffle=False):
+        for batch in CountLoader(counts, batch_size=batch_size, shuffle=False):
             for name, part in draw(model, guide, batch, 1).elbo_parts().items():
                 totals[name] = totals.get(name, 0.0) + part.sum().item()
     return {name: total / len(counts) for name, total in totals.items()}
