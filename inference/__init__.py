@@ -5,10 +5,17 @@ from .posterior.comparison import compare
 from .posterior.evaluation import Evaluation, evaluate
 from .run import Run
 from .storage import RunDirectoryError
+from .training.components import AnalyticKL, Balance, FreeNats
 from .training.loop import TrainingError
+from .training.tempering import CyclicalAnnealing, KLWarmUp
 
 __all__ = [
+    "AnalyticKL",
+    "Balance",
+    "CyclicalAnnealing",
     "Evaluation",
+    "FreeNats",
+    "KLWarmUp",
     "Run",
     "RunDirectoryError",
     "SettingsError",

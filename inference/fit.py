@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal, get_args
 
@@ -14,7 +16,15 @@ from anndata import AnnData
 from lightning_fabric import Fabric
 from torch import nn
 
-from vae4counts.data import Counts, Split, counts_of, find_column, grouped_split, random_split
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    Split,
+    counts_of,
+    find_column,
+    grouped_split,
+    random_split,
+)
 from vae4counts.guides import (
     ExactGuide,
     Guide,
@@ -23,6 +33,7 @@ from vae4counts.guides import (
 )
 from vae4counts.inference.alignment import fingerprint, labels_of
 from vae4counts.inference.interpretation import orient_signs
+from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run
@@ -32,7 +43,7 @@ from vae4counts.inference.training.phases import Fitting
 from vae4counts.inference.training.products import fast_products
 from vae4counts.inference.training.tempering import Tempering
 from vae4counts.models import VAE, CountModel
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors import MixturePrior
 
 
 class SettingsError(ValueError):
@@ -145,6 +156,12 @@ def fit(
     _check_settings(settings)
     split = _split(adata.obs, counts, settings)
     _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
+    for handler in tempering:
+        if not handler.fits(model, guide):
+            raise SettingsError(
+                f"{handler!r} does not go with {type(guide).__name__} and this prior: "
+                "it is for guides that sample the component, guide_for(model, 'joint')"
+            )
     fabric = Fabric(accelerator=_accelerator(device), devices=1, precision=precision)
     counts = counts.to(fabric.device)
     training, held_out = counts.subset(split.train), counts.subset(split.validation)
@@ -184,9 +201,17 @@ def fit(
         "seconds": time.perf_counter() - started,
         "observations_per_second": len(training) * len(history) / training_seconds,
     }
+    model.eval(), guide.eval()
+    if isinstance(model, VAE) and isinstance(model.prior, MixturePrior):
+        loaders = (CountLoader(part, shuffle=False) for part in (training, held_out))
+        with fast_products(), own_randomness(fabric.device, seed):
+            diagnosis = diagnose(model, guide, *loaders)
+        timing |= diagnosis.to_dict()
+        if diagnosis.warning:
+            warnings.warn(diagnosis.warning, stacklevel=2)
     return Run(
-        model=model.eval(),
-        guide=guide.eval(),
+        model=model,
+        guide=guide,
         features=[str(name) for name in adata.var_names],
         split=split,
         fingerprint=fingerprint(adata.obs_names, counts),
@@ -204,7 +229,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
         "epochs": 1,
         "batch_size": 1,
         "warm_up_steps": 0,
-        "patience": 1, "restarts": 1,
+        "patience": 1,
+        "restarts": 1,
         "min_counts": 0,
         "seed": 0,
     }

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -92,9 +91,7 @@ def diagnose(
         held_out: Observations that training has not seen.
         num_samples: Draws of the latents of each held-out observation.
     """
-    prior = model.prior
-    if not isinstance(prior, MixturePrior):
-        raise TypeError(f"{type(prior).__name__} is no mixture")
+    prior = cast(MixturePrior, model.prior)
     single = _single_gaussian(z for z, _ in _latents(model, guide, training, 1))
     won, shares, n = 0.0, [], 0
     for z, responsibilities in _latents(model, guide, held_out, num_samples):
@@ -146,8 +143,7 @@ def _latents(
     for batch in batches:
         for size in chunks(num_samples, model, batch):
             draws = draw(model, guide, batch, size)
-            assert draws.responsibilities is not None  # noqa: S101 (of a mixture they are there)
-            yield draws.values["z"], draws.responsibilities
+            yield draws.values["z"], cast(Tensor, draws.responsibilities)
 
 
 def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:
@@ -156,8 +152,3 @@ def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:
     covariance = torch.cov(z.T, correction=0).reshape(z.shape[1], z.shape[1])
     ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(z.shape[1]).to(covariance)
     return MultivariateNormal(z.mean(0), covariance + ridge)
-
-
-def weights_in_order(diagnosis: Diagnosis) -> np.ndarray:
-    """The components, those of the largest weight first."""
-    return np.argsort(diagnosis.component_weights)[::-1]

@@ -18,13 +18,20 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from vae4counts.guides import Guide, JointGuide
 from vae4counts.inference.training.tempering import Tempering
+from vae4counts.models import VAE, CountModel
+from vae4counts.models.priors import MixturePrior
 
 
 class _PairOfSites(Tempering):
     """A handler that meets a site twice a step: in the guide first, and then in the model."""
 
     site: str
+
+    def fits(self, model: CountModel, guide: Guide) -> bool:  # noqa: ARG002
+        """Whether the guide samples the component."""
+        return isinstance(guide, JointGuide)
 
     def __enter__(self) -> Any:
         self.posterior: Any = None
@@ -48,9 +55,9 @@ class _PairOfSites(Tempering):
 class FreeNats(_PairOfSites):
     """Asks nothing for the first nats that ``q(component | x)`` departs from the prior by.
 
-    ``KL(q(y | x) || p(y))``, averaged over a batch, is ``max(KL, nats)`` (Kingma et al. 2016): below
-    that it has no gradient, so that training does not begin by making ``y`` forget ``x``. There
-    ``p(y)`` is taken to be the posterior itself.
+    ``KL(q(y | x) || p(y))``, averaged over a batch, stands as ``max(KL, nats)`` (Kingma et al.
+    2016): below that it has no gradient, so that training does not begin by making ``y`` forget
+    ``x``. There ``p(y)`` is taken to be the posterior itself.
 
     Args:
         nats: How many, above 0; no more than ``log K`` can be of use.
@@ -93,7 +100,7 @@ class Balance(_PairOfSites):
         super().__init__()
         if weight <= 0:
             raise ValueError(f"weight is {weight}: it must be above 0")
-        self.strength = weight
+        self.weight = weight
         self.n_observations = 0
 
     def _in_guide(self, message: dict[str, Any]) -> None:
@@ -104,7 +111,7 @@ class Balance(_PairOfSites):
         """See `Tempering.penalty`."""
         mean = self.posterior.probs.mean(0)
         departure = torch.xlogy(mean, mean * mean.shape[-1]).sum()
-        return self.strength * self.n_observations * departure
+        return self.weight * self.n_observations * departure
 
 
 class AnalyticKL(_PairOfSites):
@@ -122,8 +129,14 @@ class AnalyticKL(_PairOfSites):
 
     site = "z"
 
+    def fits(self, model: CountModel, guide: Guide) -> bool:
+        """Whether the guide samples all that ``z`` hangs on."""
+        return super().fits(model, guide) or (
+            isinstance(model, VAE) and not isinstance(model.prior, MixturePrior)
+        )
+
     def _in_guide(self, message: dict[str, Any]) -> None:
-        message["fn"] = self.posterior.mask(False)  # drawn as before, without a density
+        message["scale"] = message["scale"] * 0.0  # drawn as before, without a density
 
     def _in_model(self, message: dict[str, Any]) -> None:
         message["fn"] = _MinusDivergence(self.posterior, message["fn"])

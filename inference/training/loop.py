@@ -128,7 +128,7 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimiser.step()
-            kl_weight = math.prod(handler.weight for handler in handlers)
+            kl_weight = math.prod(handler.kl_weight for handler in handlers)
             steps += 1
             for handler in handlers:
                 handler.step()

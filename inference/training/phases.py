@@ -12,6 +12,7 @@ from torch import nn
 
 from vae4counts.data import Counts
 from vae4counts.guides import Guide, MarginalGuide
+from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
 from vae4counts.inference.training.start import spread_components, start_from_data, warm_start
 from vae4counts.models import VAE, CountModel, from_config
@@ -20,6 +21,8 @@ from vae4counts.models.priors import GaussianMixture
 
 # Each of several short fits has this share of the epochs.
 SHORT = 0.2
+# Apart from seeds that people choose.
+STRIDE = 1_000_003
 
 Report = Callable[[EpochRecord], None]
 
@@ -115,8 +118,10 @@ class Fitting:
         state: dict[str, torch.Tensor] = {}
         for number in range(restarts):
             if number:
-                redraw(self.model)
-                redraw(self.guide)
+                # callers tend to seed the first parameters and the fit alike
+                with own_randomness(self.fabric.device, self.seed + STRIDE * number):
+                    redraw(self.model)
+                    redraw(self.guide)
             again = replace(self, seed=self.seed + number)
             records = again._from_start(short, title=f"restart {number + 1} of {restarts}")
             elbo = max(r.validation_elbo for r in records if r.phase == short.phase)

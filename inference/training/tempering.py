@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from typing import Any
 
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from vae4counts.guides import Guide
+from vae4counts.models import CountModel
+
 
 class Tempering(Messenger):
     """A handler around every training step, told when a step has been taken.
 
     Attributes:
-        weight: What it multiplies the KL terms of the step by that comes next.
+        kl_weight: What it multiplies the KL terms of the step by that comes next.
         finished: Whether a step has been taken at full weight: from then on a state may be kept.
     """
 
-    weight: float = 1.0
+    kl_weight: float = 1.0
     finished: bool = True
+
+    def __repr__(self) -> str:
+        """The constructor's call."""
+        names = inspect.signature(type(self)).parameters
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({arguments})"
+
+    def fits(self, model: CountModel, guide: Guide) -> bool:  # noqa: ARG002
+        """Whether it has something to do with this pair, and does it right."""
+        return True
 
     def step(self) -> None:
         """Counts an optimiser step; nothing unless overridden."""
@@ -41,7 +55,7 @@ class _KLWeight(Tempering):
         self.taken = 0
 
     @property
-    def weight(self) -> float:  # type: ignore[override]
+    def kl_weight(self) -> float:  # type: ignore[override]
         """The weight of the step that comes next."""
         return self._weight(self.taken) if self.taken < self.steps else 1.0
 
@@ -63,7 +77,7 @@ class _KLWeight(Tempering):
             frame.name == "observations" for frame in message["cond_indep_stack"]
         )
         if is_latent:
-            message["scale"] = message["scale"] * self.weight
+            message["scale"] = message["scale"] * self.kl_weight
 
 
 class KLWarmUp(_KLWeight):
@@ -95,7 +109,9 @@ class CyclicalAnnealing(_KLWeight):
 
     def __init__(self, steps: int, cycles: int = 4) -> None:
         if cycles < 1 or steps < 2 * cycles:
-            raise ValueError(f"{cycles} cycles need {2 * max(1, cycles)} steps or more, not {steps}")
+            raise ValueError(
+                f"{cycles} cycles need {2 * max(1, cycles)} steps or more, not {steps}"
+            )
         super().__init__(steps)
         self.cycles = cycles
 

@@ -111,7 +111,7 @@ def test_loss_and_gradient(
     objective = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(model, guide)
     warm_up = KLWarmUp(10)
     warm_up.step(), warm_up.step()
-    assert warm_up.weight == 0.3
+    assert warm_up.kl_weight == 0.3
     losses, gradients = [], []
     for compute in (objective, lambda batch: by_hand(model, guide, batch, weight)):
         objective.zero_grad()

@@ -23,7 +23,7 @@ def test_weight_grows_from_above_0_to_exactly_1(steps: int) -> None:
     warm_up = KLWarmUp(steps)
     weights = []
     for _ in range(steps + 3):
-        weights.append(warm_up.weight)
+        weights.append(warm_up.kl_weight)
         assert warm_up.finished == (len(weights) > steps)
         warm_up.step()
     assert weights[0] == 1 / steps
@@ -34,7 +34,7 @@ def test_weight_grows_from_above_0_to_exactly_1(steps: int) -> None:
 
 def test_no_steps_are_no_warm_up() -> None:
     warm_up = KLWarmUp(0)
-    assert warm_up.weight == 1
+    assert warm_up.kl_weight == 1
     warm_up.step()
     assert warm_up.finished
 

@@ -1,0 +1,144 @@
+"""Overlaps and nats won against numerical integrals; collapses are seen; the best restart stays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+from scipy import integrate, stats
+
+from vae4counts.guides import JointGuide, guide_for
+from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
+from vae4counts.inference.fit import SettingsError
+from vae4counts.inference.posterior.diagnosis import Diagnosis, overlaps
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
+
+
+def test_overlap_is_the_integral_of_the_root_of_the_product() -> None:
+    loc, scale = np.array([0.0, 1.0, -4.0]), np.array([1.0, 0.5, 2.0])
+    found = overlaps(torch.tensor(loc)[:, None], torch.tensor(scale)[:, None])
+    for j in range(3):
+        for k in range(3):
+
+            def root(z: float, j: int = j, k: int = k) -> float:
+                densities = stats.norm.pdf(z, loc[[j, k]], scale[[j, k]])
+                return math.sqrt(densities.prod())
+
+            assert found[j, k].item() == pytest.approx(integrate.quad(root, -15, 15)[0], rel=1e-6)
+
+
+def test_dimensions_multiply() -> None:
+    loc, scale = torch.randn(4, 3), torch.rand(4, 3) + 0.1
+    each = torch.stack([overlaps(loc[:, [i]], scale[:, [i]]) for i in range(3)])
+    torch.testing.assert_close(overlaps(loc, scale), each.prod(0))
+
+
+def groups(n: int = 240) -> AnnData:
+    """Three groups that differ in all 12 features, and no more."""
+    random = np.random.default_rng(0)
+    profiles = np.repeat(random.dirichlet(np.ones(12) * 0.5, 3), n // 3, axis=0)
+    counts = random.poisson(200 * profiles).astype(np.float32)
+    adata = AnnData(counts, layers={"raw": counts.copy()})
+    return adata[random.permutation(n)].copy()
+
+
+def test_a_mixture_of_groups_wins_what_groups_tell() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(2, 3))
+    adata = groups()
+    metrics = fit(model, guide_for(model), adata, epochs=150, **QUICK).metrics
+    assert metrics["components_used"] == 3
+    assert metrics["nats_over_one_gaussian"] > 0.5
+    assert max(metrics["component_overlap"]) < 0.1
+    assert sum(metrics["component_weights"]) == pytest.approx(1)
+
+
+def diagnosis(**changes: Any) -> Diagnosis:
+    given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
+    lists = {"component_weights": [0.4, 0.3, 0.3], "component_overlap": [0.1, 0.1, 0.1]}
+    return Diagnosis(**(given | lists | changes))
+
+
+def test_collapses_are_put_in_words() -> None:
+    assert diagnosis().warning is None
+    assert "collapsed to one of its 3" in str(diagnosis(components_used=1).warning)
+    assert "to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "restarts=3" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert diagnosis(component_weights=[1.0], components_used=1).warning is None
+
+
+def test_noise_without_groups_warns() -> None:
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    counts = random.poisson(5, (200, 12)).astype(np.float32)
+    model = GMVAE(12, GaussianMixture(2, 3))
+    adata = AnnData(counts, layers={"raw": counts.copy()})
+    with pytest.warns(UserWarning, match="collapsed to"):
+        fit(model, guide_for(model), adata, epochs=60, **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["marginal", "joint"])
+def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    run = fit(model, guide_for(model, kind), adata, epochs=20, restarts=3, **QUICK)
+    short = run.history[run.history.phase == "restart"]
+    full = run.history[run.history.phase == "full"]
+    assert len(short) + (run.history.phase == "plain").sum() == 4
+    assert len(full) == 16
+    assert (full.kl_weight == 1).all()
+    assert run.settings["restarts"] == 3
+
+
+def test_a_restart_has_new_parameters_and_the_best_are_kept(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vae4counts.inference.training import phases
+
+    states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
+
+    def trained(*arguments: Any, **_: Any) -> list[Any]:
+        model, schedule = arguments[1], arguments[5]
+        states.append(model.decoder.output.weight.detach().clone())
+        record = phases.EpochRecord(schedule.phase, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)
+        return [record]
+
+    monkeypatch.setattr(phases, "train", trained)
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2))
+    fit(model, guide_for(model), adata, epochs=10, restarts=3, **QUICK)
+    assert len(states) == 4
+    for i in range(3):
+        assert torch.equal(states[3], states[i]) == (i == 1)
+
+
+@pytest.mark.parametrize(
+    ("handler", "model", "kind"),
+    [
+        (FreeNats(0.5), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+        (Balance(0.5), VAE(7, StandardNormal(2)), "marginal"),
+        (AnalyticKL(), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+    ],
+)
+def test_handlers_that_do_not_go_with_the_pair(
+    handler: Any, model: VAE, kind: str, adata: AnnData
+) -> None:
+    with pytest.raises(SettingsError, match=type(handler).__name__):
+        fit(model, guide_for(model, kind), adata, epochs=2, tempering=[handler], **QUICK)
+
+
+def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = JointGuide(7, 2, 3)
+    handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
+    run = fit(model, guide, adata, epochs=5, tempering=handlers, **QUICK)
+    assert run.settings["tempering"] == list(map(repr, handlers))
+    assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()
