@@ -17,9 +17,10 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save_file
 
-from vae4counts.data import CountLoader, CountMatrix, DataError, Split, UnknownName
+from vae4counts.data import CountLoader, CountMatrix, Split, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference import storage
+from vae4counts.inference.alignment import align
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.posterior.annotation import annotate
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
@@ -210,6 +211,21 @@ class Run:
         columns = {"log_likelihood": value, "pareto_k": k}
         return pd.DataFrame(columns, index=adata.obs_names[rows])
 
+    def report(
+        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+    ) -> None:
+        """Writes a page of HTML that shows the run and its view of data, see `write_report`.
+
+        Args:
+            adata: Observations: the fitted data, or others.
+            path: The file to write; one that is there is replaced.
+            label: Column of ``obs`` with known classes; the fit's own if None.
+            seed: Seed of all draws.
+        """
+        from vae4counts.inference.report import write_report  # slow to import
+
+        write_report(self, adata, Path(path), label=label, seed=seed)
+
     def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
         """An object whose methods look inside: rates, differential expression, components ...
 
@@ -357,32 +373,6 @@ def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
     if label not in adata.obs:
         raise UnknownName("label column", label, list(adata.obs.columns))
     return adata.obs[label].astype(str).to_numpy()
-
-
-def align(adata: AnnData, features: Sequence[str]) -> AnnData:
-    """The data with the model's features in the model's order.
-
-    Raises:
-        DataError: A feature of the model is missing.
-
-    Warns:
-        UserWarning: The features had to be put into another order.
-    """
-    if list(adata.var_names) == list(features):
-        return adata
-    missing = pd.Index(features).difference(adata.var_names)
-    if len(missing):
-        raise DataError(
-            f"{len(missing)} of the model's {len(features)} features are missing from the data, "
-            f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
-        )
-    aligned = adata[:, list(features)]
-    if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
-        warnings.warn(
-            "the features of the data are not in the model's order: they are taken by name",
-            stacklevel=4,
-        )
-    return aligned
 
 
 def _description(model: CountModel) -> str:

@@ -13,7 +13,14 @@ import typer
 from vae4counts.data import UnknownName, load, top_features
 from vae4counts.guides import GUIDES, guide_for
 from vae4counts.inference import storage
-from vae4counts.inference.cli.shared import app, known, one_line_errors, screen, show
+from vae4counts.inference.cli.shared import (
+    app,
+    command_line,
+    known,
+    one_line_errors,
+    screen,
+    show,
+)
 from vae4counts.inference.fit import DEVICES, SettingsError, fit
 from vae4counts.inference.run import labels_of
 from vae4counts.models import GMVAE, VAE
@@ -26,6 +33,7 @@ Named = TypeVar("Named")
 
 @app.command("fit")
 def fit_command(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
@@ -98,7 +106,8 @@ def fit_command(
             device=device,
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
-        run.settings |= {"data": source, "top_features": top}
+        command = command_line(context)
+        run.settings |= {"data": source, "top_features": top, "command": command}
         run.evaluate(adata)
         run.annotate(adata)
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
