@@ -89,7 +89,7 @@ def data_of(
 
 def command_line(context: typer.Context) -> str:
     """The command that is running, with those of its options that are not at their default."""
-    words = [str(context.command_path)]
+    words = ["vae4counts", str(context.info_name)]
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
         if parameter.param_type_name == "argument":

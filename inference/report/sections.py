@@ -21,7 +21,13 @@ from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.wording import METRICS
 from vae4counts.models import Configured
 
-SIZES = {"n_train": "training observations", "n_test": "held-out observations"}
+FURTHER = {
+    "n_train": "training observations",
+    "n_test": "held-out observations",
+    "n_features": "features",
+    "elbo_parts": "its parts, by sample site",
+    "iw_samples": "draws for each observation",
+}
 
 
 def data(subject: Subject) -> Section:
@@ -46,8 +52,8 @@ def data(subject: Subject) -> Section:
     if subject.known:
         words.append(
             f"Of the observations {len(split.train):,} were for training, "
-            f"{len(split.validation):,} for deciding when to stop, and {len(split.test):,} were held out, by which the model "
-            "is measured."
+            f"{len(split.validation):,} for deciding when to stop, and {len(split.test):,} were "
+            "held out: by these the model is measured."
         )
     else:
         words.append(
@@ -117,14 +123,14 @@ def held_out(subject: Subject) -> Section:
     metrics = subject.metrics
     where = "held-out observations" if subject.known else "these data"
     measured = {
-        SIZES.get(name) or METRICS.get(name) or name.replace("_", " "): value
+        FURTHER.get(name) or METRICS.get(name) or name.replace("_", " "): value
         for name, value in metrics.items()
         if value is not None and name != "n"
     }
     words = (
-        "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood of "
-        "the counts, closer to it with more draws; it is the one to compare models by. All are means "
-        "per observation."
+        "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood "
+        "of the counts, closer to it with more draws; it is the one to compare models by. All are "
+        "means per observation."
     )
     return Section("Held-out figures", [paragraph(words), facts(measured, f"Measured on {where}")])
 
@@ -195,5 +201,5 @@ def _arguments(part: nn.Module) -> Iterator[tuple[str, object]]:
     except TypeError:  # a part of the user's own that knows no description
         return
     for name, value in described.items():
-        if name != "type" and not isinstance(value, dict):
+        if name != "type" and value is not None and not isinstance(value, dict):
             yield name.replace("_", " "), value
