@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 DPI = 130
+LONG = 40
 
 
 def paragraph(text: str) -> Markup:
@@ -83,7 +84,12 @@ def shown(value: Any) -> str | Markup:
 
 
 def _cells(values: Iterable[Any]) -> Markup:
-    return Markup().join(Markup("<td>{}</td>").format(shown(value)) for value in values)
+    cells = []
+    for value in map(shown, values):
+        # long texts would be squeezed to a word a line on a narrow screen
+        opening = Markup('<td class="long">') if len(value) > LONG else Markup("<td>")
+        cells.append(opening + value + Markup("</td>"))
+    return Markup().join(cells)
 
 
 def _scrolling(rows: Markup, caption: str) -> Markup:

@@ -19,6 +19,7 @@
     [canvas.width, canvas.height] = [across * fine, down * fine];
     const radius = Math.max(1.5, Math.min(4.5, 0.13 * across / Math.sqrt(n))) * fine;
     const outlines = colouring.classes.map(known => new Path2D(known.outline));
+    [pen.lineWidth, pen.strokeStyle] = [0.25, "rgb(0 0 0 / 45%)"]; // for the palest colours
     for (const front of [false, true]) {
       pen.globalAlpha = front ? 0.8 : 0.08;
       for (let i = 0; i < n; i++) {
@@ -26,6 +27,7 @@
         pen.setTransform(radius, 0, 0, radius, x(i) * fine, y(i) * fine);
         pen.fillStyle = colouring.classes[colouring.codes[i]].colour;
         pen.fill(outlines[colouring.codes[i]]);
+        pen.stroke(outlines[colouring.codes[i]]);
       }
     }
     show(chosen);

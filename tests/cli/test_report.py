@@ -34,7 +34,8 @@ def test_a_run_tells_how_it_is_made_again(run: Call, fitted: Path, counts_file: 
     assert "<h1>GMVAE on counts.h5ad</h1>" in page
     command, python = codes(page)
     assert command == (
-        f"vae4counts fit {counts_file} --out '{fitted}' --latents 2 --components 3 --epochs 3 --label group "
+        f"vae4counts fit {counts_file} --out '{fitted}' "
+        "--latents 2 --components 3 --epochs 3 --label group "
         "--top-features 10 --seed 5"
     )
     made: dict[str, Run] = {}

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
@@ -48,8 +49,12 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(self.base + path, data, headers, method=method)  # noqa: S310
-        with self.http.open(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with self.http.open(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except HTTPError as error:
+            with error:
+                pytest.fail(f"{path}: {error.read().decode()[:500]}")
 
     def run(self, script: str) -> Any:
         return self.call("POST", "/execute/sync", {"script": script, "args": []})
@@ -107,7 +112,7 @@ def test_a_page_to_point_at(run: Run, adata: AnnData, browser: Browser, tmp_path
     run.report(adata, tmp_path / "report.html")
     page = (tmp_path / "report.html").as_uri()
     browser.call("POST", "/url", {"url": page})
-    browser.run("document.querySelector('canvas').scrollIntoView({behavior: 'instant'})")
+    browser.run("document.querySelector('canvas').scrollIntoView()")
 
     # it is drawn: points of both classes' colours, which are of full size somewhere
     data = browser.run("return JSON.parse(document.getElementById('map-data').textContent)")
