@@ -167,7 +167,8 @@ def checks(subject: Subject) -> Section | None:
     for draw in check_plots.FIGURES.values():
         shown = blank_figure(6, 4.5)
         ax = draw(found, ax=shown.add_subplot())
-        what = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draws ").capitalize()
+        what = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draws ")
+        what = what[:1].upper() + what[1:]
         drawn.append(figure(shown, f"{what} {ax.get_title()}.", what))
     pictures = Markup('<div class="pictures">{}</div>').format(Markup().join(drawn))
     renamed = found.table.rename(columns={"p_value": "p-value"})

@@ -111,6 +111,7 @@ def test_a_page_to_point_at(run: Run, adata: AnnData, browser: Browser, tmp_path
     adata.obs_names = [nasty, *adata.obs_names[1:]]
     run.report(adata, tmp_path / "report.html")
     page = (tmp_path / "report.html").as_uri()
+    browser.log("performance")  # of the browser's own first page: not of interest
     browser.call("POST", "/url", {"url": page})
     browser.run("document.querySelector('canvas').scrollIntoView()")
 
@@ -175,7 +176,7 @@ def test_a_page_to_point_at(run: Run, adata: AnnData, browser: Browser, tmp_path
         if message["method"] == "Network.requestWillBeSent"
     ]
     assert page in asked
-    assert all(url == page or url.startswith("data:") for url in asked)
+    assert [url for url in asked if url != page and not url.startswith("data:")] == []
 
 
 @pytest.mark.parametrize("width", [1200, 390])
