@@ -74,7 +74,8 @@ def components(subject: Subject) -> Section | None:
     except NotInModelError:  # one component alone, or none of counts
         contrasts = None
     if contrasts is not None:
-        described["features"] = _listed(contrasts, positive=True)
+        # first, so that they are in sight on a phone
+        described.insert(0, "features", _listed(contrasts, positive=True))
     body.append(table(described, "Components"))
     if subject.classes is not None:
         shares = by_label(subject.classes, subject.components)
