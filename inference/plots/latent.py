@@ -34,10 +34,7 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
         return best_directions(latents)
     from umap import UMAP  # it takes seconds to import
 
-    return UMAP(random_state=seed, n_jobs=1).fit_transform(latents), (
-        "UMAP 1",
-        "UMAP 2",
-    )
+    return UMAP(random_state=seed, n_jobs=1).fit_transform(latents), ("UMAP 1", "UMAP 2")
 
 
 def best_directions(latents: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
