@@ -224,6 +224,21 @@ class Run:
         columns = {"log_likelihood": value, "pareto_k": k}
         return pd.DataFrame(columns, index=adata.obs_names[rows])
 
+    def report(
+        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+    ) -> None:
+        """Writes a page of HTML that shows the run and its view of data, see `write_report`.
+
+        Args:
+            adata: Observations: the fitted data, or others.
+            path: The file to write; one that is there is replaced.
+            label: Column of ``obs`` with known classes; the fit's own if None.
+            seed: Seed of all draws.
+        """
+        from vae4counts.inference.report import write_report  # slow to import
+
+        write_report(self, adata, Path(path), label=label, seed=seed)
+
     def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
         """An object whose methods look inside: rates, differential expression, components ...
 

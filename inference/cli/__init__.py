@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import compare, datasets, evaluate, fit
+from . import compare, datasets, evaluate, fit, report
 from .shared import app
 
-__all__ = ["app", "compare", "datasets", "evaluate", "fit", "main"]
+__all__ = ["app", "compare", "datasets", "evaluate", "fit", "main", "report"]
 
 
 def main() -> None:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vae4counts.data import load
-from vae4counts.inference import storage
-from vae4counts.inference.cli.shared import app, one_line_errors, show
+from vae4counts.inference.cli.shared import app, data_of, one_line_errors, show
 from vae4counts.inference.run import Run
 
 
@@ -35,18 +33,8 @@ def evaluate_command(
     """Evaluate a fitted model on held-out observations, or on other data."""
     with one_line_errors():
         run = Run.load(directory)
-        source = data if data is not None else run.settings.get("data")
-        if source is None:
-            raise storage.RunDirectoryError(
-                f"{directory} does not say what it was fitted to: --data"
-            )
-        stays = run.settings.get("out_of_core", False) if data is None else out_of_core
-        adata = load(source, out_of_core=stays, offline=offline or None)
-        known = run.knows(adata)
-        if data is None and not known:
-            raise storage.RunDirectoryError(
-                f"{source} has changed since {directory} was fitted to it, and with it what was "
-                "held out. Name the data with --data to evaluate on all of them"
-            )
+        source, adata, known = data_of(
+            run, directory, data, out_of_core=out_of_core, offline=offline
+        )
         result = run.evaluate(adata, label=label, num_samples=samples).to_dict()
     show(result | {"n_test": result["n"]} if known else result, title=f"{directory} on {source}")

@@ -15,7 +15,14 @@ from vae4counts.data import FEATURE_SCORES, UnknownName, frequent_features, load
 from vae4counts.guides import GUIDES, guide_for
 from vae4counts.inference import storage
 from vae4counts.inference.alignment import labels_of
-from vae4counts.inference.cli.shared import app, known, one_line_errors, screen, show
+from vae4counts.inference.cli.shared import (
+    app,
+    command_line,
+    known,
+    one_line_errors,
+    screen,
+    show,
+)
 from vae4counts.inference.fit import DEVICES, SettingsError, fit
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
@@ -27,6 +34,7 @@ Named = TypeVar("Named")
 
 @app.command("fit")
 def fit_command(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
@@ -136,6 +144,7 @@ def fit_command(
             "min_observations": min_observations,
             "top_features": top,
             "feature_method": method,
+            "command": command_line(context),
         }
         run.evaluate(adata)
         run.annotate(adata)

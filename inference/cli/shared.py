@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
+from anndata import AnnData
 from rich.console import Console
 from rich.table import Table
 
-from vae4counts.data import DataError, UnknownName
+from vae4counts.data import DataError, UnknownName, load
 from vae4counts.guides import IncompatiblePairError
 from vae4counts.inference import storage
 from vae4counts.inference.fit import SettingsError
+from vae4counts.inference.run import Run
 from vae4counts.inference.training.loop import TrainingError
+from vae4counts.inference.wording import METRICS
 
 app = typer.Typer(
     help="Variational autoencoders for sparse counts: fit one, and understand your data.",
@@ -58,22 +63,53 @@ def one_line_errors() -> Iterator[None]:
             raise SystemExit(BAD_INPUT) from None
 
 
+def data_of(
+    run: Run,
+    directory: Path,
+    data: str | None,
+    *,
+    out_of_core: bool = False,
+    offline: bool = False,
+) -> tuple[str, AnnData, bool]:
+    """The data to look at through a run: those that are named, or those that it was fitted to.
+
+    Returns:
+        Where they are from, the data, and whether they are those that the run was fitted to.
+
+    Raises:
+        RunDirectoryError: None are named, and the fitted data are not known, or have changed.
+    """
+    source = data if data is not None else run.settings.get("data")
+    if source is None:
+        raise storage.RunDirectoryError(f"{directory} does not say what it was fitted to: --data")
+    stays = run.settings.get("out_of_core", False) if data is None else out_of_core
+    adata = load(source, out_of_core=stays, offline=offline or None)
+    known = run.knows(adata)
+    if data is None and not known:
+        raise storage.RunDirectoryError(
+            f"{source} has changed since {directory} was fitted to it, and with it what was "
+            "held out. Name the data with --data to use all of them"
+        )
+    return source, adata, known
+
+
+def command_line(context: typer.Context) -> str:
+    """The command that is running, with those of its options that are not at their default."""
+    words = ["vae4counts", str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+        elif value != parameter.default:
+            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    return shlex.join(words)
+
+
 def show(metrics: dict[str, Any], title: str) -> None:
     """Prints the figures that matter."""
-    rows = {
-        "held-out observations" if "n_test" in metrics else "observations": "n",
-        "ELBO (nats each)": "elbo",
-        "importance-weighted log-likelihood (nats each)": "iw_log_likelihood",
-        "components used": "components_used",
-        "component perplexity": "component_perplexity",
-        "ARI against the labels": "ari",
-        "NMI against the labels": "nmi",
-        "epochs": "epochs",
-        "seconds": "seconds",
-        "observations a second": "observations_per_second",
-    }
+    held_out = "held-out observations" if "n_test" in metrics else "observations"
     table = Table(title=title, show_header=False)
-    for what, key in rows.items():
+    for key, what in {"n": held_out, **METRICS}.items():
         value = metrics.get(key)
         if value is not None:
             table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")

@@ -2,6 +2,7 @@
 
 from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
+from .mixture import component_overlaps, component_weights
 from .style import MARKERS, PALETTE, class_styles
 from .training import training_history
 from .volcano import volcano
@@ -13,6 +14,8 @@ __all__ = [
     "best_directions",
     "class_styles",
     "component_heatmap",
+    "component_overlaps",
+    "component_weights",
     "cooccurrence_heatmap",
     "latent_space",
     "top_features_heatmap",

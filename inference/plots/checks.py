@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from vae4counts.inference.plots import PALETTE
+from vae4counts.inference.plots.style import BLUE, ORANGE, VERMILLION, axes
 from vae4counts.inference.posterior.checks import INTERVAL, LIBRARY_QUANTILES, PredictiveChecks
 
-BLUE, ORANGE, VERMILLION = PALETTE[0], PALETTE[1], PALETTE[5]
 WHAT = {"model": "replicates from the model", "posterior": "replicates given each observation"}
 SHARE = f"{INTERVAL[1] - INTERVAL[0]:.0%}"
 
@@ -41,7 +41,7 @@ def coefficient_of_variation(checks: PredictiveChecks, *, ax: Axes | None = None
 
 def library_size(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
     """Draws the distribution function of the library size."""
-    ax = _axes(ax)
+    ax = axes(ax)
     low, middle, high = _replicates(checks, "library size")
     ax.fill_betweenx(LIBRARY_QUANTILES, low, high, color=ORANGE, alpha=0.4, linewidth=0)
     ax.plot(middle, LIBRARY_QUANTILES, color=ORANGE, label=_label(checks))
@@ -54,7 +54,7 @@ def library_size(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
 def _replicated_against_observed(
     checks: PredictiveChecks, name: str, what: str, ax: Axes | None
 ) -> Axes:
-    ax = _axes(ax)
+    ax = axes(ax)
     low, middle, high = _replicates(checks, name)
     observed = checks.observed[name]
     _features(checks, name, observed, middle, observed > -np.inf, ax)
@@ -65,7 +65,7 @@ def _replicated_against_observed(
 
 
 def _against_the_mean(checks: PredictiveChecks, name: str, ax: Axes | None) -> Axes:
-    ax = _axes(ax)
+    ax = axes(ax)
     mean, observed = checks.observed["mean"], checks.observed[name]
     positive = (mean > 0) & (observed > 0) & (_replicates(checks, name)[0] > 0)
     _features(checks, name, mean, observed, positive, ax)
@@ -106,5 +106,10 @@ def _finish(checks: PredictiveChecks, name: str, ax: Axes) -> Axes:
     return ax
 
 
-def _axes(ax: Axes | None) -> Axes:
-    return plt.subplots(figsize=(6, 4.5), layout="constrained")[1] if ax is None else ax
+FIGURES: dict[str, Callable[..., Axes]] = {
+    "zeros": zeros,
+    "variance over mean": mean_variance,
+    "coefficient of variation": coefficient_of_variation,
+    "maximum": maximum,
+    "library size": library_size,
+}

@@ -77,7 +77,7 @@ def latent_space(
     if len(classes) != len(plane):
         raise DataError(f"there are {len(classes)} classes for {len(plane)} observations")
     ax = axes(ax)
-    codes, categories = _categories(classes)
+    codes, categories = as_categories(classes)
     sides = (plane.min(axis=0), plane.max(axis=0))
     size = np.clip(20_000 / len(plane), 4, 20)
     short = max(map(len, categories)) <= 2
@@ -158,7 +158,7 @@ def traversal(
     return ax
 
 
-def _categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.ndarray, list[str]]:
+def as_categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Codes and names; a categorical's own order is kept, numbers are in that of their values."""
     values = pd.Series(classes)
     if isinstance(values.dtype, pd.CategoricalDtype):

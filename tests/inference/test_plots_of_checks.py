@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from anndata import AnnData
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 
 from vae4counts.inference import Run
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.posterior.checks import PredictiveChecks
-
-FIGURES: dict[str, Callable[..., Axes]] = {
-    "zeros": check_plots.zeros,
-    "variance over mean": check_plots.mean_variance,
-    "library size": check_plots.library_size,
-    "coefficient of variation": check_plots.coefficient_of_variation,
-    "maximum": check_plots.maximum,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +26,9 @@ def checks(run: Run, adata: AnnData) -> PredictiveChecks:
     return run.check(adata, 20)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", check_plots.FIGURES)
 def test_a_figure_tells_its_check(name: str, checks: PredictiveChecks) -> None:
-    ax = FIGURES[name](checks)
+    ax = check_plots.FIGURES[name](checks)
     row = checks.table.loc[name]
     title = ax.get_title()
     assert f"discrepancy {row['discrepancy']:.1f}" in title
@@ -47,10 +38,10 @@ def test_a_figure_tells_its_check(name: str, checks: PredictiveChecks) -> None:
     ax.figure.canvas.draw()
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", check_plots.FIGURES)
 def test_a_figure_is_drawn_where_it_is_wanted(name: str, checks: PredictiveChecks) -> None:
     _, (_, wanted) = plt.subplots(1, 2)
-    assert FIGURES[name](checks, ax=wanted) is wanted
+    assert check_plots.FIGURES[name](checks, ax=wanted) is wanted
     assert len(plt.get_fignums()) == 1
 
 

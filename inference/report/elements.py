@@ -1,0 +1,100 @@
+"""Elements of HTML. Whatever text they are given is escaped, by `Markup.format`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+DPI = 130
+LONG = 40
+
+
+def paragraph(text: str) -> Markup:
+    """A paragraph."""
+    return Markup("<p>{}</p>").format(text)
+
+
+def code(text: str, label: str) -> Markup:
+    """Lines to copy."""
+    return Markup('<h3>{}</h3><pre tabindex="0"><code>{}</code></pre>').format(label, text)
+
+
+def facts(named: Mapping[str, Any], caption: str) -> Markup:
+    """A table of names and values; a value may be a mapping of further ones."""
+    rows = Markup().join(
+        Markup('<tr><th scope="row">{}</th><td>{}</td></tr>').format(name, shown(value))
+        for name, value in named.items()
+    )
+    return _scrolling(rows, caption)
+
+
+def table(frame: pd.DataFrame, caption: str) -> Markup:
+    """A table with names of its rows and columns."""
+    corner = frame.index.name or ""
+    head = Markup().join(
+        Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)
+    )
+    rows = Markup().join(
+        Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, _cells(row))
+        for name, row in zip(frame.index, frame.itertuples(index=False), strict=True)
+    )
+    return _scrolling(
+        Markup("<thead><tr>{}</tr></thead><tbody>{}</tbody>").format(head, rows), caption
+    )
+
+
+def figure(drawn: Figure, alt: str, caption: str) -> Markup:
+    """A picture, as a PNG inside of the page."""
+    file = io.BytesIO()
+    drawn.savefig(file, dpi=DPI, format="png")
+    width, height = (drawn.get_size_inches() * 96).astype(int)
+    return Markup(
+        '<figure><img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">'
+        "<figcaption>{}</figcaption></figure>"
+    ).format(base64.b64encode(file.getvalue()).decode(), alt, width, height, caption)
+
+
+def shown(value: Any) -> str | Markup:
+    """A value as people read it; a mapping as one line a value."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, Mapping):
+        lines = (Markup("{}: {}").format(name, shown(part)) for name, part in value.items())
+        return Markup("<br>").join(lines)
+    if isinstance(value, (list, tuple)):
+        return Markup(", ").join(shown(part) for part in value)
+    if value is None or (isinstance(value, Real) and math.isnan(float(value))):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    if isinstance(value, Real):
+        number = float(value)
+        return f"{number:,.1f}" if abs(number) >= 100 else f"{number:.3g}"
+    return str(value)
+
+
+def _cells(values: Iterable[Any]) -> Markup:
+    cells = []
+    for value in map(shown, values):
+        # long texts would be squeezed to a word a line on a narrow screen
+        opening = Markup('<td class="long">') if len(value) > LONG else Markup("<td>")
+        cells.append(opening + value + Markup("</td>"))
+    return Markup().join(cells)
+
+
+def _scrolling(rows: Markup, caption: str) -> Markup:
+    """A table that scrolls by itself where it is too wide, also by the keyboard."""
+    return Markup(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{0}">'
+        "<table><caption>{0}</caption>{1}</table></div>"
+    ).format(caption, rows)

@@ -1,0 +1,208 @@
+"""What the page shows of data, training and results: a function a section.
+
+Each takes a `Subject` and returns its `Section`, or None where the run has nothing of the kind.
+The sections that look inside the model are in `insights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from torch import nn
+
+from vae4counts.data import CountLoader
+from vae4counts.inference.figures import history_figure
+from vae4counts.inference.report import insights
+from vae4counts.inference.report.elements import code, facts, figure, paragraph, shown, table
+from vae4counts.inference.report.reproduce import python_lines, versions
+from vae4counts.inference.report.subject import Section, Subject
+from vae4counts.inference.wording import METRICS
+from vae4counts.models import Configured
+
+FURTHER = {
+    "n_train": "training observations",
+    "n_test": "held-out observations",
+    "n_features": "features",
+    "elbo_parts": "its parts, by sample site",
+    "iw_samples": "draws for each observation",
+}
+
+
+def data(subject: Subject) -> Section:
+    """The data in words."""
+    counts, run = subject.view.counts, subject.run
+    n, features = len(counts), counts.n_features
+    batches = CountLoader(counts, batch_size=1024, shuffle=False)
+    non_zeros = sum(batch.counts.values().numel() for batch in batches)
+    zeros = 1 - non_zeros / (n * features)
+    low, middle, high = np.quantile(counts.library.cpu().numpy(), (0.05, 0.5, 0.95))
+    words = [
+        f"{n:,} observations of {features:,} features; {zeros:.1%} of the counts are zero. "
+        f"The total counts of nine observations in ten are between {low:,.0f} and {high:,.0f}, "
+        f"the median is {middle:,.0f}."
+    ]
+    if run.layer is not None:
+        words.append(f"The counts are those of the layer '{run.layer}'.")
+    if subject.classes is not None:
+        words.append(
+            f"The column '{subject.label}' holds {subject.classes.nunique():,} known classes. "
+            "Training never saw them: they are only compared with what it found."
+        )
+    split = run.split
+    if subject.known:
+        words.append(
+            f"Of the observations {len(split.train):,} were for training, "
+            f"{len(split.validation):,} for deciding when to stop, and {len(split.test):,} were "
+            "held out: by these the model is measured."
+        )
+    else:
+        words.append(
+            "The model was fitted to other data than these, and is measured on all of them."
+        )
+    return Section("Data", [paragraph(text) for text in words])
+
+
+def model(subject: Subject) -> Section:
+    """The pair in words: what each of its parts is, by its own description."""
+    run = subject.run
+    rows = [
+        ("model", run.model),
+        *run.model.named_children(),
+        ("guide", run.guide),
+        *((f"guide's {name}", part) for name, part in run.guide.named_children()),
+    ]
+    table_of_parts = pd.DataFrame(
+        [(type(part).__name__, _in_words(part), _settings(part)) for _, part in rows],
+        index=pd.Index([name for name, _ in rows], name="part"),
+        columns=["class", "what it is", "settings"],
+    )
+    words = (
+        "The model says how counts come about: latent variables are drawn, and counts given them. "
+        "The guide answers the other way round: which latent variables an observation's counts "
+        "speak for. Both are trained together, by stochastic variational inference (SVI)."
+    )
+    return Section("Model", [paragraph(words), table(table_of_parts, "Parts of the pair")])
+
+
+def training(subject: Subject) -> Section:
+    """How training went."""
+    run = subject.run
+    history = run.history
+    best = history[history["phase"] == history["phase"].iloc[-1]]["validation_elbo"].idxmax()
+    row = history.loc[best]
+    divergence = row["validation_reconstruction"] - row["validation_elbo"]
+    kept = {
+        "epoch": int(best) + 1,
+        "KL weight in training": row["kl_weight"],
+        "ELBO, training (KL warmed up)": row["train_elbo"],
+        "ELBO, validation": row["validation_elbo"],
+        "its reconstruction": row["validation_reconstruction"],
+        "its Kullback-Leibler divergence": divergence,
+    }
+    words = f"{len(history):,} epochs, {history['seconds'].sum():,.1f} seconds."
+    if "plain" in set(history["phase"]):
+        words += (
+            " A plain VAE was trained first; the components were then spread over its latents by "
+            "k-means, and everything was trained together."
+        )
+    drawn = figure(
+        history_figure(history),
+        f"Line chart of the ELBO and its reconstruction over {len(history)} epochs; the validation "
+        f"ELBO is best in epoch {int(best) + 1}, at {row['validation_elbo']:.1f} nats.",
+        "The ELBO over the epochs. The band between the two lines is the Kullback-Leibler "
+        "divergence of the latents from their prior: what the latents know of an observation.",
+    )
+    return Section(
+        "Training",
+        [paragraph(words), drawn, facts(kept, "The epoch that was kept (nats per observation)")],
+    )
+
+
+def held_out(subject: Subject) -> Section:
+    """All that was measured."""
+    metrics = subject.metrics
+    where = "held-out observations" if subject.known else "these data"
+    measured = {
+        FURTHER.get(name) or METRICS.get(name) or name.replace("_", " "): value
+        for name, value in metrics.items()
+        if value is not None and name != "n"
+    }
+    words = (
+        "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood "
+        "of the counts, closer to it with more draws; it is the one to compare models by. All are "
+        "means per observation."
+    )
+    return Section("Held-out figures", [paragraph(words), facts(measured, f"Measured on {where}")])
+
+
+def provenance(subject: Subject) -> Section:
+    """Versions and seeds."""
+    run = subject.run
+    settings = {name.replace("_", " "): value for name, value in run.settings.items()}
+    seeds = {"seed of the fit": run.settings.get("seed"), "seed of this page": subject.seed}
+    digest = {"digest of the fitted data (names and total counts)": run.fingerprint}
+    return Section(
+        "Versions and seeds",
+        [
+            facts(versions(), "Versions that made this page"),
+            facts(seeds | digest, "Seeds and data"),
+            facts(settings, "Settings of the fit"),
+        ],
+    )
+
+
+def reproduce(subject: Subject) -> Section:
+    """Lines that fit the run again."""
+    run, body = subject.run, []
+    command = run.settings.get("command")
+    if command is not None:
+        body.append(code(command, "On the command line"))
+    try:
+        body.append(code(python_lines(run), "In Python"))
+    except TypeError as error:  # a part of the user's own
+        body.append(paragraph(f"The pair cannot be written down in Python: {error}."))
+    words = "The same versions on the same kind of processor give the same numbers."
+    return Section("How to reproduce", [paragraph(words), *body])
+
+
+SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
+    "data": data,
+    "model": model,
+    "training": training,
+    "held-out": held_out,
+    "latent-space": insights.latent_space,
+    "components": insights.components,
+    "diagnosis": insights.diagnosis,
+    "loadings": insights.loadings,
+    "directions": insights.directions,
+    "checks": insights.checks,
+    "provenance": provenance,
+    "reproduce": reproduce,
+}
+
+
+def _in_words(part: nn.Module) -> str:
+    """The first sentence of a class's description."""
+    return (type(part).__doc__ or "").strip().partition("\n")[0].replace("`", "")
+
+
+def _settings(part: nn.Module) -> Markup:
+    """The arguments that a part was made with, but for those that are parts themselves."""
+    return Markup("<br>").join(
+        Markup("{}: {}").format(name, shown(value)) for name, value in _arguments(part)
+    )
+
+
+def _arguments(part: nn.Module) -> Iterator[tuple[str, object]]:
+    if not isinstance(part, Configured):
+        return
+    try:
+        described = part.config()
+    except TypeError:  # a part of the user's own that knows no description
+        return
+    for name, value in described.items():
+        if name != "type" and value is not None and not isinstance(value, dict):
+            yield name.replace("_", " "), value

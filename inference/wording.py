@@ -1,0 +1,16 @@
+"""What measured figures are called, wherever they are shown."""
+
+from __future__ import annotations
+
+METRICS = {
+    "elbo": "ELBO (nats each)",
+    "iw_log_likelihood": "importance-weighted log-likelihood (nats each)",
+    "components_used": "components used",
+    "component_perplexity": "component perplexity",
+    "nats_over_one_gaussian": "nats won over one Gaussian (each)",
+    "ari": "ARI against the labels",
+    "nmi": "NMI against the labels",
+    "epochs": "epochs",
+    "seconds": "seconds",
+    "observations_per_second": "observations a second",
+}

@@ -1,0 +1,213 @@
+"""The page of a run: what is on it, all of it in one file, and nothing of the data read as HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+from vae4counts.data import UnknownName
+from vae4counts.guides import Encoder, guide_for
+from vae4counts.inference import Run, RunDirectoryError, fit
+from vae4counts.inference.report import SECTIONS
+from vae4counts.inference.report.elements import shown
+from vae4counts.models import VAE, CountMixture, CountModel, GaussianMixtureModel
+from vae4counts.models.likelihoods import Categorical
+from vae4counts.models.priors import StandardNormal
+
+NASTY = "</script><script>alert(1)</script>"
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.open = "", list[str]()
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "script" not in self.open and "style" not in self.open:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of all elements of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def sections(self) -> list[str | None]:
+        """The names of the sections."""
+        return [attributes["id"] for attributes in self.all("section")]
+
+
+@pytest.fixture
+def page(run: Run, adata: AnnData, tmp_path: Path) -> Page:
+    run.report(adata, tmp_path / "report.html")
+    return Page(tmp_path / "report.html")
+
+
+def quick(model: CountModel, adata: AnnData, **settings: Any) -> Run:
+    guide = guide_for(model, encoder=Encoder((8,)))
+    return fit(model, guide, adata, epochs=1, progress=False, device="cpu", **settings)
+
+
+def test_it_holds_all_that_it_shows(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert re.match(r"data:|#", attributes.get(name) or "#"), (tag, attributes)
+    assert "url(" not in page.source
+    assert "@import" not in page.source
+    assert not re.search(r"https?:(?!//www\.w3\.org/2000/svg)", page.source)
+    (policy,) = [m for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in str(policy["content"])
+
+
+def test_it_can_be_read_by_all(page: Page) -> None:
+    assert not page.open
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("h1")) == 1
+    assert len(page.all("h2")) == len(page.sections)
+    assert all(len(image["alt"] or "") > 20 for image in page.all("img"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    links = [str(link["href"]) for link in page.all("a")]
+    assert {link[1:] for link in links} == {*page.sections, "content"}
+    assert any("viewport" in meta.values() for meta in page.all("meta"))
+
+
+def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
+    page: Page, run: Run, adata: AnnData
+) -> None:
+    assert page.sections == [name for name in SECTIONS if name != "directions"]
+    assert "100 observations of 7 features" in page.text
+    assert "The column 'group' holds 2 known classes" in page.text
+    assert f"{len(run.split.test)} were held out" in page.text
+    assert shown(run.metrics["iw_log_likelihood"]) in page.text
+    for name in ("GMVAE", "NegativeBinomial", "LinearDecoder", "MarginalGuide", "n latent: 2"):
+        assert name in page.text
+    zeros = 1 - adata.layers["raw"].nnz / adata.layers["raw"].toarray().size
+    assert f"{zeros:.1%} of the counts are zero" in page.text
+    view = run.interpret(adata)
+    top = view.component_contrasts()["0"].sort_values(ascending=False)
+    assert f"{top.index[0]} ({top.iloc[0]:+.1f})" in page.text
+    loading = run.loadings()
+    assert loading is not None
+    assert f"{loading['z0'].idxmax()} ({loading['z0'].max():+.1f})" in page.text
+
+
+MODELS: dict[str, tuple[Callable[[], CountModel], set[str]]] = {
+    "vae": (lambda: VAE(7, StandardNormal(2)), {"components", "diagnosis", "loadings"}),
+    "linear vae": (
+        lambda: VAE(7, StandardNormal(1), decoder="linear"),
+        {"components", "diagnosis", "directions"},
+    ),
+    "classes": (
+        lambda: VAE(7, StandardNormal(2), Categorical(4), library=None),
+        {"components", "diagnosis", "loadings"},
+    ),
+    "count mixture": (
+        lambda: CountMixture(7, 2),
+        {"latent-space", "loadings", "directions"},
+    ),
+    "gaussian mixture": (
+        lambda: GaussianMixtureModel(7, 2),
+        {"latent-space", "loadings", "directions", "checks"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_path: Path) -> None:
+    make, missing = MODELS[name]
+    run = quick(make(), adata)
+    run.report(adata, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert set(page.sections) == set(SECTIONS) - missing
+    assert "may be rotated" not in page.text or name == "linear vae"
+    assert ("same after any rotation" in page.text) == (name == "linear vae")
+
+
+def test_names_are_never_read_as_html(adata: AnnData, tmp_path: Path) -> None:
+    adata.var_names = [NASTY, "<!--", "{braces}", "a & b", 'a"b', "$x^{$", *adata.var_names[6:]]
+    adata.obs_names = [f"{NASTY}{i}" for i in range(adata.n_obs)]
+    adata.obs["<b>"] = [f"<i>{group}" for group in adata.obs["group"]]
+    run = quick(VAE(7, StandardNormal(2), decoder="linear"), adata, label="<b>")
+    run.settings["data"] = NASTY
+    run.settings["command"] = f"vae4counts fit '{NASTY}'"
+    run.report(adata, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert len(page.all("script")) == 2
+    assert not page.all("b")
+    assert not page.all("i")
+    for text in (NASTY, "<!--", "{braces}", "a & b", 'a"b', "'<b>' holds 2"):
+        assert text in page.text
+
+
+def test_ten_thousand_observations_are_no_large_page(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    many = AnnData(
+        sp.csr_matrix(rng.poisson(2.0, size=(10_001, 7)).astype(np.float32)),
+        obs=pd.DataFrame(
+            {"group": [f"a kind of cell {i % 12}" for i in range(10_001)]},
+            [f"AAACATACAACCAC-{i}-batch" for i in range(10_001)],
+        ),
+        var=pd.DataFrame(index=run.features),
+    )
+    many.layers["raw"] = many.X
+    before = dict(run.metrics)
+    run.report(many, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert len(page.source.encode()) < 2e6
+    assert "GMVAE on data" in page.text
+    assert "The model was fitted to other data than these" in page.text
+    assert "10,000 of 10,001 observations, chosen at random" in page.text
+    assert page.source.count("AAACATACAACCAC-") == 10_000
+    assert run.metrics == before  # of the fit, not of other data
+
+
+def test_the_same_page_twice(run: Run, adata: AnnData, page: Page, tmp_path: Path) -> None:
+    again = tmp_path / "report.html"
+    run.report(adata, again)
+    assert again.read_text(encoding="utf-8") == page.source
+    assert list(tmp_path.iterdir()) == [again]
+    assert set(adata.obs) == {"group"}
+
+
+def test_what_cannot_be_written_leaves_nothing(run: Run, adata: AnnData, tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="make it first"):
+        run.report(adata, tmp_path / "none" / "report.html")
+    with pytest.raises(RunDirectoryError, match="is a directory"):
+        run.report(adata, tmp_path)
+    with pytest.raises(UnknownName, match="kind"):
+        run.report(adata, tmp_path / "report.html", label="kind")
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_as_people_read_them() -> None:
+    values = {0.12345: "0.123", 12345.6: "12,345.6", 7: "7", 70_000: "70,000", "a": "a"}
+    assert {value: shown(value) for value in values} == values
+    assert [shown(None), shown(float("nan")), shown(True)] == ["-", "-", "yes"]
+    assert shown(np.int64(3)) == "3"
+    assert shown({"a": 1, "b": [1, 2]}) == "a: 1<br>b: 1, 2"
+    assert shown({"<": "<"}) == "&lt;: &lt;"
