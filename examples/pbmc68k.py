@@ -67,7 +67,7 @@ _ = plots.training_history(run.history)
 found = run.evaluate(adata)
 print(f"{found.n} test cells")
 print(f"ELBO {found.elbo:.1f}, log-likelihood {found.iw_log_likelihood:.1f} nats per cell")
-print(f"{found.components_used} components in use, ARI {found.ari:.2f}, NMI {found.nmi:.2f}")
+print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {found.nmi:.2f}")
 
 # %% [markdown]
 # ## Layer 1: the latent space, layer 2: the components

@@ -7,6 +7,7 @@
 # %%
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import pyro
@@ -30,6 +31,9 @@ from vae4counts.models.likelihoods.sparse import Family, Terms
 from vae4counts.models.priors import PRIORS, Prior, StandardNormal
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
+warnings.filterwarnings("ignore", message="for over 10 %")  # the column bad_k says it
+# a few cells do not have all genes, which is nothing to worry about here
+warnings.filterwarnings("ignore", message=".*features have no counts at all")
 
 # %% [markdown]
 # ## A likelihood: geometric counts
@@ -128,8 +132,8 @@ PRIORS["laplace"] = Laplace
 # %% [markdown]
 # ## Both at work
 #
-# A negative binomial with a dispersion of 1 is geometric: so that geometric counts should lie
-# between Poisson counts (no dispersion) and the negative binomial (which learns its own).
+# Geometric counts are negative binomial ones with a dispersion of 1, Poisson counts with one of 0.
+# Which is nearer to the truth, once the latents have explained what they can?
 
 # %%
 adata, what = cells()
@@ -141,11 +145,22 @@ for prior in (Laplace, StandardNormal):
         torch.manual_seed(0)
         model = VAE(adata.n_vars, prior=prior(n_latent=5), likelihood=likelihood())
         runs[f"{prior.__name__}, {likelihood.__name__}"] = fit(
-            model, guide_for(model), adata, epochs=3 if QUICK else 150, progress=False
+            model,
+            guide_for(model),
+            adata,
+            epochs=3 if QUICK else 80,
+            batch_size=32,
+            learning_rate=2e-3,
+            progress=False,
         )
 compare(runs, adata, num_samples=100 if QUICK else 500).round(2)
 
 # %% [markdown]
+# The likelihood that learns its dispersion wins, and Poisson counts come before geometric ones:
+# cells of the same latents differ by less than that. Laplace or normal latents make hardly a
+# difference.
+# (`bad_k` is large: these are estimates from below, good for differences of several nats.)
+#
 # What a fit offers works with the new parts as with any: draws for ArviZ ...
 
 # %%
@@ -167,11 +182,12 @@ table = run.interpret(adata).differential_expression("celltype", "CD19+ B")
 table[["lfc_mean", "proba_de", "is_de_fdr_0.05"]].head(5).round(2)
 
 # %% [markdown]
-# ... and files: the run is written down by the names of its parts, and read back.
+# ... and files: the run is written down by the names of its parts, and read back (by a program that
+# has imported the classes).
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
     run.save(Path(folder) / "run")
     again = Run.load(Path(folder) / "run")
-print(again.model.prior, again.model.likelihood)
-print(again.evaluate(adata).elbo == run.evaluate(adata).elbo)
+print(again.model.config())
+assert again.evaluate(adata) == run.evaluate(adata)
