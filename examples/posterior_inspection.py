@@ -118,7 +118,8 @@ checks["poisson"].table.round(2)
 # gene, which is 1 for Poisson counts of one rate. Bars are what the model's data sets show.
 #
 # To see: on the right, the most common genes (far right) vary more than Poisson counts can, even
-# with latents below them: triangles above their bars. On the left they are within.
+# with latents below them: triangles above their bars. On the left they are within. Triangles low in
+# either figure are genes that vary less than the models have it.
 
 # %%
 _, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
