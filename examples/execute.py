@@ -47,9 +47,11 @@ def execute(name: str, timeout: int = 600) -> nbformat.NotebookNode:
     """
     notebook = from_source(name)
     where = {"metadata": {"path": str(EXAMPLES)}}
-    NotebookClient(
+    client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", resources=where, record_timing=False
-    ).execute()
+    )
+    # tqdm misses widgets, which have no place in a file
+    client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     return notebook
 

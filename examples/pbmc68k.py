@@ -121,9 +121,9 @@ table = view.differential_expression("celltype", "CD19+ B")
 _ = plots.volcano(table)
 
 # %% [markdown]
-# Genes that textbooks name as markers of B cells, if they are among those measured. CD79A, CD79B and
-# MS4A1 are B cells' own. CD74 and HLA-DRA are not called: dendritic cells and monocytes, a half of
-# the rest, have them too.
+# Genes that textbooks name as markers of B cells, if they are among those measured. CD79A, CD79B
+# and MS4A1 are B cells' own. CD74 and HLA-DRA are not called: dendritic cells and monocytes, more
+# than half of the rest, have them too.
 
 # %%
 known = [gene for gene in ("CD79A", "CD79B", "MS4A1", "CD74", "HLA-DRA") if gene in table.index]

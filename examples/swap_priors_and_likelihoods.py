@@ -94,7 +94,8 @@ ranked.round(2)
 # The same as a figure, priors side by side. To see: the likelihood matters far more than the
 # prior. Categorical wins: ink is cut off at 16, so that it is no count without bounds, and a free
 # probability for each of 17 values says so best. The negative binomial comes after the Poisson
-# counts that it could imitate: its dispersion starts at 1 and has not shrunk enough in these epochs.
+# counts that it could imitate: its dispersion starts at 1 and has not shrunk enough in so few
+# epochs.
 
 
 # %%
