@@ -1,22 +1,101 @@
-import runpy
-from pathlib import Path
+"""Every example runs from start to end on data at hand, and its notebook shows that run."""
 
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import nbformat
+import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from scipy import stats
 
+from vae4counts.models import Configured
 from vae4counts.models.likelihoods import LIKELIHOODS
+from vae4counts.models.priors import PRIORS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+import example_data  # noqa: E402
+import execute  # noqa: E402
+
+MOST_BYTES = 600_000
 
 
-def test_a_likelihood_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "vae4counts.models.likelihoods.LIKELIHOODS", LIKELIHOODS
-    )  # registered only while the test runs
-    monkeypatch.delitem(LIKELIHOODS, "geometric", raising=False)
-    runpy.run_path(str(EXAMPLES / "new_likelihood.py"))
-    likelihood = LIKELIHOODS.pop("geometric")()
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Small data and few epochs, no real data, figures in memory, registries as they were."""
+    monkeypatch.setenv("VAE4COUNTS_QUICK", "1")
+    monkeypatch.setenv("VAE4COUNTS_DATA", str(tmp_path))
+    for variable in execute.REAL:
+        monkeypatch.delenv(variable, raising=False)
+    # read again as quick
+    monkeypatch.delitem(sys.modules, "example_data")
+    registries = (LIKELIHOODS, PRIORS, Configured.known)
+    before = [dict(registry) for registry in registries]
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+    plt.close("all")
+    for registry, kept in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(kept)
+
+
+def run(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def committed(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+
+
+def test_all_examples_are_listed() -> None:
+    here = {path.stem for path in EXAMPLES.glob("*.ipynb")}
+    assert here == set(execute.NAMES)
+    readme = (EXAMPLES / "README.md").read_text()
+    assert all(f"({name}.ipynb)" in readme for name in here)
+
+
+@pytest.mark.parametrize("name", ["pbmc68k", "scene_understanding", "tcga_pancancer"])
+def test_an_example_runs_and_says_what_it_runs_on(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = run(name)
+    assert "a substitute" in capsys.readouterr().out.splitlines()[0]
+    assert np.isfinite(names["found"].elbo)
+
+
+def test_swapping_goes_by_the_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Another(PRIORS["standard-normal"]):  # type: ignore[misc]
+        """One that was not there when the example was written."""
+
+    for name in set(LIKELIHOODS) - {"poisson", "categorical"}:
+        monkeypatch.delitem(LIKELIHOODS, name)
+    monkeypatch.setitem(PRIORS, "another", Another)
+    ranked = run("swap_priors_and_likelihoods")["ranked"]
+    assert set(ranked.index) == {f"{p} / {k}" for p in PRIORS for k in LIKELIHOODS}
+    assert "another / poisson" in ranked.index
+
+
+def test_posterior_inspection_runs() -> None:
+    names = run("posterior_inspection")
+    assert names["shares"].sum("component").to_numpy() == pytest.approx(1)
+    assert (names["effective"] >= 1).all()
+    assert (names["effective"] <= 500).all()
+
+
+def test_a_likelihood_and_a_prior_of_ones_own() -> None:
+    names = run("write_your_own")
+    assert {"geometric"} <= set(LIKELIHOODS)
+    assert {"laplace"} <= set(PRIORS)
+    likelihood = names["Geometric"]()
     likelihood.build(3)
     outputs = torch.tensor([[0.2, -1.0, 1.5]], dtype=torch.float64, requires_grad=True)
     counts = torch.tensor([[0.0, 2.0, 7.0]], dtype=torch.float64)
@@ -27,3 +106,68 @@ def test_a_likelihood_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.autograd.gradcheck(
         lambda x: likelihood(x, None).log_prob(counts.to_sparse_csr()), [outputs]
     )
+    z = torch.tensor([[0.3, -2.0]])
+    expected = stats.laplace.logpdf(z.numpy(), scale=0.5**0.5).sum()
+    assert names["Laplace"](2).log_prob(z).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_example_runs_in_a_kernel() -> None:
+    notebook = execute.execute("write_your_own")
+    assert outputs(notebook)
+    assert not faults(notebook)
+
+
+@pytest.mark.parametrize("name", execute.NAMES)
+def test_a_notebook_is_its_source_run(name: str) -> None:
+    notebook, source = committed(name), execute.from_source(name)
+    assert [(c.cell_type, c.source) for c in notebook.cells] == [
+        (c.cell_type, c.source) for c in source.cells
+    ], f"run: python examples/execute.py {name}"
+    assert outputs(notebook)
+    assert not faults(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+@pytest.mark.parametrize("name", execute.NAMES)
+def test_a_notebook_is_small_and_of_no_machine(name: str) -> None:
+    text = (EXAMPLES / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert len(text) < MOST_BYTES
+    assert not re.search(r"/home/|/root/|/tmp/|/Users/|site-packages|[A-Z]:\\\\", text)
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
+
+
+def faults(notebook: nbformat.NotebookNode) -> list[str]:
+    """Errors, and what was written to standard error: warnings, above all."""
+    return [
+        out.get("ename") or out.get("text", "")
+        for out in outputs(notebook)
+        if out.output_type == "error" or out.get("name") == "stderr"
+    ]
+
+
+def test_made_scenes_are_what_they_are_said_to_be() -> None:
+    pictures = example_data.made_scenes(20_000, seed=3)
+    meals = pictures[pictures.obs["scene"] == "meal", ["fork", "toilet"]].to_df()
+    assert meals["fork"].mean() == pytest.approx(0.91, abs=0.05)  # and a stray one in a hundred
+    # busy-ness is Gamma(4, 1/4): variance m + m^2 / 4
+    assert meals["fork"].var() == pytest.approx(0.91 + 0.9**2 / 4, rel=0.1)
+    assert meals["toilet"].mean() == pytest.approx(0.01, abs=0.006)
+
+
+def test_made_tumours_are_what_they_are_said_to_be() -> None:
+    samples = example_data.made_tumours(400, 300)
+    reads = np.log1p(samples.to_df())
+    kind = samples.obs["primary_disease"].astype(str)
+    marker = reads["A_marker_1"]
+    fold = marker[kind == "tumour type A"].mean() - marker[kind != "tumour type A"].mean()
+    assert 3 - 0.4 <= fold / np.log(2) <= 6 + 0.4
+    # depth goes out in the ratio to the genes that nothing moves
+    ratio = reads.filter(like="cycle_").mean(axis=1) - reads.filter(like="gene_").mean(axis=1)
+    assert np.polyfit(samples.obs["proliferation"], ratio, 1)[0] == pytest.approx(0.6, abs=0.03)
+    assert np.corrcoef(samples.obs["proliferation"], ratio)[0, 1] > 0.97
+    depth = np.asarray(samples.X.sum(axis=1)).ravel()
+    assert np.median(depth) == pytest.approx(5e6, rel=0.1)

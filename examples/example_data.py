@@ -1,0 +1,156 @@
+"""Data of the examples: the real ones where they are at hand, and else substitutes.
+
+The real data are taken from the file or folder that an environment variable names, or from the
+cache where an earlier `load` has put them; nothing is downloaded. The substitutes are the cells
+that scanpy ships, and data that are drawn here from a known truth, so that it can be seen whether
+an example finds it. ``VAE4COUNTS_QUICK=1`` makes them small, for tests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import scipy.sparse as sp
+from anndata import AnnData
+
+from vae4counts.data import DATASETS, load, load_pbmc68k_reduced
+
+QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
+
+# Scenes: how common each is, and how many of which objects are seen in one on average. The names
+# are those of COCO's categories; the numbers are made up.
+SCENES: dict[str, tuple[float, dict[str, float]]] = {
+    "meal": (
+        0.16,
+        {"dining table": 1, "fork": 0.9, "knife": 0.9, "spoon": 0.6, "bowl": 1.2, "cup": 1.2,
+         "bottle": 0.7, "chair": 1.5, "person": 1, "pizza": 0.7, "sandwich": 0.4, "broccoli": 0.5,
+         "carrot": 0.5},
+    ),
+    "party": (
+        0.06,
+        {"person": 4, "cake": 1.2, "wine glass": 2, "dining table": 1, "fork": 0.6, "knife": 0.7,
+         "bottle": 1, "cup": 0.8, "chair": 1.5},
+    ),
+    "street": (
+        0.20,
+        {"car": 4, "person": 3, "truck": 0.7, "bus": 0.5, "traffic light": 1.2, "bicycle": 0.5,
+         "motorcycle": 0.5, "stop sign": 0.2, "fire hydrant": 0.15, "handbag": 0.6,
+         "backpack": 0.5},
+    ),
+    "office": (
+        0.12,
+        {"laptop": 0.8, "tv": 0.8, "keyboard": 0.9, "mouse": 0.8, "chair": 1.2, "cup": 0.6,
+         "book": 1.5, "cell phone": 0.5, "person": 0.6},
+    ),
+    "living room": (
+        0.13,
+        {"couch": 1, "tv": 0.8, "chair": 1.2, "book": 1.5, "remote": 0.7, "potted plant": 0.8,
+         "vase": 0.4, "cat": 0.3, "dog": 0.3, "person": 0.8, "clock": 0.3},
+    ),
+    "bathroom": (
+        0.07,
+        {"toilet": 1, "sink": 1, "toothbrush": 0.4, "bottle": 0.7, "cup": 0.3, "hair drier": 0.1},
+    ),
+    "beach": (
+        0.10,
+        {"person": 4, "surfboard": 1.2, "umbrella": 0.8, "boat": 0.6, "bird": 0.6, "kite": 0.5,
+         "backpack": 0.4},
+    ),
+    "snow": (0.07, {"person": 3, "skis": 2, "snowboard": 0.5, "backpack": 0.6}),
+    "meadow": (
+        0.09,
+        {"sheep": 2, "cow": 1.5, "horse": 0.8, "person": 0.6, "dog": 0.4, "bird": 0.5},
+    ),
+}  # fmt: skip
+
+
+def cells() -> tuple[AnnData, str]:
+    """Blood cells with their types in ``obs["celltype"]``, and what they are."""
+    return _real_or("pbmc68k", "VAE4COUNTS_PBMC68K", load_pbmc68k_reduced, "700 cells from scanpy")
+
+
+def pictures() -> tuple[AnnData, str]:
+    """Pictures x objects, and what they are; made ones have ``obs["scene"]``."""
+    return _real_or("coco2017-val", "VAE4COUNTS_COCO", made_scenes, "made scenes")
+
+
+def tumours() -> tuple[AnnData, str]:
+    """Tumours x genes, types in ``obs["primary_disease"]``, and what they are."""
+    return _real_or("tcga-pancancer-top5000", "VAE4COUNTS_TCGA", made_tumours, "made tumours")
+
+
+def made_scenes(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
+    """Draws pictures: a scene, how busy it is, and Poisson numbers of its objects.
+
+    Every object may also stray into any scene (once in 100 pictures).
+    """
+    rng = np.random.default_rng(seed)
+    objects = sorted({name for _, rates in SCENES.values() for name in rates})
+    rates = pd.DataFrame({name: rates for name, (_, rates) in SCENES.items()}, index=objects)
+    weights = np.array([weight for weight, _ in SCENES.values()])
+    scene = rng.choice(len(SCENES), size=n, p=weights / weights.sum())
+    busy = rng.gamma(4, 1 / 4, size=(n, 1))
+    counts = rng.poisson(rates.fillna(0).to_numpy().T[scene] * busy + 0.01)
+    obs = pd.DataFrame({"scene": pd.Categorical(np.array(list(SCENES))[scene])})
+    return _annotated(counts, obs, objects, "picture")
+
+
+def made_tumours(
+    n: int = 300 if QUICK else 1200, n_genes: int = 300 if QUICK else 1000, seed: int = 0
+) -> AnnData:
+    """Draws tumours of 12 types as RSEM's expected counts of bulk RNA-seq, rounded.
+
+    Of the genes, 12 mark each type (8 to 64 times as much of them), and 40 more go up and down
+    together with how fast a tumour's cells divide, whatever its type: ``obs["proliferation"]``.
+    Depths are about five million reads, dispersion is 0.15.
+    """
+    rng = np.random.default_rng(seed)
+    types, n_markers, n_cycle = list("ABCDEFGHIJKL"), 12, 40
+    genes = [f"{t}_marker_{i + 1}" for t in types for i in range(n_markers)]
+    genes += [f"cycle_{i + 1}" for i in range(n_cycle)]
+    genes += [f"gene_{i + 1}" for i in range(n_genes - len(genes))]
+    kind = rng.choice(len(types), size=n, p=rng.dirichlet(np.full(len(types), 8.0)))
+    proliferation = rng.normal(size=n)
+    log_rates = np.tile(rng.normal(0, 2, size=n_genes), (n, 1))
+    for t in range(len(types)):
+        marks = slice(t * n_markers, (t + 1) * n_markers)
+        log_rates[kind == t, marks] += np.log(2) * rng.uniform(3, 6, size=n_markers)
+    cycle = slice(len(types) * n_markers, len(types) * n_markers + n_cycle)
+    log_rates[:, cycle] += 0.6 * proliferation[:, None]
+    rates = np.exp(log_rates)
+    depth = rng.lognormal(np.log(5e6), 0.4, size=(n, 1))
+    mean = depth * rates / rates.sum(1, keepdims=True)
+    counts = rng.poisson(mean * rng.gamma(1 / 0.15, 0.15, size=mean.shape))
+    obs = pd.DataFrame(
+        {
+            "primary_disease": pd.Categorical([f"tumour type {types[t]}" for t in kind]),
+            "proliferation": proliferation,
+        }
+    )
+    return _annotated(counts, obs, genes, "sample")
+
+
+def _real_or(
+    name: str, variable: str, substitute: Callable[[], AnnData], what: str
+) -> tuple[AnnData, str]:
+    path = os.environ.get(variable)
+    if path:
+        adata, what = load(path), f"the data that {variable} names"
+    elif DATASETS[name].is_here:
+        adata, what = load(name, offline=True), f"the real data, {name}"
+    else:
+        adata, what = substitute(), f"a substitute, {what} (the real data, {name}, are not here)"
+    # observations and features without any counts have nothing to say
+    sc.pp.filter_cells(adata, min_counts=1)
+    sc.pp.filter_genes(adata, min_counts=1)
+    return adata, f"{adata.n_obs:,} x {adata.n_vars:,}: {what}"
+
+
+def _annotated(counts: np.ndarray, obs: pd.DataFrame, features: list[str], what: str) -> AnnData:
+    names = [f"{what}{i + 1}" for i in range(len(counts))]
+    var = pd.DataFrame(index=features)
+    return AnnData(sp.csr_matrix(counts.astype(np.int32)), obs.set_axis(names), var)

@@ -1,0 +1,161 @@
+# %% [markdown]
+# # Looking at a posterior
+#
+# A fit gives a distribution for everything that was not observed. Here it is drawn from and handed
+# to [ArviZ](https://www.arviz.org), and held against the data: would this model make data like
+# these?
+
+# %%
+import os
+import warnings
+
+import arviz as az
+import numpy as np
+import torch
+from example_data import cells
+from matplotlib import pyplot as plt
+
+from vae4counts.data import top_features
+from vae4counts.guides import guide_for
+from vae4counts.inference import check_plots, compare, fit
+from vae4counts.models import GMVAE
+from vae4counts.models.likelihoods import NegativeBinomial, Poisson
+from vae4counts.models.priors import GaussianMixture
+
+QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
+warnings.filterwarnings("ignore", message="for over 10 %")  # the column bad_k says it
+# a few cells do not have all genes, which is nothing to worry about here
+warnings.filterwarnings("ignore", message=".*features have no counts at all")
+
+adata, what = cells()
+adata = top_features(adata, 200)
+print(f"{what}, of which the 200 genes of the highest deviance")
+
+# %%
+runs = {}
+for name, likelihood in (("negative binomial", NegativeBinomial()), ("poisson", Poisson())):
+    torch.manual_seed(0)
+    model = GMVAE(adata.n_vars, GaussianMixture(n_latent=5, n_components=8), likelihood)
+    runs[name] = fit(
+        model, guide_for(model), adata, epochs=8 if QUICK else None, batch_size=64, progress=False
+    )
+run = runs["negative binomial"]
+
+# %% [markdown]
+# ## Draws, for ArviZ
+#
+# Posterior and prior of the latents, the log-likelihood and what else there is, as xarray
+# datasets with named dimensions. Six cells are enough to look at.
+
+# %%
+few = adata[run.split.test[:6]].copy()
+draws = run.posterior(few, num_samples=500, sites=["z", "component", "counts"])
+for group in ("posterior", "prior", "posterior_predictive", "log_likelihood", "sample_stats"):
+    variables = {name: dict(x.sizes) for name, x in draws[group].data_vars.items()}
+    print(group, variables)
+
+# %% [markdown]
+# One cell's latents. (The draws are independent of each other, so that what ArviZ says of
+# convergence of chains has no meaning here: `kind="stats"` leaves it out.)
+
+# %%
+one = few.obs_names[0]
+az.summary(draws, var_names=["z"], coords={"obs": [one]}, kind="stats")
+
+# %% [markdown]
+# What the cell's counts have taught: its posterior (blue) against the prior that all cells share
+# (grey). To see: five narrow peaks on five broad hills.
+
+# %%
+_, axes = plt.subplots(1, 5, figsize=(12, 2.6), layout="constrained", sharey=True)
+for latent, ax in enumerate(axes):
+    for group, colour in (("prior", "#999999"), ("posterior", "#0072B2")):
+        z = draws[group]["z"].sel(obs=one, latent=latent).to_numpy().ravel()
+        ax.hist(z, bins=30, density=True, color=colour, alpha=0.7, label=group)
+    ax.set(xlabel=f"z{latent}", yticks=[])
+_ = axes[0].legend(frameon=False)
+
+# %% [markdown]
+# How sure the model is of a cell's component: the mean of the responsibilities over the draws. Each
+# row adds up to one.
+
+# %%
+shares = draws["sample_stats"]["responsibilities"].mean(("chain", "draw"))
+shares.to_pandas().round(2)
+
+# %% [markdown]
+# Can the draws be trusted? The guide is an approximation; the importance weights tell how good a
+# one. Were it exact, all weights would be the same, and the effective number of draws 500. Where it
+# is far below, take means and components from the draws, but no fine detail; or resample the draws
+# by their weights.
+
+# %%
+log_weight = draws["sample_stats"]["log_weight"].to_numpy()[0]
+weight = np.exp(log_weight - log_weight.max(axis=0))
+effective = weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0)
+print("effective draws of 500, cell by cell:", effective.round().astype(int))
+
+# %% [markdown]
+# ## Would the model make such data?
+#
+# `check` lets the model make 200 data sets of the size of the test set and compares them with the
+# cells that were held out. `discrepancy` is about 1 where the data are like those that the model
+# makes; `p_value` is the share of data sets that are as far off.
+
+# %%
+checks = {name: run.check(adata) for name, run in runs.items()}
+checks["negative binomial"].table.round(2)
+
+# %% [markdown]
+# The Poisson model fails: its data sets vary too little, with p-values close to the smallest that
+# 200 data sets allow (0.005).
+
+# %%
+checks["poisson"].table.round(2)
+
+# %% [markdown]
+# The same in a figure for the check that tells most of counts: the variance over the mean, gene by
+# gene, which is 1 for Poisson counts of one rate. Bars are what the model's data sets show.
+#
+# To see: on the right, the most common genes (far right) vary more than Poisson counts can, even
+# with latents below them: triangles above their bars. On the left they are within. Triangles low in
+# either figure are genes that vary less than the models have it.
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
+for ax, (name, result) in zip(axes, checks.items(), strict=True):
+    check_plots.mean_variance(result, ax=ax)
+    ax.set_title(f"{name}\n{ax.get_title()}")
+
+# %% [markdown]
+# The share of zeros, gene by gene. To see: Poisson counts (right) have fewer zeros than the data,
+# more points are below the line.
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
+for ax, (name, result) in zip(axes, checks.items(), strict=True):
+    check_plots.zeros(result, ax=ax)
+    ax.set_title(f"{name}\n{ax.get_title()}")
+
+# %% [markdown]
+# ## Which of the two explains held-out cells better?
+#
+# Log-likelihoods per cell by Pareto-smoothed importance sampling, with the standard error of the
+# difference. `bad_k` is the share of cells whose estimate is too low by an unknown amount (their
+# weights, as above, are too uneven): only a difference of many standard errors should be believed.
+
+# %%
+compare(runs, adata).round(2)
+
+# %% [markdown]
+# ## Summaries for large data
+#
+# Draws of counts for 100,000 cells would fill any memory. `predictive` keeps summaries alone: here
+# of the genes, over all cells.
+
+# %%
+summary = run.predictive(adata, num_samples=20).features
+summary["observed mean"] = np.asarray(adata.X.mean(axis=0)).ravel()
+summary["observed zeros"] = 1 - np.asarray((adata.X > 0).mean(axis=0)).ravel()
+shown = ["observed mean", "mean", "observed zeros", "zeros", "q0.05", "q0.95"]
+summary.sort_values("mean", ascending=False)[shown].head(8).round(2)
