@@ -17,7 +17,8 @@ from matplotlib import pyplot as plt
 
 from vae4counts.data import top_features
 from vae4counts.guides import guide_for
-from vae4counts.inference import check_plots, compare, fit
+from vae4counts.inference import compare, fit
+from vae4counts.inference.plots import checks as check_plots
 from vae4counts.models import GMVAE
 from vae4counts.models.likelihoods import NegativeBinomial, Poisson
 from vae4counts.models.priors import GaussianMixture

@@ -18,6 +18,7 @@ FILES = {
     "annotated.h5ad",
     "components.png",
     "config.json",
+    "diagnosis.png",
     "history.csv",
     "history.png",
     "latent.png",

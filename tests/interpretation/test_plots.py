@@ -50,6 +50,8 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "top_features_heatmap": lambda **ax: plots.top_features_heatmap(TABLE, **ax),
     "cooccurrence_heatmap": lambda **ax: plots.cooccurrence_heatmap(LIFT, **ax),
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
+    "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
+    "component_overlaps": lambda **ax: plots.component_overlaps([0.2, 0.9, 0.9], **ax),
     "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
 }
 
