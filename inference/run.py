@@ -136,17 +136,20 @@ class Run:
             )
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            annotate(adata, *view.summary(num_samples))
+            written = annotate(adata, *view.summary(num_samples))
         table = loadings(self.model, self.features)
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
+            written.append("varm/loadings")
         if denoised:
             layer = view.denoised(num_samples=num_samples)
             adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
+            written.append("layers/denoised")
         adata.uns["vae4counts"] = {
             "model": _description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),
+            "written": written,
         }
 
     def posterior(

@@ -55,9 +55,10 @@ def summarise(
     )
 
 
-def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> None:
+def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> list[str]:
     """Writes the latent space and the components of all observations into an AnnData.
 
+    What an earlier annotation wrote goes first, also where this model has nothing of the kind.
     Components are named by their numbers, as strings, and those that no observation is in are no
     categories: both as scanpy's own clusterings.
 
@@ -68,18 +69,30 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
         means: Means of q(z | x), shape ``(N, L)``.
         shares: Responsibilities, shape ``(N, K)``.
 
+    Returns:
+        What was written, as "slot/name".
+
     Raises:
         DataError: There is a column of the user's own that would be overwritten.
     """
+    before = list(adata.uns.get(WRITTEN, {}).get("written", ()))
     if shares is not None:
-        _check_free(adata)
+        _check_free(adata, before)
+    for key in before:
+        slot, name = key.split("/")
+        if name in getattr(adata, slot):
+            del getattr(adata, slot)[name]
+    written = []
     if means is not None:
         adata.obsm["X_vae"] = means
+        written.append("obsm/X_vae")
     if shares is not None:
         adata.obsm["responsibilities"] = shares
         adata.obs["component"] = assigned(shares)
         adata.obs["component_entropy"] = entropy(shares, axis=1)
         adata.uns.pop("component_colors", None)  # scanpy's, of components that were before
+        written += ["obsm/responsibilities", "obs/component", "obs/component_entropy"]
+    return written
 
 
 def assigned(shares: np.ndarray) -> pd.Categorical:
@@ -88,10 +101,10 @@ def assigned(shares: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
 
 
-def _check_free(adata: AnnData) -> None:
+def _check_free(adata: AnnData, before: list[str]) -> None:
     """Makes sure that annotating overwrites no column of the user's own."""
-    taken = [name for name in COLUMNS if name in adata.obs]
-    if taken and WRITTEN not in adata.uns:
+    taken = [name for name in COLUMNS if name in adata.obs and f"obs/{name}" not in before]
+    if taken:
         raise DataError(
             f"obs[{taken[0]!r}] is there already and would be overwritten: rename the column first"
         )

@@ -175,7 +175,8 @@ def checks(subject: Subject) -> Section | None:
         f"The model made {REPLICATES} data sets of its own, of the size of the measured data. The "
         "discrepancy tells how far features are off what it makes, about 1 for a true model; the "
         "p-value is the share of data sets that are off as far. No model is true: see where it "
-        "fails, and by how much."
+        "fails, and by how much. With an observed library size, which the data add up to and the "
+        "model's data sets only nearly do, p-values are approximate."
     )
     drawn = []
     for draw in check_plots.FIGURES.values():

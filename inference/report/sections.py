@@ -91,7 +91,9 @@ def training(subject: Subject) -> Section:
     """How training went."""
     run = subject.run
     history = run.history
-    best = history[history["phase"] == history["phase"].iloc[-1]]["validation_elbo"].idxmax()
+    last = history[history["phase"] == history["phase"].iloc[-1]]
+    full = last[last["kl_weight"] == last["kl_weight"].max()]  # of which the best was kept
+    best = full["validation_elbo"].idxmax()
     row = history.loc[best]
     divergence = row["validation_reconstruction"] - row["validation_elbo"]
     kept = {

@@ -20,7 +20,7 @@ from vae4counts.data import DataError
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.models import GMVAE, VAE
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 
 def made_data() -> AnnData:
@@ -84,6 +84,23 @@ def test_second_annotation_replaces_the_first(fitted: tuple[Run, AnnData]) -> No
     run.annotate(adata)
     pd.testing.assert_series_equal(adata.obs["component"], before)
     assert "component_colors" not in adata.uns
+
+
+def test_another_model_leaves_nothing_of_the_first(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    run.annotate(adata, denoised=True)
+    adata.layers["mine"] = adata.X.copy()
+    model = VAE(adata.n_vars, StandardNormal(2))
+    plain = fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu")
+    plain.annotate(adata)
+    assert not {"component", "component_entropy"} & set(adata.obs)
+    assert list(adata.obsm) == ["X_vae"]
+    assert list(adata.layers) == ["mine"]
+    assert not adata.varm
+    adata.obs["component"] = "mine"
+    with pytest.raises(DataError, match="rename"):
+        run.annotate(adata)
+    assert list(adata.obsm) == ["X_vae"]
 
 
 def test_a_column_of_the_users_own_is_not_overwritten(fitted: tuple[Run, AnnData]) -> None:
