@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -125,7 +126,9 @@ class CountFile:
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
         parts = torch.from_numpy(order).split(size)
-        for index, buffer in ahead((part, self._read(part)) for part in parts):
+        buffers = ((part, self._read(part)) for part in parts)
+        is_idle = self.device.type != "cpu" or _core_to_spare()
+        for index, buffer in ahead(buffers) if is_idle else buffers:
             places = torch.arange(len(buffer)).split(batch_size)
             for own, place in zip(index.split(batch_size), places, strict=True):
                 yield self._cut(buffer, place, own)
@@ -172,6 +175,15 @@ def counts_of(adata: AnnData, layer: str | None = None, covariates: Iterable[str
     """
     kind = CountFile if is_on_disk(adata, layer) else CountMatrix
     return kind.from_anndata(adata, layer, covariates)
+
+
+def _core_to_spare() -> bool:
+    """Whether a thread of our own has a core that torch leaves free.
+
+    Where it has none, torch's threads wait for each other at the end of every operation, and what
+    is gained by reading ahead is lost many times over.
+    """
+    return (os.cpu_count() or 1) > torch.get_num_threads()
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
