@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from anndata import AnnData
 
-from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.data import CountLoader
 from vae4counts.guides import guide_for
 from vae4counts.inference import fit
 from vae4counts.inference.run import Run
@@ -130,9 +130,3 @@ def seconds_of(step: Callable[[], None], repeats: int = 60) -> float:
         step()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
-
-
-def in_memory(adata: AnnData) -> int:
-    """Bytes of the counts as our fit holds them."""
-    counts = CountMatrix.from_anndata(adata)
-    return sum(t.numel() * t.element_size() for t in (counts.indptr, counts.indices, counts.values))

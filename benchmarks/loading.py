@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from peak import peak_megabytes
 
 FEATURES, DENSITY, BATCH = 20_000, 0.03, 128
 # Loading stops here: enough to know the speed from.
@@ -196,9 +197,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if given.task:
         found = TASKS[given.task](given.source, Path(given.path))
-        # in kB on Linux
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(found | {f"{given.task}, peak memory (MB)": peak}))
+        print(json.dumps(found | {f"{given.task}, peak memory (MB)": peak_megabytes()}))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)

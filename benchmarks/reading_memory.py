@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
+from peak import peak_megabytes
 
 from vae4counts.data import load_coco2017_object_counts, load_tcga_pancancer_rna_seq
 from vae4counts.data.coco2017 import ANNOTATIONS
@@ -134,7 +134,7 @@ def measure(read: Callable[[Path], AnnData], folder: Path) -> dict[str, object]:
     adata = read(folder)
     return {
         "seconds": time.perf_counter() - start,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,  # Linux: kB
+        "peak": peak_megabytes(),
         "totals": np.asarray(adata.X.sum(1)).ravel().tolist(),
     }
 

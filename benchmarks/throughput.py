@@ -21,6 +21,7 @@ import anndata
 from anndata import AnnData
 from contenders import TRAINING, Result, floor, ours, scvi
 from made import made_counts
+from peak import peak_megabytes
 from tables import report
 
 from vae4counts.data import load
@@ -85,9 +86,7 @@ def peak_of(contender: str, path: str, batch_size: int) -> int:
         scvi(adata, batch_size, epochs=2)
     else:
         ours(adata, batch_size, epochs=2, precision=PRECISIONS[contender])
-    # not getrusage's, which starts from the memory of the process that started this one
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) // 1024
+    return peak_megabytes()
 
 
 def main() -> None:

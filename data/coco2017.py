@@ -102,7 +102,7 @@ def _locate(kind: str, subset: str, source: str | Path | None, offline: bool | N
         raise UnknownName("subset of COCO 2017", subset, SUBSETS)
     if source is not None and not Path(source).expanduser().exists():
         raise DataError(f"There is no file or folder {source}.")
-    folder = data_directory(FOLDER) if source is None else Path(source).expanduser()
+    folder = data_directory(FOLDER, source)
     if folder.is_file():
         if any(f"_{other}2017" in folder.name for other in SUBSETS if other != subset):
             raise DataError(f"{folder} is not of the subset {subset!r}.")

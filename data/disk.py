@@ -34,9 +34,9 @@ class CountFile:
     """``N`` observations of ``G`` counts in a file: what `CountMatrix` is, but for the memory.
 
     An epoch goes through the file in blocks of rows that lie together, in random order. As many
-    blocks as fill a buffer are read at once, their rows shuffled, and batches cut from them
-    while the next buffer is read (the idea of scDataset, D'Ascenzo and Cultrera di Montesano
-    2025, and of annbatch).
+    blocks as fill a buffer are read at once, their rows shuffled, and batches cut from them (the
+    idea of scDataset, D'Ascenzo and Cultrera di Montesano 2025, and of annbatch). Where a core is
+    to spare, the next buffer is read meanwhile.
 
     Attributes:
         stored: The matrix on disk.
@@ -180,8 +180,8 @@ def counts_of(adata: AnnData, layer: str | None = None, covariates: Iterable[str
 def _core_to_spare() -> bool:
     """Whether a thread of our own has a core that torch leaves free.
 
-    Where it has none, torch's threads wait for each other at the end of every operation, and what
-    is gained by reading ahead is lost many times over.
+    Where it has none, torch's threads wait for the one that it holds up at the end of every
+    operation: reading ahead then costs more than it saves.
     """
     return (os.cpu_count() or 1) > torch.get_num_threads()
 

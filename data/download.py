@@ -39,8 +39,15 @@ class RemoteFile:
     sha256: str | None = None
 
 
-def data_directory(name: str = "") -> Path:
-    """Where the files of a data set (or of all) are kept: in ``$VAE4COUNTS_DATA`` or a cache."""
+def data_directory(name: str = "", chosen: str | Path | None = None) -> Path:
+    """Where the files of a data set (or of all) are kept: in ``$VAE4COUNTS_DATA`` or a cache.
+
+    Args:
+        name: The data set's folder.
+        chosen: A folder of the user's choice, which goes before the others.
+    """
+    if chosen is not None:
+        return Path(chosen).expanduser()
     root = os.environ.get(DIRECTORY_VARIABLE) or pooch.os_cache("vae4counts")
     return Path(root).expanduser() / name
 

@@ -51,7 +51,7 @@ def load_pbmc68k(directory: str | Path | None = None, *, offline: bool | None = 
     Warns:
         UserWarning: If cells have no type (they are kept, without) or types no cell.
     """
-    folder = data_directory(FOLDER) if directory is None else Path(directory).expanduser()
+    folder = data_directory(FOLDER, directory)
     adata = read_10x(_matrix_folder(folder, offline))
     types = read_records(
         fetch(CELL_TYPES, folder, offline=offline), "barcodes", ["celltype", "TSNE.1", "TSNE.2"]

@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import torch
 from anndata import AnnData
 
 from vae4counts.data.annotated import unique_names
@@ -86,7 +85,7 @@ def load_tcga_pancancer_rna_seq(
     """
     if top_features is not None and top_features < 1:
         raise ValueError(f"the number of features to keep must be 1 or more, not {top_features}")
-    folder = data_directory(FOLDER) if directory is None else Path(directory).expanduser()
+    folder = data_directory(FOLDER, directory)
     cache = folder / CACHE
     if not is_fresh(cache, [folder / RNA_SEQ.name, folder / PHENOTYPES.name]):
         table = fetch(RNA_SEQ, folder, offline=offline)
@@ -200,16 +199,7 @@ class _Transposed:
             before += width
 
     def _deviance(self, block: np.ndarray) -> np.ndarray:
-        csr = sp.csr_matrix(block)
-        return deviance(
-            CountMatrix(
-                indptr=torch.from_numpy(csr.indptr.astype(np.int64)),
-                indices=torch.from_numpy(csr.indices.astype(np.int32)),
-                values=torch.from_numpy(csr.data.astype(np.float32)),
-                library=torch.from_numpy(self.library.astype(np.float32)),
-                n_features=csr.shape[1],
-            )
-        )
+        return deviance(CountMatrix.from_checked(sp.csr_matrix(block), self.library))
 
 
 def _write_csr(path: Path, counts: _Transposed) -> None:

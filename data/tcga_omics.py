@@ -121,7 +121,7 @@ def _load(
     top: int | None,
     bounds: tuple[float, float],
 ) -> AnnData:
-    folder = data_directory(FOLDER) if directory is None else Path(directory).expanduser()
+    folder = data_directory(FOLDER, directory)
     cache = folder / cache_name
     if not is_fresh(cache, [folder / file.name]):
         table = fetch(file, folder, offline=offline)

@@ -28,7 +28,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference import storage
 from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.posterior.annotation import annotate
+from vae4counts.inference.posterior.annotation import WRITTEN, annotate
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
@@ -136,16 +136,18 @@ class Run:
             )
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            written = annotate(adata, *view.summary(num_samples))
+            summary = view.summary(num_samples)
         table = loadings(self.model, self.features)
+        layer = view.denoised(num_samples=num_samples) if denoised else None
+        # nothing is written before all that can fail is done
+        written = annotate(adata, *summary)
         if table is not None:
             adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
             written.append("varm/loadings")
-        if denoised:
-            layer = view.denoised(num_samples=num_samples)
+        if layer is not None:
             adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
             written.append("layers/denoised")
-        adata.uns["vae4counts"] = {
+        adata.uns[WRITTEN] = {
             "model": _description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vae4counts.data import load
 from vae4counts.inference import storage
-from vae4counts.inference.cli.shared import app, one_line_errors, screen
+from vae4counts.inference.cli.shared import app, one_line_errors, screen, source_of
 from vae4counts.inference.fit import SettingsError
 from vae4counts.inference.posterior.comparison import FEWEST_DRAWS, compare
 from vae4counts.inference.run import Run
@@ -35,11 +35,7 @@ def compare_command(
         runs = {str(directory): Run.load(directory) for directory in directories}
         if len(runs) < 2:
             raise SettingsError(f"{directories[0]} alone: name two runs or more to compare")
-        source = data if data is not None else next(iter(runs.values())).settings.get("data")
-        if source is None:
-            raise storage.RunDirectoryError(
-                f"{directories[0]} does not say what it was fitted to: --data"
-            )
+        source = source_of(runs[str(directories[0])], directories[0], data)
         adata = load(source)
         if data is None:
             for directory, run in runs.items():

@@ -63,6 +63,18 @@ def one_line_errors() -> Iterator[None]:
             raise SystemExit(BAD_INPUT) from None
 
 
+def source_of(run: Run, directory: Path, data: str | None) -> str:
+    """Where the data to look at are from: what is named, or what the run was fitted to.
+
+    Raises:
+        RunDirectoryError: Nothing is named, and the fitted data are not known.
+    """
+    source = data if data is not None else run.settings.get("data")
+    if source is None:
+        raise storage.RunDirectoryError(f"{directory} does not say what it was fitted to: --data")
+    return str(source)
+
+
 def data_of(
     run: Run,
     directory: Path,
@@ -79,9 +91,7 @@ def data_of(
     Raises:
         RunDirectoryError: None are named, and the fitted data are not known, or have changed.
     """
-    source = data if data is not None else run.settings.get("data")
-    if source is None:
-        raise storage.RunDirectoryError(f"{directory} does not say what it was fitted to: --data")
+    source = source_of(run, directory, data)
     stays = run.settings.get("out_of_core", False) if data is None else out_of_core
     adata = load(source, out_of_core=stays, offline=offline or None)
     known = run.knows(adata)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.annotation import summarise
+from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
 from vae4counts.models import VAE, CountModel
 
@@ -116,9 +116,9 @@ class Fitted:
         return torch.cat([z for z, _ in self.draws(self.rows(mask, n))])
 
     def summary(self, num_samples: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Means of q(z | x) and responsibilities, see `summarise`."""
+        """Means of q(z | x) and responsibilities, see `latents_and_components`."""
         batches = CountLoader(self.counts, shuffle=False)
-        return summarise(self.model, self.guide, batches, num_samples)
+        return latents_and_components(self.model, self.guide, batches, num_samples)
 
     def responsibilities(self, num_samples: int = 10) -> np.ndarray:
         """p(component | counts), shape ``(N, K)``.

@@ -20,7 +20,7 @@ WRITTEN = "vae4counts"
 COLUMNS = ("component", "component_entropy")
 
 
-def summarise(
+def latents_and_components(
     model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Means of q(z | x) and responsibilities of all observations.

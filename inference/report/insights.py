@@ -66,7 +66,7 @@ def components(subject: Subject) -> Section | None:
     """The mixture's components, and what is typical of them."""
     if subject.components is None:
         return None
-    described = subject.view.component_table()
+    described = subject.component_table
     body = [
         paragraph(
             "Each observation belongs to the component that is most likely to have made it. The "
@@ -101,7 +101,7 @@ def diagnosis(subject: Subject) -> Section | None:
     used, perplexity = metrics.get("components_used"), metrics.get("component_perplexity")
     if used is None or perplexity is None:
         return None
-    described = subject.view.component_table()
+    described = subject.component_table
     words = (
         f"{used} of {len(described)} components hold more than 1 % of the measured observations. "
         f"They are as many as {perplexity:.1f} of equal size (the perplexity)."

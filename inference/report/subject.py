@@ -85,6 +85,11 @@ class Subject:
         shares = self._summary[1]
         return None if shares is None else pd.Series(assigned(shares), name="component")
 
+    @cached_property
+    def component_table(self) -> pd.DataFrame:
+        """Weight and size of each component, see `Interpretation.component_table`."""
+        return self.view.component_table()
+
     @property
     def latents(self) -> np.ndarray | None:
         """Posterior means, shape ``(N, L)``; None for a model without latents."""

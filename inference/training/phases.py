@@ -14,10 +14,10 @@ from vae4counts.data import Counts
 from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.loop import EpochRecord, Schedule, train
-from vae4counts.inference.training.start import spread_components, start_from_data, warm_start
+from vae4counts.inference.training.start import posterior_means, start_from_data, warm_start
 from vae4counts.models import VAE, CountModel, from_config
 from vae4counts.models.config import Configured
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 # Each of several short fits has this share of the epochs.
 SHORT = 0.2
@@ -61,7 +61,7 @@ class Fitting:
         short = self._short(schedule)
         history = self._best_of(restarts, short)
         rest = replace(schedule, epochs=schedule.epochs - short.epochs, warm_up_steps=0)
-        return history + self._train(rest, "training")
+        return history + (self._train(rest, "training") if rest.epochs else [])
 
     def _from_start(self, schedule: Schedule, title: str = "training") -> list[EpochRecord]:
         model, guide = self.model, self.guide
@@ -73,18 +73,21 @@ class Fitting:
         ):
             return self._train(schedule, title)
         plain, schedule = warm_start(schedule, self._steps(schedule))
-        history = spread_components(
-            self.fabric,
-            model,
-            model.prior,
-            guide,
-            self.training,
-            self.validation,
-            plain,
-            seed=self.seed,
-            report=self.announce("plain VAE", plain.epochs),
-        )
-        return history + self._train(schedule, title)
+        return self._spread(model, model.prior, guide, plain) + self._train(schedule, title)
+
+    def _spread(
+        self, model: VAE, prior: GaussianMixture, guide: MarginalGuide, schedule: Schedule
+    ) -> list[EpochRecord]:
+        """Trains with an N(0, I) prior for a while, then spreads the components by k-means.
+
+        A mixture that is learnt from scratch beside networks that know nothing yet tends to
+        settle on few components. On the latents of a plain VAE, which shares every other
+        parameter, k-means++ finds as many as asked for.
+        """
+        plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
+        history = plain._train(schedule, "plain VAE") if schedule.epochs else []
+        prior.initialise_components(posterior_means(guide, self.training), self.seed)
+        return history
 
     def _train(self, schedule: Schedule, title: str) -> list[EpochRecord]:
         return train(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from vae4counts.data import CountLoader, Counts
 from vae4counts.guides import Guide, MarginalGuide
-from vae4counts.inference.training.loop import EpochRecord, Schedule, train
-from vae4counts.models import VAE, CountModel, StartsFromData
-from vae4counts.models.priors import GaussianMixture, StandardNormal
+from vae4counts.inference.training.loop import Schedule
+from vae4counts.models import CountModel, StartsFromData
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
@@ -50,48 +47,6 @@ def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Sche
         epochs=schedule.epochs - epochs,
         warm_up_steps=0 if epochs else schedule.warm_up_steps,
     )
-
-
-def spread_components(
-    fabric: Fabric,
-    model: VAE,
-    prior: GaussianMixture,
-    guide: MarginalGuide,
-    training: Counts,
-    validation: Counts,
-    schedule: Schedule,
-    *,
-    seed: int,
-    report: Callable[[EpochRecord], None],
-) -> list[EpochRecord]:
-    """Trains with an N(0, I) prior for a while, then spreads the components by k-means.
-
-    A mixture that is learnt from scratch beside networks that know nothing yet tends to settle on
-    few components. On the latents of a plain VAE, which shares every other parameter, k-means++
-    finds as many as asked for.
-
-    Args:
-        fabric: See `train`.
-        model: The model.
-        prior: Its prior.
-        guide: Its guide.
-        training: See `train`.
-        validation: See `train`.
-        schedule: The schedule of the plain VAE.
-        seed: See `train`.
-        report: See `train`.
-
-    Returns:
-        The history of the plain VAE.
-    """
-    plain = model.with_prior(StandardNormal(prior.n_latent))
-    history = []
-    if schedule.epochs:
-        history = train(
-            fabric, plain, guide, training, validation, schedule, seed=seed, report=report
-        )
-    prior.initialise_components(posterior_means(guide, training), seed)
-    return history
 
 
 @torch.no_grad()

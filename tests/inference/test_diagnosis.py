@@ -97,6 +97,12 @@ def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnDat
     assert run.settings["restarts"] == 3
 
 
+def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    run = fit(model, guide_for(model), adata, epochs=1, restarts=2, **QUICK)
+    assert list(run.history.phase) == ["restart"]
+
+
 def test_a_restart_has_new_parameters_and_the_best_are_kept(
     adata: AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

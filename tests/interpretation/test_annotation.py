@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from vae4counts.data import DataError
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, VAE
+from vae4counts.models import GMVAE, VAE, CountMixture
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 
@@ -121,6 +121,16 @@ def test_a_model_without_components_leaves_such_a_column_alone() -> None:
     fit(model, guide_for(model), adata, **settings).annotate(adata)
     assert (adata.obs["component"] == "mine").all()
     assert "X_vae" in adata.obsm
+
+
+def test_what_cannot_be_done_leaves_nothing_half_written() -> None:
+    adata = made_data()
+    model = CountMixture(9, 2)
+    run = fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu")
+    with pytest.raises(ValueError, match="no latent space"):
+        run.annotate(adata, denoised=True)
+    assert "component" not in adata.obs
+    run.annotate(adata)
 
 
 def test_layer_on_request(fitted: tuple[Run, AnnData]) -> None:
