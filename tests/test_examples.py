@@ -72,6 +72,33 @@ def test_an_example_runs_and_says_what_it_runs_on(
     assert np.isfinite(names["found"].elbo)
 
 
+@pytest.mark.parametrize(
+    ("variable", "name", "substitute"),
+    [
+        ("VAE4COUNTS_PBMC68K", "pbmc68k", "load_pbmc68k_reduced"),
+        ("VAE4COUNTS_COCO", "scene_understanding", "made_scenes"),
+        ("VAE4COUNTS_TCGA", "tcga_pancancer", "made_tumours"),
+    ],
+)
+def test_an_example_takes_the_data_that_are_at_hand(
+    variable: str,
+    name: str,
+    substitute: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from example_data import __dict__ as examples  # as quick ones
+
+    adata = examples[substitute]()
+    # what the substitutes alone have: the truth that they were drawn from
+    adata.obs = adata.obs.drop(columns=["scene", "proliferation"], errors="ignore")
+    adata.write_h5ad(tmp_path / "mine.h5ad")
+    monkeypatch.setenv(variable, str(tmp_path / "mine.h5ad"))
+    assert np.isfinite(run(name)["found"].elbo)
+    assert f"the data that {variable} names" in capsys.readouterr().out.splitlines()[0]
+
+
 def test_swapping_goes_by_the_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     class Another(PRIORS["standard-normal"]):  # type: ignore[misc]
         """One that was not there when the example was written."""
