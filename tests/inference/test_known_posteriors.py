@@ -156,10 +156,10 @@ def covered(truth: np.ndarray, sample: np.ndarray, weight: np.ndarray) -> float:
 
 @pytest.mark.parametrize("prior", ["standard-normal", "mixture"])
 def test_weighted_intervals_cover(prior: str, a_pair: Maker) -> None:
-    """90 % intervals of importance-weighted draws, on 800 simulated observations."""
+    """90 % intervals of importance-weighted draws, on 1,600 simulated observations."""
     torch.manual_seed(2)
     model, guide = a_pair(prior, "marginal", n_latent=1, library="latent", wide=True)
-    truth, batch = simulated(model, 800)
+    truth, batch = simulated(model, 1600)
     draws = drawn(model, guide, batch, 2000)
     weight = values(draws, "sample_stats", "log_weight")
     weight = np.exp(weight - weight.max(0))
