@@ -171,7 +171,8 @@ def fit(
     labels_of(adata, label)
     counts = counts_of(adata, layer=layer)
     _check_settings(settings)
-    if checkpoint_every <= type(checkpoint_every)(0):
+    every = checkpoint_every
+    if (every if isinstance(every, int) else every.total_seconds()) <= 0:
         raise SettingsError(f"checkpoint_every is {checkpoint_every}: it must be above 0")
     split = _split(adata.obs, counts, settings)
     _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))

@@ -120,8 +120,8 @@ def latest(directory: Path) -> tuple[Path, State] | None:
         except CheckpointError as error:
             errors.append(error)
         else:
-            for error in errors:
-                warnings.warn(f"{error}; the fit goes on from {path.name}", stacklevel=2)
+            for passed_over in errors:
+                warnings.warn(f"{passed_over}; the fit goes on from {path.name}", stacklevel=2)
             return path, state
     if errors:
         raise errors[0]

@@ -213,16 +213,13 @@ def test_the_first_signal_is_noted_and_the_second_does_what_it_did(number: int) 
     got = []
     before = signal.signal(number, lambda *_: got.append("second"))
     try:
-        with pytest.raises(ZeroDivisionError), stop_requests() as request:
+        with stop_requests() as request:
             signal.raise_signal(number)
             assert request.number == number
             assert not got
             signal.raise_signal(number)
             assert got == ["second"]
-            raise ZeroDivisionError
-        with stop_requests():
-            signal.raise_signal(number)  # not heeded
-        assert got == ["second"] * 2
+        assert got == ["second"] * 2  # what was not heeded is sent again
     finally:
         signal.signal(number, before)
 
@@ -265,19 +262,19 @@ for step in range(1, 10**6):
 
 def test_killed_while_writing(tmp_path: Path) -> None:
     """Whenever the process dies, the last checkpoint that has its name is whole."""
-    for wait in (0.01, 0.03, 0.06):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(wait + 0.1)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        path, last = latest(tmp_path) or (None, state())
-        assert path is not None
-        assert path.name == f"step-{last.values['number']:09d}"
-        assert (last.tensors["a"] == last.values["number"]).all()
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+    assert process.stdout is not None
+    process.stdout.readline()
+    while len(found(tmp_path)) < 2:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    path, last = latest(tmp_path) or (None, state())
+    assert path is not None
+    assert path.name == f"step-{last.values['number']:09d}"
+    assert (last.tensors["a"] == last.values["number"]).all()
     Checkpoints(tmp_path, 1)
     assert sorted(tmp_path.iterdir()) == found(tmp_path)

@@ -41,7 +41,7 @@ class Chance(KLWarmUp):
 
     def step(self) -> None:
         super().step()
-        self.drawn += random.random() + np.random.rand() + torch.rand(()).item()  # noqa: NPY002
+        self.drawn += random.random() + np.random.rand() + torch.rand(()).item()  # noqa: NPY002, S311
 
     def penalty(self) -> float:
         return self.drawn
