@@ -152,7 +152,8 @@ def train(
         report(record)
         if all(handler.finished for handler in handlers) and record.validation_elbo > best:
             best, best_epoch = record.validation_elbo, epoch
-            best_state = {name: value.clone() for name, value in elbo.state_dict().items()}
+            # one at a time: the states before and after never take memory together
+            best_state.update((name, value.clone()) for name, value in elbo.state_dict().items())
         if best_state and epoch - best_epoch >= schedule.patience:
             break
     if best_state:
