@@ -110,6 +110,7 @@ def train(
     """
     elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
     objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
+    optimiser.zero_grad()  # of whatever the pair did before
     loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
     handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
     history: list[EpochRecord] = []
@@ -125,9 +126,9 @@ def train(
                     around.enter_context(handler)
                 loss = objective(lambda batch=batch: batch)
             loss = (loss + sum(handler.penalty() for handler in handlers)) / batch.n_observations
-            optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimiser.step()
+            optimiser.zero_grad()  # now, not later: the next forward pass needs the room
             kl_weight = math.prod(handler.kl_weight for handler in handlers)
             steps += 1
             for handler in handlers:
@@ -152,7 +153,8 @@ def train(
         report(record)
         if all(handler.finished for handler in handlers) and record.validation_elbo > best:
             best, best_epoch = record.validation_elbo, epoch
-            best_state = {name: value.clone() for name, value in elbo.state_dict().items()}
+            # one at a time: the states before and after never take memory together
+            best_state.update((name, value.clone()) for name, value in elbo.state_dict().items())
         if best_state and epoch - best_epoch >= schedule.patience:
             break
     if best_state:
