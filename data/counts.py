@@ -139,17 +139,20 @@ class CountMatrix:
         )
 
     def batches(
-        self, batch_size: int, random: np.random.Generator | None = None
+        self, batch_size: int, random: np.random.Generator | None = None, start: int = 0
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches.
 
         Args:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
+            start: The batch to start with, from 0.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
         # Moved once an epoch, not once a batch.
-        for index in torch.from_numpy(order).to(self.device).split(batch_size):
+        for index in (
+            torch.from_numpy(order[start * batch_size :]).to(self.device).split(batch_size)
+        ):
             yield self.batch(index)
 
     def batch(self, index: Tensor) -> Batch:

@@ -115,17 +115,18 @@ class CountFile:
         )
 
     def batches(
-        self, batch_size: int, random: np.random.Generator | None = None
+        self, batch_size: int, random: np.random.Generator | None = None, start: int = 0
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches, as `CountMatrix.batches` does.
 
         Args:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
+            start: The batch to start with, from 0.
         """
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
-        parts = torch.from_numpy(order).split(size)
+        parts = torch.from_numpy(order[start * batch_size :]).split(size)
         buffers = ((part, self._read(part)) for part in parts)
         is_idle = self.device.type != "cpu" or _core_to_spare()
         for index, buffer in ahead(buffers) if is_idle else buffers:

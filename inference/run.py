@@ -25,7 +25,7 @@ from vae4counts.data import (
     is_on_disk,
 )
 from vae4counts.guides import Guide
-from vae4counts.inference import storage
+from vae4counts.inference import restoring, storage
 from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.posterior.annotation import WRITTEN, annotate
@@ -36,9 +36,8 @@ from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
-from vae4counts.models import CountModel, from_config
-
-FORMAT = 1
+from vae4counts.inference.training.state import joined, part
+from vae4counts.models import CountModel
 
 
 @dataclass
@@ -274,7 +273,7 @@ class Run:
     def write(self, directory: Path) -> None:
         """Writes the run's files into a directory that is there."""
         config = {
-            "format": FORMAT,
+            "format": restoring.FORMAT,
             "model": self.model.config(),
             "guide": self.guide.config(),
             "features": self.features,
@@ -283,14 +282,9 @@ class Run:
             "label": self.label,
             "settings": self.settings,
         }
-        state = {
-            f"{part}.{name}": value.detach().cpu().contiguous()
-            for part, module in (("model", self.model), ("guide", self.guide))
-            for name, value in module.state_dict().items()
-        }
-        state |= {
-            f"split.{name}": torch.as_tensor(rows) for name, rows in asdict(self.split).items()
-        }
+        split = {name: torch.as_tensor(rows) for name, rows in asdict(self.split).items()}
+        parts = {"model": self.model.state_dict(), "guide": self.guide.state_dict(), "split": split}
+        state = {name: value.cpu().contiguous() for name, value in joined(parts).items()}
         save_file(state, directory / storage.WEIGHTS)
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
@@ -309,23 +303,17 @@ class Run:
         """
         directory = Path(directory)
         config = storage.read_json(directory / storage.CONFIG)
-        if config.get("format") != FORMAT:
-            raise storage.RunDirectoryError(
-                f"{directory / storage.CONFIG}: format {config.get('format')!r} is not {FORMAT}, "
-                "the one that this version of vae4counts reads"
-            )
         with storage.reading(directory / storage.CONFIG):
-            model, guide = from_config(config["model"]), from_config(config["guide"])
-            if not isinstance(model, CountModel) or not isinstance(guide, Guide):
-                raise TypeError("it describes no pair of a model and a guide")
-            guide.attach(model)
-            names = ("features", "fingerprint", "layer", "label", "settings")
-            described = {name: config[name] for name in names}
+            config = restoring.up_to_date(config)
+            described = restoring.described(config)
+            shapes = restoring.shapes(config)
         with storage.reading(directory / storage.WEIGHTS):
             state = load_file(directory / storage.WEIGHTS)
-            model.load_state_dict(_part(state, "model"))
-            guide.load_state_dict(_part(state, "guide"))
-            split = Split(**{name: rows.numpy() for name, rows in _part(state, "split").items()})
+            restoring.check_state(state, shapes)
+            model, guide = restoring.make_pair(config)
+            model.load_state_dict(part(state, "model"))
+            guide.load_state_dict(part(state, "guide"))
+            split = Split(**{name: rows.numpy() for name, rows in part(state, "split").items()})
         with storage.reading(directory / storage.HISTORY):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
@@ -379,8 +367,3 @@ def _description(model: CountModel) -> str:
         return json.dumps(model.config())
     except TypeError:
         return repr(model)
-
-
-def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
