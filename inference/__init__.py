@@ -5,15 +5,19 @@ from .posterior.comparison import compare
 from .posterior.evaluation import Evaluation, evaluate
 from .run import Run
 from .storage import RunDirectoryError
+from .training.checkpoints import CheckpointError
 from .training.components import AnalyticKL, Balance, FreeNats
+from .training.interruption import FitInterrupted
 from .training.loop import TrainingError
 from .training.tempering import CyclicalAnnealing, KLWarmUp
 
 __all__ = [
     "AnalyticKL",
     "Balance",
+    "CheckpointError",
     "CyclicalAnnealing",
     "Evaluation",
+    "FitInterrupted",
     "FreeNats",
     "KLWarmUp",
     "Run",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -37,6 +38,7 @@ from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run
+from vae4counts.inference.training.course import Course, described
 from vae4counts.inference.training.loop import Schedule
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
 from vae4counts.inference.training.phases import Fitting
@@ -81,6 +83,9 @@ def fit(
     device: str = "auto",
     precision: Precision = "32-true",
     progress: bool = True,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int | timedelta = timedelta(minutes=5),
+    resume_from: str | Path | None = None,
 ) -> Run:
     """Trains a pair by stochastic variational inference (SVI).
 
@@ -122,11 +127,21 @@ def fit(
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
         precision: "32-true"; or "bf16-mixed", with networks in bfloat16.
         progress: Whether to show a progress bar.
+        checkpoint_dir: Where to save the state of the fit now and then, and on SIGTERM and SIGINT,
+            for another process to go on from. If None, in ``resume_from``, or nowhere. It is left
+            there in the end.
+        checkpoint_every: Optimiser steps (an int) or time between two checkpoints.
+        resume_from: The ``checkpoint_dir`` of a fit that did not come to its end, by the same
+            arguments: on the CPU the result is, bit for bit, what it would have been. If there is
+            no checkpoint yet the fit begins. The pair's own parameters are then of no account.
 
     Returns:
         The run.
 
     Raises:
+        CheckpointError: No checkpoint in ``resume_from`` is whole, or they are of another fit.
+        FitInterrupted: SIGINT or SIGTERM came; the step was finished, and its state saved in
+            ``checkpoint_dir``. (Only if there is one, and in the main thread.)
         DataError: Values that are no counts.
         UnknownName: No such layer or label column.
         IncompatiblePairError: The guide does not fit the model.
@@ -151,9 +166,13 @@ def fit(
         "device": device,
         "precision": precision,
     }
+    if checkpoint_dir is None:
+        checkpoint_dir = resume_from
     labels_of(adata, label)
     counts = counts_of(adata, layer=layer)
     _check_settings(settings)
+    if checkpoint_every <= type(checkpoint_every)(0):
+        raise SettingsError(f"checkpoint_every is {checkpoint_every}: it must be above 0")
     split = _split(adata.obs, counts, settings)
     _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
     for handler in tempering:
@@ -183,28 +202,41 @@ def fit(
         tempering=tuple(tempering),
     )
     keep_freed_memory()
-    started = time.perf_counter()
+    known_by = fingerprint(adata.obs_names, counts)
+    features = [str(name) for name in adata.var_names]
+    pair = nn.ModuleDict({"model": model, "guide": guide})
+    subject = described(model, guide, features, settings) | {"data": known_by}
     with (
+        own_randomness(fabric.device, seed),
         fast_products(),
         settled_objects(),
-        own_randomness(fabric.device, seed),
         Progress(visible=progress) as progress_bar,
+        Course(
+            pair,
+            fabric.device,
+            subject,
+            checkpoint_dir,
+            checkpoint_every,
+            resume_from,
+        ) as course,
     ):
         guide.attach(model)
-        fabric.to_device(nn.ModuleList([model, guide]))
-        fitting = Fitting(fabric, model, guide, training, held_out, seed, progress_bar.phase)
+        fabric.to_device(pair)
+        fitting = Fitting(
+            fabric, model, guide, training, held_out, seed, course, progress_bar.phase
+        )
         history = fitting.run(schedule, restarts)
     orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
         "epochs": len(history),
-        "seconds": time.perf_counter() - started,
+        "seconds": course.seconds,
         "observations_per_second": len(training) * len(history) / training_seconds,
     }
     model.eval(), guide.eval()
     if isinstance(model, VAE) and isinstance(model.prior, MixturePrior):
         loaders = (CountLoader(part, shuffle=False) for part in (training, held_out))
-        with fast_products(), own_randomness(fabric.device, seed):
+        with own_randomness(fabric.device, seed), fast_products():
             diagnosis = diagnose(model, guide, *loaders)
         timing |= diagnosis.to_dict()
         if diagnosis.warning:
@@ -212,9 +244,9 @@ def fit(
     return Run(
         model=model,
         guide=guide,
-        features=[str(name) for name in adata.var_names],
+        features=features,
         split=split,
-        fingerprint=fingerprint(adata.obs_names, counts),
+        fingerprint=known_by,
         layer=layer,
         label=label,
         settings=settings,

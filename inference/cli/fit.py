@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -114,9 +115,26 @@ def fit_command(
     offline: Annotated[
         bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
     ] = False,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(min=0.001, help="Minutes between two savings of an unfinished fit."),
+    ] = 5.0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a fit by this command that was stopped, from OUT.partial.",
+        ),
+    ] = False,
 ) -> None:
-    """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
-    with one_line_errors(), storage.new_directory(out) as staging:
+    """Fit a model to counts and leave model, metrics, figures and annotated data in a directory.
+
+    Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
+    """
+    with (
+        one_line_errors(),
+        storage.resumable_directory(out, resume=resume) as (checkpoints, staging),
+    ):
         adata = load(data, out_of_core=out_of_core, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
@@ -143,6 +161,9 @@ def fit_command(
             min_counts=min_counts,
             seed=seed,
             device=device,
+            checkpoint_dir=checkpoints,
+            checkpoint_every=timedelta(minutes=checkpoint_minutes),
+            resume_from=checkpoints if resume else None,
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
         run.settings |= {
@@ -151,7 +172,7 @@ def fit_command(
             "min_observations": min_observations,
             "top_features": top,
             "feature_method": method,
-            "command": command_line(context),
+            "command": command_line(context, without=("checkpoint_minutes", "resume")),
         }
         run.evaluate(adata)
         run.annotate(adata)
