@@ -30,10 +30,14 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountMatrix:
-    """``N`` observations of ``G`` counts as flat CSR arrays, on one device.
+    """``N`` observations of ``G`` counts as flat sparse arrays, on one device.
+
+    CSR, but that each row has a start and an end of its own: some of the observations are then a
+    data set that shares the arrays of all.
 
     Attributes:
-        indptr: Where each row starts in ``indices`` and ``values``, shape ``(N + 1,)``, int64.
+        starts: Where each row starts in ``indices`` and ``values``, shape ``(N,)``, int64.
+        ends: Where each row ends in them, shape ``(N,)``, int64.
         indices: Feature of each non-zero count, shape ``(nnz,)``, int32, sorted in each row.
         values: The non-zero counts, shape ``(nnz,)``, float32.
         library: Total count of each observation, shape ``(N,)``, float32.
@@ -41,7 +45,8 @@ class CountMatrix:
         covariates: Further columns by name, each of shape ``(N,)``.
     """
 
-    indptr: Tensor
+    starts: Tensor
+    ends: Tensor
     indices: Tensor
     values: Tensor
     library: Tensor
@@ -96,11 +101,13 @@ class CountMatrix:
     def from_checked(
         cls, csr: sp.csr_matrix, totals: np.ndarray, covariates: Mapping[str, Tensor] | None = None
     ) -> CountMatrix:
-        """Takes canonical CSR counts whose values and totals are known to be good."""
+        """Takes over canonical CSR counts whose values and totals are known to be good."""
+        indptr = torch.from_numpy(csr.indptr.astype(np.int64))
         return cls(
-            indptr=torch.from_numpy(csr.indptr.astype(np.int64)),
-            indices=torch.from_numpy(csr.indices.astype(np.int32)),
-            values=torch.from_numpy(csr.data.astype(np.float32)),
+            starts=indptr[:-1],
+            ends=indptr[1:],
+            indices=torch.from_numpy(csr.indices.astype(np.int32, copy=False)),
+            values=torch.from_numpy(csr.data.astype(np.float32, copy=False)),
             library=torch.from_numpy(totals.astype(np.float32)),
             n_features=csr.shape[1],
             covariates=covariates or {},
@@ -123,7 +130,8 @@ class CountMatrix:
         """Copies the counts to ``device`` (those that are there already are not copied)."""
         return replace(
             self,
-            indptr=self.indptr.to(device),
+            starts=self.starts.to(device),
+            ends=self.ends.to(device),
             indices=self.indices.to(device),
             values=self.values.to(device),
             library=self.library.to(device),
@@ -176,7 +184,7 @@ class CountMatrix:
         )
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountMatrix:
-        """Copies some observations into a data set of their own.
+        """Some observations as a data set of their own, which shares the counts with this one.
 
         Batches of the subset have its size as their ``n_observations``, and their ``index``
         runs over the subset.
@@ -185,20 +193,18 @@ class CountMatrix:
             rows: Positions of the observations to keep, shape ``(M,)``, int64.
         """
         index = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).to(self.device)
-        indptr, entries = self._entries(index)
-        return CountMatrix(
-            indptr=indptr,
-            indices=self.indices.index_select(0, entries),
-            values=self.values.index_select(0, entries),
+        return replace(
+            self,
+            starts=self.starts.index_select(0, index),
+            ends=self.ends.index_select(0, index),
             library=self.library.index_select(0, index),
-            n_features=self.n_features,
             covariates=self._covariates(index),
         )
 
     def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the row starts of a cut, ``(B + 1,)``, and where each of its entries is stored."""
-        starts = self.indptr.index_select(0, index)
-        ends = self.indptr.index_select(0, index + 1)
+        starts = self.starts.index_select(0, index)
+        ends = self.ends.index_select(0, index)
         crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
         # Entries lie one after the other but for a jump from the end of a row to the start of
         # the next: a running sum of ones and jumps, quicker than repeating each row's start.

@@ -92,8 +92,8 @@ def fit(
     The observations are split at random into train, validation and test. Training maximises the
     ELBO by Adam, its KL terms warmed up, and stops when the validation ELBO has not grown for
     ``patience`` epochs; the best state is kept. A Gaussian mixture under the marginal guide is
-    first left out: a plain VAE is trained for a while, and the components are then spread over
-    its latents by k-means, which keeps them from collapsing. The latents of a linear decoder are
+    first left out: a plain VAE is trained for a while, and the components then start at groups of
+    its latents, which keeps them from collapsing. The latents of a linear decoder are
     turned in the end, so that its loadings have signs by a convention (see `loadings`).
 
     Args:

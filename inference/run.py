@@ -25,7 +25,7 @@ from vae4counts.data import (
     is_on_disk,
 )
 from vae4counts.guides import Guide
-from vae4counts.inference import storage
+from vae4counts.inference import restoring, storage
 from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.posterior.annotation import WRITTEN, annotate
@@ -37,10 +37,8 @@ from vae4counts.inference.posterior.summaries import PredictiveSummary, summaris
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
 from vae4counts.inference.training.state import joined, part
-from vae4counts.models import CountModel, from_config
+from vae4counts.models import CountModel
 from vae4counts.models.config import description
-
-FORMAT = 1
 
 
 @dataclass
@@ -276,7 +274,7 @@ class Run:
     def write(self, directory: Path) -> None:
         """Writes the run's files into a directory that is there."""
         config = {
-            "format": FORMAT,
+            "format": restoring.FORMAT,
             "model": self.model.config(),
             "guide": self.guide.config(),
             "features": self.features,
@@ -306,20 +304,14 @@ class Run:
         """
         directory = Path(directory)
         config = storage.read_json(directory / storage.CONFIG)
-        if config.get("format") != FORMAT:
-            raise storage.RunDirectoryError(
-                f"{directory / storage.CONFIG}: format {config.get('format')!r} is not {FORMAT}, "
-                "the one that this version of vae4counts reads"
-            )
         with storage.reading(directory / storage.CONFIG):
-            model, guide = from_config(config["model"]), from_config(config["guide"])
-            if not isinstance(model, CountModel) or not isinstance(guide, Guide):
-                raise TypeError("it describes no pair of a model and a guide")
-            guide.attach(model)
-            names = ("features", "fingerprint", "layer", "label", "settings")
-            described = {name: config[name] for name in names}
+            config = restoring.up_to_date(config)
+            described = restoring.described(config)
+            shapes = restoring.shapes(config)
         with storage.reading(directory / storage.WEIGHTS):
             state = load_file(directory / storage.WEIGHTS)
+            restoring.check_state(state, shapes)
+            model, guide = restoring.make_pair(config)
             model.load_state_dict(part(state, "model"))
             guide.load_state_dict(part(state, "guide"))
             split = Split(**{name: rows.numpy() for name, rows in part(state, "split").items()})

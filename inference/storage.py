@@ -17,6 +17,21 @@ WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 
+# What the readers of these files, and the classes that they name, end in where they are broken.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+# Bytes of a JSON file: names of ten million features. It takes some twenty times as much memory.
+LARGEST = 2**28
+
 
 class RunDirectoryError(ValueError):
     """A directory that holds no run, or holds another one."""
@@ -107,6 +122,8 @@ def read_json(path: Path) -> dict[str, Any]:
         RunDirectoryError: It is missing or broken.
     """
     with reading(path):
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"it has {size} bytes, more than a description of a run needs")
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
             raise TypeError("it holds no JSON object")
@@ -121,9 +138,11 @@ def reading(path: Path) -> Iterator[None]:
         RunDirectoryError: The file is missing, broken, or not what it should be.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise OSError("it is no plain file")  # reading a pipe or a device might never end
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None
-    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError, LookupError) as error:
+    except _BROKEN as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunDirectoryError(f"{path} is broken: {reason}") from error

@@ -27,7 +27,7 @@ from vae4counts.inference.cli.shared import (
 from vae4counts.inference.fit import DEVICES, SettingsError, fit
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
-from vae4counts.models.priors import PRIORS, MixturePrior
+from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior
 
 KINDS: dict[str, Callable[..., VAE]] = {"vae": VAE, "gmvae": GMVAE}
 Named = TypeVar("Named")
@@ -66,6 +66,13 @@ def fit_command(
     ] = None,
     latents: Annotated[int, typer.Option(min=1, help="Dimensions of the latent space.")] = 10,
     components: Annotated[int, typer.Option(min=1, help="Components of a mixture prior.")] = 10,
+    concentration: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a Dirichlet prior on a Gaussian mixture's weights. With 0.1, say, and many "
+            "components, those that the data do not ask for stay empty."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Most epochs; by default up to 400, by data size.")
     ] = None,
@@ -138,7 +145,7 @@ def fit_command(
             if top is not None:
                 chosen = top_features(chosen, top, layer, method)
             pair = _make_model(
-                chosen.n_vars, model, likelihood, decoder, prior, latents, components
+                chosen.n_vars, model, likelihood, decoder, prior, latents, components, concentration
             )
             partner = guide_for(pair, guide)
         run = fit(
@@ -193,13 +200,18 @@ def _make_model(
     prior: str | None,
     latents: int,
     components: int,
+    concentration: float | None,
 ) -> VAE:
     make = _pick("model", model, KINDS)
     name = prior or ("gaussian-mixture" if make is GMVAE else "standard-normal")
     kind = _pick("prior", name, PRIORS)
     mixture = issubclass(kind, MixturePrior)
-    chosen = kind(latents, components) if mixture else kind(latents)
-    return make(n_features, chosen, _pick("likelihood", likelihood, LIKELIHOODS)(), decoder)
+    made = kind(latents, components) if mixture else kind(latents)
+    if concentration is not None:
+        if kind is not GaussianMixture:
+            raise SettingsError(f"--concentration is for the prior gaussian-mixture, not {name}")
+        made = GaussianMixture(latents, components, concentration=concentration)
+    return make(n_features, made, _pick("likelihood", likelihood, LIKELIHOODS)(), decoder)
 
 
 def _pick(what: str, name: str, registry: Mapping[str, Named]) -> Named:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from scipy.stats import entropy
+from scipy.special import entr
 from torch import Tensor
 
 from vae4counts.data import Batch, DataError
@@ -89,7 +89,7 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
     if shares is not None:
         adata.obsm["responsibilities"] = shares
         adata.obs["component"] = assigned(shares)
-        adata.obs["component_entropy"] = entropy(shares, axis=1)
+        adata.obs["component_entropy"] = entr(shares).sum(1)
         adata.uns.pop("component_colors", None)  # scanpy's, of components that were before
         written += ["obsm/responsibilities", "obs/component", "obs/component_entropy"]
     return written

@@ -20,6 +20,7 @@ from torch import nn
 from vae4counts.inference import storage
 from vae4counts.inference.randomness import random_state, set_random_state
 from vae4counts.inference.training.checkpoints import (
+    VALUES,
     CheckpointError,
     Checkpoints,
     found,
@@ -146,7 +147,7 @@ class Course:
         if self._resumed is None:
             return None
         path, state = self._resumed
-        with storage.reading(path):
+        with storage.reading(path / VALUES):
             finished = state.values["histories"]
             if len(self._histories) == len(finished):
                 return None
@@ -156,7 +157,7 @@ class Course:
         if self._resumed is None:
             return
         path, state = self._resumed
-        with storage.reading(path):
+        with storage.reading(path / VALUES):
             self.pair.load_state_dict(part(state.tensors, "pair"))
             self._kept = part(state.tensors, "kept")
             own = State(state.values["training"], part(state.tensors, "training"))
@@ -215,7 +216,7 @@ def check_same(path: Path, state: State, subject: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: It is of another one; it says what differs.
     """
-    with storage.reading(path):
+    with storage.reading(path / VALUES):
         saved = dict(state.values["subject"])
     names = [name for name in {**saved, **subject} if saved.get(name) != subject.get(name)]
     if names:

@@ -119,6 +119,7 @@ class Training:
         self.objective, self.optimiser = fabric.setup(
             _Objective(self.elbo), _optimiser(self.elbo, schedule)
         )
+        self.optimiser.zero_grad()  # of whatever the pair did before
         self.loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
         self.handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
         self.epoch, self.taken, self.steps, self.seconds = 1, 0, 0, 0.0
@@ -168,9 +169,9 @@ class Training:
             loss = self.objective(lambda: batch)
         penalty = sum(handler.penalty() for handler in self.handlers)
         loss = (loss + penalty) / batch.n_observations
-        self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.optimiser.step()
+        self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
         self.kl_weight = math.prod(handler.kl_weight for handler in self.handlers)
         for handler in self.handlers:
             handler.step()
@@ -205,7 +206,8 @@ class Training:
         tempered = not all(handler.finished for handler in self.handlers)
         if not tempered and record.validation_elbo > self.best:
             self.best, self.best_epoch = record.validation_elbo, self.epoch
-            self.best_state = {name: v.clone() for name, v in self.elbo.state_dict().items()}
+            # one at a time: the states before and after never take memory together
+            self.best_state.update((name, v.clone()) for name, v in self.elbo.state_dict().items())
         self.epoch, self.taken, self.seconds = self.epoch + 1, 0, 0.0
         self.total.zero_()
         return record

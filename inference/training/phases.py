@@ -80,11 +80,11 @@ class Fitting:
     def _spread(
         self, model: VAE, prior: GaussianMixture, guide: MarginalGuide, schedule: Schedule
     ) -> list[EpochRecord]:
-        """Trains with an N(0, I) prior for a while, then spreads the components by k-means.
+        """Trains with an N(0, I) prior for a while, then starts the components at groups.
 
         A mixture that is learnt from scratch beside networks that know nothing yet tends to
         settle on few components. On the latents of a plain VAE, which shares every other
-        parameter, k-means++ finds as many as asked for.
+        parameter, as many as asked for are found (see `merged_gaussians`).
         """
         plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
         history = plain._train(schedule, "plain VAE") if schedule.epochs else []
