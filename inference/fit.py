@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from lightning_fabric import Fabric
 from torch import nn
 
 from vae4counts.data import (
+    CountFile,
     CountLoader,
     Counts,
     Split,
@@ -34,10 +34,17 @@ from vae4counts.guides import (
 from vae4counts.inference.alignment import fingerprint, labels_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.posterior.diagnosis import diagnose
+from vae4counts.inference.processes import (
+    Precision,
+    Processes,
+    launch,
+    make_fabric,
+    started_here,
+)
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run
-from vae4counts.inference.training.loop import Schedule
+from vae4counts.inference.training.loop import EpochRecord, Schedule
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
 from vae4counts.inference.training.phases import Fitting
 from vae4counts.inference.training.products import fast_products
@@ -50,9 +57,10 @@ class SettingsError(ValueError):
     """An argument that is out of range, or does not go with the model or the data."""
 
 
-Precision = Literal["32-true", "bf16-mixed"]
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = get_args(Precision)
+Strategy = Literal["ddp"]
+STRATEGIES = get_args(Strategy)
 # scVI's rule: 400 epochs, fewer above this many observations.
 MANY_OBSERVATIONS = 20_000
 
@@ -79,6 +87,8 @@ def fit(
     min_counts: int = 0,
     seed: int = 0,
     device: str = "auto",
+    devices: int = 1,
+    strategy: Strategy = "ddp",
     precision: Precision = "32-true",
     progress: bool = True,
 ) -> Run:
@@ -90,6 +100,13 @@ def fit(
     first left out: a plain VAE is trained for a while, and the components are then spread over
     its latents by k-means, which keeps them from collapsing. The latents of a linear decoder are
     turned in the end, so that its loadings have signs by a convention (see `loadings`).
+
+    Several processes share the training where ``torchrun --nproc-per-node N script.py`` has
+    started the script (on one machine or several: each then calls `fit`, and `Run.evaluate` and
+    `Run.annotate` after it), or where ``devices`` is above 1: they are then started for the
+    training alone. Each takes its share of every batch of ``batch_size`` and draws the noise of
+    the whole, so that they follow one process to within rounding. What looks at a batch as a
+    whole looks at a process's share of it: batch normalisation, `FreeNats` and `Balance`.
 
     Args:
         model: The model, changed in place.
@@ -120,6 +137,11 @@ def fit(
         seed: Seed of the split, the order of the observations and the draws. The global random
             state is left as it was.
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
+        devices: How many processes to start on this machine, one for each GPU or for some of the
+            CPU's cores. They are started by Python's "spawn": a script needs its
+            ``if __name__ == "__main__":``, and model and guide classes that a module holds.
+            Leave it at 1 under torchrun, which has started them.
+        strategy: How they share the work: by "ddp" each has the whole model.
         precision: "32-true"; or "bf16-mixed", with networks in bfloat16.
         progress: Whether to show a progress bar.
 
@@ -132,6 +154,7 @@ def fit(
         IncompatiblePairError: The guide does not fit the model.
         SettingsError: Another argument is out of range, or does not go with the data.
         TrainingError: The objective is not finite.
+        ProcessError: A process that was started has raised something, or was killed.
     """
     settings = {
         "epochs": epochs,
@@ -149,6 +172,8 @@ def fit(
         "min_counts": min_counts,
         "seed": seed,
         "device": device,
+        "devices": devices,
+        "strategy": strategy,
         "precision": precision,
     }
     labels_of(adata, label)
@@ -162,8 +187,7 @@ def fit(
                 f"{handler!r} does not go with {type(guide).__name__} and this prior: "
                 "it is for guides that sample the component, guide_for(model, 'joint')"
             )
-    fabric = Fabric(accelerator=_accelerator(device), devices=1, precision=precision)
-    counts = counts.to(fabric.device)
+    accelerator = _accelerator(device, devices, counts)
     training, held_out = counts.subset(split.train), counts.subset(split.validation)
 
     steps = math.ceil(len(training) / batch_size)
@@ -182,18 +206,23 @@ def fit(
         patience=patience,
         tempering=tuple(tempering),
     )
-    keep_freed_memory()
+    guide.attach(model)
     started = time.perf_counter()
-    with (
-        fast_products(),
-        settled_objects(),
-        own_randomness(fabric.device, seed),
-        Progress(visible=progress) as progress_bar,
-    ):
-        guide.attach(model)
-        fabric.to_device(nn.ModuleList([model, guide]))
-        fitting = Fitting(fabric, model, guide, training, held_out, seed, progress_bar.phase)
-        history = fitting.run(schedule, restarts)
+    history, state = launch(
+        devices,
+        _train,
+        model,
+        guide,
+        training,
+        held_out,
+        schedule,
+        restarts,
+        seed,
+        accelerator,
+        precision,
+        progress,
+    )
+    nn.ModuleList([model, guide]).load_state_dict(state)
     orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
@@ -203,8 +232,10 @@ def fit(
     }
     model.eval(), guide.eval()
     if isinstance(model, VAE) and isinstance(model.prior, MixturePrior):
-        loaders = (CountLoader(part, shuffle=False) for part in (training, held_out))
-        with fast_products(), own_randomness(fabric.device, seed):
+        place = next(model.parameters()).device
+        parts = (part.to(place) for part in (training, held_out))
+        loaders = (CountLoader(part, shuffle=False) for part in parts)
+        with fast_products(), own_randomness(place, seed):
             diagnosis = diagnose(model, guide, *loaders)
         timing |= diagnosis.to_dict()
         if diagnosis.warning:
@@ -220,7 +251,37 @@ def fit(
         settings=settings,
         history=pd.DataFrame([asdict(record) for record in history]),
         metrics=timing,
+        processes=Processes.here(),
     )
+
+
+def _train(
+    model: CountModel,
+    guide: Guide,
+    training: Counts,
+    held_out: Counts,
+    schedule: Schedule,
+    restarts: int,
+    seed: int,
+    accelerator: str,
+    precision: Precision,
+    progress: bool,
+) -> tuple[list[EpochRecord], dict[str, torch.Tensor]]:
+    """What one process does, and what it then knows: the history and the trained state."""
+    fabric = make_fabric(accelerator, precision)
+    keep_freed_memory()
+    pair = nn.ModuleList([model, guide])
+    with (
+        fast_products(),
+        settled_objects(),
+        own_randomness(fabric.device, seed),
+        Progress(visible=progress and fabric.is_global_zero) as progress_bar,
+    ):
+        fabric.to_device(pair)
+        counts = training.to(fabric.device), held_out.to(fabric.device)
+        fitting = Fitting(fabric, model, guide, *counts, seed, progress_bar.phase)
+        history = fitting.run(schedule, restarts)
+    return history, {name: value.detach() for name, value in pair.state_dict().items()}
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -231,6 +292,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
         "warm_up_steps": 0,
         "patience": 1,
         "restarts": 1,
+        "devices": 1,
         "min_counts": 0,
         "seed": 0,
     }
@@ -242,9 +304,10 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
     if settings["stratify"] is not None and settings["group"] is not None:
         raise SettingsError("stratify and group exclude each other: name one column")
-    if settings["precision"] not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise SettingsError(f"precision is {settings['precision']!r}: it must be one of {known}")
+    for name, choices in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
+        if settings[name] not in choices:
+            known = ", ".join(choices)
+            raise SettingsError(f"{name} is {settings[name]!r}: it must be one of {known}")
 
 
 def _split(obs: pd.DataFrame, counts: Counts, settings: dict[str, Any]) -> Split:
@@ -295,11 +358,25 @@ def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training:
         )
 
 
-def _accelerator(device: str) -> str:
+def _accelerator(device: str, devices: int, counts: Counts) -> str:
+    """Which kind of device to compute on, after checking that there are as many as asked for."""
     if device not in DEVICES:
         raise SettingsError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
-    if device == "cuda" and not torch.cuda.is_available():
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cuda" and not n_cuda:
         raise SettingsError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    started = started_here()
+    if started is not None and devices not in (1, started):
+        raise SettingsError(f"devices is {devices}, but torchrun has started {started} processes")
+    if started is None and devices > 1 and isinstance(counts, CountFile):
+        raise SettingsError(
+            f"devices is {devices}, but counts on disk cannot be handed to processes that are "
+            "started here: start the script or the command by torchrun"
+        )
+    accelerator = "cuda" if n_cuda and device == "auto" else device.replace("auto", "cpu")
+    if accelerator == "cuda" and max(devices, started or 1) > n_cuda:
+        raise SettingsError(
+            f"{max(devices, started or 1)} processes need as many CUDA devices, but torch finds "
+            f"{n_cuda}: ask for fewer, or for device='cpu'"
+        )
+    return accelerator

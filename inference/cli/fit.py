@@ -24,6 +24,7 @@ from vae4counts.inference.cli.shared import (
     show,
 )
 from vae4counts.inference.fit import DEVICES, SettingsError, fit
+from vae4counts.inference.processes import Processes
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, MixturePrior
@@ -104,12 +105,20 @@ def fit_command(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share the training. Under torchrun leave it out: "
+            "torchrun --nproc-per-node N -m vae4counts.inference fit ...",
+        ),
+    ] = 1,
     offline: Annotated[
         bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
     ] = False,
 ) -> None:
     """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
-    with one_line_errors(), storage.new_directory(out) as staging:
+    with one_line_errors(), _directory(out) as staging:
         adata = load(data, out_of_core=out_of_core, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
@@ -136,6 +145,8 @@ def fit_command(
             min_counts=min_counts,
             seed=seed,
             device=device,
+            devices=devices,
+            progress=staging is not None,
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
         run.settings |= {
@@ -148,6 +159,8 @@ def fit_command(
         }
         run.evaluate(adata)
         run.annotate(adata)
+        if staging is None:
+            return
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
         from vae4counts.inference.figures import write_figures  # slow to import
 
@@ -156,6 +169,17 @@ def fit_command(
         annotated.write_h5ad(staging / "annotated.h5ad", compression="gzip")
         write_figures(run, adata, staging, label)
     screen.print(f"Results are in {out}")
+
+
+@contextmanager
+def _directory(out: Path) -> Iterator[Path | None]:
+    """The new directory to write to; None where another of several processes writes it."""
+    if Processes.here().is_first:
+        with storage.new_directory(out) as staging:
+            yield staging
+    else:
+        storage.check_free(out)
+        yield None
 
 
 def _without_counts(adata: AnnData) -> AnnData:

@@ -16,7 +16,9 @@ from torch import nn
 
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
+from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
@@ -110,7 +112,8 @@ def train(
     """
     elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
     objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
-    loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
+    processes = Processes.here()
+    loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed, share=processes.share)
     handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
     history: list[EpochRecord] = []
     best, best_epoch, steps, kl_weight = -math.inf, 0, 0, 0.0
@@ -121,23 +124,26 @@ def train(
         total = torch.zeros((), device=fabric.device)
         for batch in loader.epoch(epoch):
             with ExitStack() as around:
+                around.enter_context(whole_noise(batch, elbo))
                 for handler in handlers:
                     around.enter_context(handler)
                 loss = objective(lambda batch=batch: batch)
             loss = (loss + sum(handler.penalty() for handler in handlers)) / batch.n_observations
+            # of a process's part, its share in the loss of the whole batch
+            loss = loss * (batch.whole.n_rows / batch.whole.size)
             optimiser.zero_grad(set_to_none=True)
-            fabric.backward(loss)
+            fabric.backward(loss * processes.number)  # the mean of gradients is taken
             optimiser.step()
             kl_weight = math.prod(handler.kl_weight for handler in handlers)
             steps += 1
             for handler in handlers:
                 handler.step()
-            total += loss.detach() * len(batch)
+            total += processes.sum(loss.detach()) * batch.whole.size
         train_elbo = -total.item() / len(training)
         seconds = time.perf_counter() - started
         if not math.isfinite(train_elbo):
             raise TrainingError(f"the objective is {train_elbo} in epoch {epoch}: {ADVICE}")
-        parts = validation_parts(model, guide, validation)
+        parts = validation_parts(model, guide, validation, processes)
         record = EpochRecord(
             phase=schedule.phase,
             epoch=epoch,
@@ -189,7 +195,12 @@ def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
     )
 
 
-def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[str, float]:
+def validation_parts(
+    model: CountModel,
+    guide: Guide,
+    counts: Counts,
+    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
+) -> dict[str, float]:
     """Each site's share of the ELBO, means per observation in nats, by one draw each.
 
     The draws are the same at every call, so that the values of two epochs can be compared.
@@ -199,7 +210,13 @@ def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[st
     totals: dict[str, float] = {}
     batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
     with own_randomness(counts.device, seed=0):
-        for batch in CountLoader(counts, batch_size=batch_size, shuffle=False):
-            for name, part in draw(model, guide, batch, 1).elbo_parts().items():
-                totals[name] = totals.get(name, 0.0) + part.sum().item()
-    return {name: total / len(counts) for name, total in totals.items()}
+        loader = CountLoader(counts, batch_size=batch_size, shuffle=False, share=processes.share)
+        for batch in loader:
+            with whole_noise(batch):
+                parts = draw(model, guide, batch, 1).elbo_parts()
+            for name, part in parts.items():
+                own = part[: batch.whole.n_rows].sum().item()
+                totals[name] = totals.get(name, 0.0) + own
+    sums = torch.tensor(list(totals.values()), dtype=torch.float64, device=counts.device)
+    means = processes.sum(sums) / len(counts)
+    return dict(zip(totals, means.tolist(), strict=True))
