@@ -77,6 +77,37 @@ class Processes:
         torch.distributed.all_reduce(total)
         return total
 
+    def add_gradients(self, module: nn.Module, loss: Tensor) -> Tensor:
+        """Gives every process the gradient of the whole loss, by adding those of its parts.
+
+        Args:
+            module: Where the gradients are. A parameter without one counts as zero, as where a
+                handler leaves it out of a step in some of the processes.
+            loss: Own part of the loss.
+
+        Returns:
+            The whole loss.
+        """
+        if self.number == 1:
+            return loss
+        parameters = [each for each in module.parameters() if each.requires_grad]
+        gradients = [
+            torch.zeros_like(each) if each.grad is None else each.grad for each in parameters
+        ]
+        parts = [loss, *gradients]
+        # one message takes less time than many
+        total = self.sum(torch.cat([part.flatten() for part in parts]))
+        whole, *pieces = total.split([part.numel() for part in parts])
+        for each, piece in zip(parameters, pieces, strict=True):
+            each.grad = piece.view_as(each)
+        return whole[0]
+
+    def agree(self, module: nn.Module) -> None:
+        """Gives every process the parameters and buffers of the first."""
+        if self.number > 1:
+            for tensor in module.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+
     def gather(self, index: Tensor, own: Tensor, size: int) -> Tensor:
         """All rows in order, of which each process has some.
 
@@ -154,13 +185,25 @@ def make_fabric(accelerator: str, precision: Precision) -> Fabric:
         accelerator=accelerator,
         devices=here,
         num_nodes=number // here,
-        # a handler may leave a parameter out of a step, as FreeNats does
-        strategy=DDPStrategy(timeout=TIMEOUT, find_unused_parameters=True),
+        strategy=_Unwrapped(timeout=TIMEOUT),
         precision=precision,
         plugins=[TorchElasticEnvironment()],
     )
     fabric.launch()
     return fabric
+
+
+class _Unwrapped(DDPStrategy):
+    """Leaves a module as it is, for `Processes.add_gradients`.
+
+    torch's wrapper sends gradients while it computes others, which is of no use for networks of
+    this size. It is also at a loss where a process has no gradient for some parameter in some
+    step, or else complains of having looked for one.
+    """
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+        """The module."""
+        return module
 
 
 def _in_process(function: Callable[..., Result], *arguments: Any) -> Result:

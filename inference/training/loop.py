@@ -113,6 +113,7 @@ def train(
     elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
     objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
     processes = Processes.here()
+    processes.agree(elbo)
     loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed, share=processes.share)
     handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
     history: list[EpochRecord] = []
@@ -132,13 +133,15 @@ def train(
             # of a process's part, its share in the loss of the whole batch
             loss = loss * (batch.whole.n_rows / batch.whole.size)
             optimiser.zero_grad(set_to_none=True)
-            fabric.backward(loss * processes.number)  # the mean of gradients is taken
+            fabric.backward(loss)
+            loss = processes.add_gradients(elbo, loss.detach())
             optimiser.step()
             kl_weight = math.prod(handler.kl_weight for handler in handlers)
             steps += 1
             for handler in handlers:
                 handler.step()
-            total += processes.sum(loss.detach()) * batch.whole.size
+            total += loss * batch.whole.size
+        processes.agree(elbo)  # on batch normalisation's moments
         train_elbo = -total.item() / len(training)
         seconds = time.perf_counter() - started
         if not math.isfinite(train_elbo):
