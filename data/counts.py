@@ -135,6 +135,7 @@ class CountMatrix:
         self,
         batch_size: int,
         random: np.random.Generator | None = None,
+        start: int = 0,
         share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches.
@@ -142,11 +143,13 @@ class CountMatrix:
         Args:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
+            start: The batch to start with, from 0.
             share: Which part of every batch to cut; all of it unless said otherwise.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
         # Moved once an epoch, not once a batch.
-        for index in torch.from_numpy(order).to(self.device).split(batch_size):
+        rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
+        for index in rest.split(batch_size):
             part = share.part(len(index))
             yield replace(self.batch(index[part.rows]), part=part)
 

@@ -119,6 +119,7 @@ class CountFile:
         self,
         batch_size: int,
         random: np.random.Generator | None = None,
+        start: int = 0,
         share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches, as `CountMatrix.batches` does.
@@ -126,13 +127,14 @@ class CountFile:
         Args:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
+            start: The batch to start with, from 0.
             share: Which part of every batch to read; all of it unless said otherwise.
         """
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
         buffers = (
             self._read_parts(index.split(batch_size), share)
-            for index in torch.from_numpy(order).split(size)
+            for index in torch.from_numpy(order[start * batch_size :]).split(size)
         )
         is_idle = self.device.type != "cpu" or _core_to_spare()
         for parts, indices, buffer in ahead(buffers) if is_idle else buffers:

@@ -71,11 +71,12 @@ class CountLoader:
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of one epoch, on the device of the counts.
 
         Args:
             number: Which epoch, from 0; the same number always gives the same batches.
+            start: The batch to start with, from 0; those before it are not read.
         """
         random = np.random.default_rng([self.seed, number]) if self.shuffle else None
-        return self.counts.batches(self.batch_size, random, self.share)
+        return self.counts.batches(self.batch_size, random, start, self.share)

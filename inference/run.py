@@ -42,6 +42,7 @@ from vae4counts.inference.posterior.summaries import PredictiveSummary, summaris
 from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
+from vae4counts.inference.training.state import joined, part
 from vae4counts.models import CountModel, from_config
 
 FORMAT = 1
@@ -297,14 +298,9 @@ class Run:
             "label": self.label,
             "settings": self.settings,
         }
-        state = {
-            f"{part}.{name}": value.detach().cpu().contiguous()
-            for part, module in (("model", self.model), ("guide", self.guide))
-            for name, value in module.state_dict().items()
-        }
-        state |= {
-            f"split.{name}": torch.as_tensor(rows) for name, rows in asdict(self.split).items()
-        }
+        split = {name: torch.as_tensor(rows) for name, rows in asdict(self.split).items()}
+        parts = {"model": self.model.state_dict(), "guide": self.guide.state_dict(), "split": split}
+        state = {name: value.cpu().contiguous() for name, value in joined(parts).items()}
         save_file(state, directory / storage.WEIGHTS)
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
@@ -337,9 +333,9 @@ class Run:
             described = {name: config[name] for name in names}
         with storage.reading(directory / storage.WEIGHTS):
             state = load_file(directory / storage.WEIGHTS)
-            model.load_state_dict(_part(state, "model"))
-            guide.load_state_dict(_part(state, "guide"))
-            split = Split(**{name: rows.numpy() for name, rows in _part(state, "split").items()})
+            model.load_state_dict(part(state, "model"))
+            guide.load_state_dict(part(state, "guide"))
+            split = Split(**{name: rows.numpy() for name, rows in part(state, "split").items()})
         with storage.reading(directory / storage.HISTORY):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
@@ -399,8 +395,3 @@ def _description(model: CountModel) -> str:
         return json.dumps(model.config())
     except TypeError:
         return repr(model)
-
-
-def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

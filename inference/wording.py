@@ -8,6 +8,7 @@ METRICS = {
     "components_used": "components used",
     "component_perplexity": "component perplexity",
     "nats_over_one_gaussian": "nats won over one Gaussian (each)",
+    "nats_standard_error": "standard error of that",
     "ari": "ARI against the labels",
     "nmi": "NMI against the labels",
     "epochs": "epochs",

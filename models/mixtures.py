@@ -12,6 +12,7 @@ from vae4counts.models.base import CountModel, mean_counts, observations
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors.groups import k_means
 
 
 class CountMixture(CountModel):
@@ -102,4 +103,6 @@ class GaussianMixtureModel(CountModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Starts the components at a k-means clustering."""
-        self.mixture.initialise_components(torch.log1p(batch.counts.to_dense()), seed=0)
+        values = torch.log1p(batch.counts.to_dense())
+        shares = k_means(values.double().cpu().numpy(), self.n_components, seed=0)
+        self.mixture.start_at(values, torch.as_tensor(shares).to(values))

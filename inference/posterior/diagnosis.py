@@ -44,6 +44,7 @@ class Diagnosis:
         component_weights: The prior's weights, ``K``.
         component_overlap: For each component, the largest overlap with another (see `overlaps`).
         nats_over_one_gaussian: What the mixture wins over a single Gaussian, per observation.
+        nats_standard_error: The standard error of that, over the held-out observations.
     """
 
     components_used: int
@@ -51,6 +52,7 @@ class Diagnosis:
     component_weights: list[float]
     component_overlap: list[float]
     nats_over_one_gaussian: float
+    nats_standard_error: float
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -64,10 +66,11 @@ class Diagnosis:
             return None
         if self.components_used < 2:
             return f"the mixture has collapsed to one of its {n} components: {TRY}"
-        if self.nats_over_one_gaussian < NOTHING_WON:
+        if self.nats_over_one_gaussian - 2 * self.nats_standard_error < NOTHING_WON:
             return (
                 f"the mixture has collapsed to a plain VAE: its {self.components_used} components "
-                f"win {self.nats_over_one_gaussian:.2f} nats per observation over one Gaussian: "
+                f"win {self.nats_over_one_gaussian:.2f} ± {self.nats_standard_error:.2f} nats per "
+                "observation over one Gaussian: "
                 f"the data may have no clusters; else {TRY}"
             )
         return None
@@ -93,12 +96,13 @@ def diagnose(
     """
     prior = cast(MixturePrior, model.prior)
     single = _single_gaussian(z for z, _ in _latents(model, guide, training, 1))
-    won, shares, n = 0.0, [], 0
-    for z, responsibilities in _latents(model, guide, held_out, num_samples):
-        gain = prior.log_prob(z).double() - single.log_prob(z.double())
-        won += gain.sum().item()
-        n += gain.numel()
+    gains, shares = [], []
+    for batch in held_out:
+        draws = list(_latents(model, guide, [batch], num_samples))
+        z, responsibilities = (torch.cat(parts) for parts in zip(*draws, strict=True))
+        gains.append((prior.log_prob(z).double() - single.log_prob(z.double())).mean(0))
         shares.append(responsibilities.mean(0).cpu())
+    won = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
     overlap = overlaps(*prior.components())
     overlap.fill_diagonal_(0)
@@ -107,7 +111,8 @@ def diagnose(
         component_perplexity=perplexity(mean_shares),
         component_weights=prior.log_weights().exp().tolist(),
         component_overlap=overlap.max(0).values.tolist(),
-        nats_over_one_gaussian=won / n,
+        nats_over_one_gaussian=won.mean().item(),
+        nats_standard_error=(won.std(correction=0) / len(won) ** 0.5).item(),
     )
 
 

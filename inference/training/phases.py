@@ -13,8 +13,8 @@ from torch import nn
 from vae4counts.data import Counts
 from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.randomness import own_randomness
-from vae4counts.inference.training.loop import EpochRecord, Schedule, train
-from vae4counts.inference.training.start import posterior_means, start_from_data, warm_start
+from vae4counts.inference.training.loop import EpochRecord, Schedule, Training
+from vae4counts.inference.training.start import start_components, start_from_data, warm_start
 from vae4counts.models import VAE, CountModel, from_config
 from vae4counts.models.config import Configured
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -86,20 +86,20 @@ class Fitting:
         """
         plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
         history = plain._train(schedule, "plain VAE") if schedule.epochs else []
-        prior.initialise_components(posterior_means(guide, self.training), self.seed)
+        start_components(prior, guide, self.training, self.seed)
         return history
 
     def _train(self, schedule: Schedule, title: str) -> list[EpochRecord]:
-        return train(
+        training = Training(
             self.fabric,
             self.model,
             self.guide,
             self.training,
             self.validation,
             schedule,
-            seed=self.seed,
-            report=self.announce(title, schedule.epochs),
+            self.seed,
         )
+        return training.run(self.announce(title, schedule.epochs), lambda: None)
 
     def _short(self, schedule: Schedule) -> Schedule:
         epochs = max(1, round(SHORT * schedule.epochs))

@@ -7,17 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vae4counts.data import CountLoader, Counts
 from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.training.loop import Schedule
 from vae4counts.models import CountModel, StartsFromData
+from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors.groups import merged_gaussians
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
-# k-means on more would take longer than an epoch.
-ENOUGH_FOR_KMEANS = 100_000
+# Groups of more would take longer to find than an epoch.
+ENOUGH_FOR_GROUPS = 20_000
 WARM_START_EPOCHS = 30
 WARM_START_STEPS = 600
 
@@ -50,11 +51,20 @@ def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Sche
 
 
 @torch.no_grad()
-def posterior_means(guide: MarginalGuide, counts: Counts) -> Tensor:
-    """Means of q(z | x) of all observations, or of enough of them, shape ``(n, L)``."""
+def start_components(
+    prior: GaussianMixture, guide: MarginalGuide, counts: Counts, seed: int
+) -> None:
+    """Starts a mixture's components at groups of latents, of all observations or of enough.
+
+    Draws from q(z | x) are what the prior is a density of, not their means.
+    """
     guide.eval()
-    if len(counts) > ENOUGH_FOR_KMEANS:
-        chosen = np.random.default_rng(0).permutation(len(counts))[:ENOUGH_FOR_KMEANS]
+    if len(counts) > ENOUGH_FOR_GROUPS:
+        chosen = np.random.default_rng(0).permutation(len(counts))[:ENOUGH_FOR_GROUPS]
         counts = counts.subset(np.sort(chosen))
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
-    return torch.cat([guide.posterior(batch.counts)[0] for batch in loader])
+    posteriors = [guide.posterior(batch.counts) for batch in loader]
+    z = torch.cat([torch.normal(*posterior) for posterior in posteriors])
+    points = z.double().cpu().numpy()
+    shares = merged_gaussians(points, prior.n_components, seed, fewer=prior.sparse)
+    prior.start_at(z, torch.as_tensor(shares).to(z.device))

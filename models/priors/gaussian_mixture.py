@@ -7,7 +7,6 @@ import math
 import pyro
 import pyro.distributions as dist
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from .base import MixturePrior
@@ -16,6 +15,8 @@ from .base import MixturePrior
 # below 1 has no bound at a weight of zero.
 WEIGHT_FLOOR = 1e-3
 SMALLEST_SCALE = 1e-2
+# The logit of a component that no group is left for: no gradient comes back from there.
+EMPTY = -1e4
 WEIGHTS = ("learnt", "uniform")
 
 
@@ -51,6 +52,7 @@ class GaussianMixture(MixturePrior):
             raise ValueError(f"n_components is {n_components}: it must be 1 or more")
         self.n_latent, self.n_components = n_latent, n_components
         self.weights, self.concentration = weights, concentration
+        self.sparse = concentration is not None and concentration < 1
         self.loc = nn.Parameter(torch.randn(n_components, n_latent))
         self.log_scale = nn.Parameter(torch.full((n_components, n_latent), math.log(0.5)))
         self.logits = nn.Parameter(torch.zeros(n_components), requires_grad=weights == "learnt")
@@ -73,22 +75,22 @@ class GaussianMixture(MixturePrior):
             pyro.sample("weights", dist.Dirichlet(concentration), obs=self.log_weights().exp())
 
     @torch.no_grad()
-    def initialise_components(self, z: Tensor, seed: int) -> None:
-        """Spreads the components over latents by k-means.
+    def start_at(self, z: Tensor, shares: Tensor) -> None:
+        """Starts the components at groups of latents: at their means, variances and sizes.
 
         Args:
-            z: Latents of training observations, shape ``(n, L)``, ``n`` at least ``K``.
-            seed: Seed of the k-means++ starts.
+            z: Latents of training observations, shape ``(n, L)``.
+            shares: Each one's shares in the groups, shape ``(n, K)``; or of fewer groups than
+                ``K``, and the components that are left start broad and empty.
         """
-        means = z.double().cpu().numpy()
-        clusters = KMeans(self.n_components, n_init=10, random_state=seed).fit(means)
-        labels = torch.as_tensor(clusters.labels_, device=z.device).long()
-        one_hot = nn.functional.one_hot(labels, self.n_components).to(z)
-        # fewer distinct latents than components leave some without any
-        sizes = one_hot.sum(0).clamp_min(1)
-        centres = torch.as_tensor(clusters.cluster_centers_).to(z)
-        within = (one_hot.T @ (z - centres[labels]) ** 2) / sizes.unsqueeze(-1)
-        self.loc.copy_(centres)
-        self.log_scale.copy_(within.sqrt().clamp_min(0.1).log())
+        z, shares = z.double(), shares.double()
+        rest = self.n_components - shares.shape[1]
+        weights = nn.functional.pad(shares.mean(0), (0, rest))
+        shares = nn.functional.pad(shares, (0, rest), value=1.0)
+        sizes = shares.sum(0).unsqueeze(-1).clamp_min(1e-9)
+        loc = shares.T @ z / sizes
+        variances = shares.T @ z**2 / sizes - loc**2
+        self.loc.copy_(loc)
+        self.log_scale.copy_(variances.clamp_min(0.01).sqrt().log())
         if self.weights == "learnt":
-            self.logits.copy_((sizes / len(z)).log())
+            self.logits.copy_(weights.log().clamp_min(EMPTY))

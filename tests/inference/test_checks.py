@@ -84,7 +84,8 @@ def test_p_values_are_uniform_under_the_true_model(kind: str) -> None:
         if kind == "given total" and name == "library size":
             assert np.isnan(column).all()
         else:
-            assert stats.kstest(column, "uniform").pvalue > 0.01, name
+            # a rounding error may change all draws after it: chance alone must not fail this
+            assert stats.kstest(column, "uniform").pvalue > 1e-4, name
 
 
 def test_replicates_of_each_observation_are_conservative() -> None:

@@ -62,6 +62,7 @@ def test_a_mixture_of_groups_wins_what_groups_tell() -> None:
 
 def diagnosis(**changes: Any) -> Diagnosis:
     given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
+    given["nats_standard_error"] = 0.1
     lists = {"component_weights": [0.4, 0.3, 0.3], "component_overlap": [0.1, 0.1, 0.1]}
     return Diagnosis(**(given | lists | changes))
 
@@ -70,6 +71,7 @@ def test_collapses_are_put_in_words() -> None:
     assert diagnosis().warning is None
     assert "collapsed to one of its 3" in str(diagnosis(components_used=1).warning)
     assert "to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "0.20 ± 0.10" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
     assert "restarts=3" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
     assert diagnosis(component_weights=[1.0], components_used=1).warning is None
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from vae4counts.data import Batch
 from vae4counts.guides import guide_for
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture, Prior, VampPrior
+from vae4counts.models.priors.groups import merged_gaussians
 
 
 def test_every_trained_parameter_gets_a_gradient(mixture: Prior) -> None:
@@ -34,7 +34,7 @@ def test_uniform_weights_are_fixed() -> None:
     prior = GaussianMixture(2, 4, weights="uniform")
     assert [n for n, p in prior.named_parameters() if not p.requires_grad] == ["logits"]
     torch.testing.assert_close(prior.log_weights().exp(), torch.full((4,), 0.25))
-    prior.initialise_components(torch.randn(50, 2), seed=0)
+    prior.start_at(torch.randn(50, 2), torch.rand(50, 4).softmax(1))
     torch.testing.assert_close(prior.log_weights().exp(), torch.full((4,), 0.25))
 
 
@@ -82,11 +82,9 @@ def test_no_weight_falls_to_zero() -> None:
     assert prior.logits.grad.isfinite().all()
 
 
-def test_k_means_finds_separated_groups(
-    separated: tuple[GaussianMixture, Tensor, Tensor],
-) -> None:
+def test_it_starts_at_separated_groups(separated: tuple[GaussianMixture, Tensor, Tensor]) -> None:
     prior, z, centres = separated
-    prior.initialise_components(z, seed=0)
+    prior.start_at(z, torch.as_tensor(merged_gaussians(z.double().numpy(), 4, seed=0)))
     loc, scale = prior.components()
     order = torch.cdist(centres, loc).argmin(1)
     assert sorted(order.tolist()) == [0, 1, 2, 3]
@@ -98,21 +96,10 @@ def test_k_means_finds_separated_groups(
     assert adjusted_rand_score(torch.arange(400) % 4, found) > 0.99
 
 
-def test_k_means_is_repeatable(separated: tuple[GaussianMixture, Tensor, Tensor]) -> None:
-    prior, z, _ = separated
-    states = []
-    for _ in range(2):
-        torch.randn(3)
-        prior.initialise_components(z, seed=7)
-        states.append({name: value.clone() for name, value in prior.state_dict().items()})
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
 @pytest.mark.parametrize("z", [torch.zeros(20, 2), torch.eye(2).repeat(10, 1)])
 def test_fewer_distinct_points_than_components(z: Tensor) -> None:
     prior = GaussianMixture(2, 5)
-    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
-        prior.initialise_components(z, seed=0)
+    prior.start_at(z, torch.as_tensor(merged_gaussians(z.double().numpy(), 5, seed=0)))
     assert all(parameter.isfinite().all() for parameter in prior.parameters())
     prior.log_prob(z).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in prior.parameters())

@@ -1,0 +1,265 @@
+"""Mixtures beside the plain VAE and scvi-tools' SCVI: likelihood, clusters, collapse.
+
+    python benchmarks/mixtures.py FILE.h5ad:LABEL [...] [--seeds 5] [--contenders "GMVAE, K" ...]
+
+All see the same features, split and latent size. A seed makes the split, the parameters and the
+order. Ours stop by the validation ELBO; SCVI has the epochs of the GMVAE of one component a label,
+and goes back to its best state as ours do. Labels are never seen in training; clusters are scored
+on all observations that have one. Each fit adds its record to ``results/mixtures.jsonl``, and a fit
+that is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from sklearn import mixture
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from tables import RESULTS, machine, report
+
+from vae4counts.data import load, random_split, top_features
+from vae4counts.guides import guide_for
+from vae4counts.inference import fit
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+LATENTS = 10
+SAMPLES = 100
+SPARSE = 0.1
+NO_LABEL = {"unassigned", "unknown", "nan"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a contender says of data.
+
+    Attributes:
+        iw: Importance-weighted log-likelihood of held-out observations, nats per observation.
+        latents: Means of q(z | x) of all observations.
+        components: The most responsible component of each observation; None without any.
+        used: Components that hold over 1 % of the held-out responsibility.
+        perplexity: Exponential of the entropy of the mean responsibilities.
+        epochs: Epochs trained.
+        seconds: Seconds of the fit.
+    """
+
+    iw: float
+    latents: np.ndarray
+    components: np.ndarray | None
+    used: int | None
+    perplexity: float | None
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contender is given.
+
+    Attributes:
+        adata: Counts.
+        n_labels: Number of known classes.
+        seed: Seed of the split, the parameters and the order.
+        epochs: Epochs that the GMVAE with as many components as labels took.
+    """
+
+    adata: AnnData
+    n_labels: int
+    seed: int
+    epochs: int
+
+    def gmvae(self, times: int = 1, guide: str | None = None, **weights: float) -> Fitted:
+        """Our GMVAE with some times as many components as labels."""
+        prior = GaussianMixture(LATENTS, times * self.n_labels, **weights)  # type: ignore[arg-type]
+        return self.ours(GMVAE(self.adata.n_vars, prior), guide)
+
+    def vae(self) -> Fitted:
+        """Our VAE."""
+        return self.ours(VAE(self.adata.n_vars, StandardNormal(LATENTS)), None)
+
+    def ours(self, model: VAE, guide: str | None) -> Fitted:
+        """One of our pairs, with the defaults of `fit`."""
+        run = fit(model, guide_for(model, guide), self.adata, seed=self.seed, progress=False)
+        result = run.evaluate(self.adata, num_samples=SAMPLES)
+        noted = self.adata.copy()
+        run.annotate(noted)
+        return Fitted(
+            iw=result.iw_log_likelihood,
+            latents=noted.obsm["X_vae"],
+            components=np.asarray(noted.obs["component"]) if "component" in noted.obs else None,
+            used=result.components_used,
+            perplexity=result.component_perplexity,
+            epochs=run.metrics["epochs"],
+            seconds=run.metrics["seconds"],
+        )
+
+    def scvi(self) -> Fitted:
+        """scvi-tools' SCVI, of the same size, split and epochs, at its best validation ELBO."""
+        import scvi as tools
+
+        tools.settings.seed = self.seed
+        tools.settings.verbosity = 0
+        adata = self.adata.copy()
+        tools.model.SCVI.setup_anndata(adata)
+        model = tools.model.SCVI(adata, n_hidden=128, n_latent=LATENTS, gene_likelihood="nb")
+        split = random_split(adata.n_obs, validation=0.1, test=0.1, seed=self.seed)
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            model.train(
+                max_epochs=self.epochs,
+                accelerator="cpu",
+                callbacks=[
+                    tools.train.SaveCheckpoint(
+                        dirpath=folder, monitor="elbo_validation", load_best_on_end=True
+                    )
+                ],
+                enable_progress_bar=False,
+                logger=False,
+                # its default of 400 epochs would never come to an end
+                plan_kwargs={"n_epochs_kl_warmup": max(1, self.epochs // 5)},
+                datasplitter_kwargs={
+                    "external_indexing": [split.train, split.validation, split.test]
+                },
+            )
+        return Fitted(
+            iw=scvi_bound(model, split.test),
+            latents=model.get_latent_representation(),
+            components=None,
+            used=None,
+            perplexity=None,
+            epochs=self.epochs,
+            seconds=time.perf_counter() - started,
+        )
+
+
+@torch.no_grad()
+def scvi_bound(model: Any, indices: np.ndarray) -> float:
+    """The importance-weighted bound from SCVI's own networks, as `Evaluation` defines it."""
+    module = model.module.eval()
+    torch.manual_seed(0)
+    total = 0.0
+    for tensors in model._make_data_loader(model.adata, indices=indices, batch_size=64):
+        q = module.inference(**module._get_inference_input(tensors))["qz"]
+        log_weights = []
+        for _ in range(SAMPLES):
+            z = q.rsample()
+            inferred = {"z": z, "library": tensors["X"].sum(1, keepdim=True).log()}
+            p = module.generative(**module._get_generative_input(tensors, inferred))
+            log_p = p["px"].log_prob(tensors["X"]).sum(-1) + p["pz"].log_prob(z).sum(-1)
+            log_weights.append((log_p - q.log_prob(z).sum(-1)).double())
+        total += (torch.stack(log_weights).logsumexp(0) - math.log(SAMPLES)).sum().item()
+    return total / len(indices)
+
+
+REFERENCE = "GMVAE, K"
+CONTENDERS: dict[str, Callable[[Task], Fitted]] = {
+    REFERENCE: lambda task: task.gmvae(),
+    "GMVAE, 3K, sparse": lambda task: task.gmvae(3, concentration=SPARSE),
+    "GMVAE, 3K": lambda task: task.gmvae(3),
+    "GMVAE, K, joint": lambda task: task.gmvae(guide="joint"),
+    "VAE": Task.vae,
+    "SCVI": Task.scvi,
+}
+
+
+def record(fitted: Fitted, labels: np.ndarray) -> dict[str, object]:
+    """A fit's figures; clusters by its components, by k-means and by a Gaussian mixture."""
+    known = ~np.isin(np.char.lower(labels), list(NO_LABEL))
+    n = len(np.unique(labels[known]))
+    kept = fitted.latents
+    clusterings = {
+        "components": fitted.components,
+        "k-means": KMeans(n, n_init=10, random_state=0).fit_predict(kept),
+        "Gaussian mixture": mixture.GaussianMixture(
+            n, covariance_type="diag", n_init=5, random_state=0
+        ).fit_predict(kept),
+    }
+    scores = {
+        f"{score} {name}": None if of is None else float(function(labels[known], of[known]))
+        for name, of in clusterings.items()
+        for score, function in (
+            ("ARI", adjusted_rand_score),
+            ("NMI", normalized_mutual_info_score),
+        )
+    }
+    of_fit = asdict(fitted)
+    del of_fit["latents"], of_fit["components"]
+    return {"labels": n, **of_fit, **scores}
+
+
+def table(records: pd.DataFrame) -> list[dict[str, object]]:
+    """Means and standard deviations over seeds, a row for each data set and contender."""
+    rows: list[dict[str, object]] = []
+    for (data, contender), of in records.groupby(["data", "contender"], sort=False):
+        row: dict[str, object] = {
+            "data": data,
+            "contender": contender,
+            "labels": int(of.labels.iloc[0]),
+        }
+        row |= {"seeds": len(of)}
+        for column in of.columns[4:]:
+            values = of[column].astype(float)
+            digits = 1 if values.abs().max() > 2 else 3
+            shown = f"{values.mean():,.{digits}f} ± {values.std():.{digits}f}"
+            row[column] = "" if values.isna().any() else shown
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Runs the benchmark and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="+", help="FILE:LABEL, the label a column of obs")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--top-features", type=int, default=4096)
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--records", type=Path, default=RESULTS / "mixtures.jsonl")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(machine())
+    for seed in range(arguments.seeds):
+        for source in arguments.data:
+            path, label = source.rsplit(":", 1)
+            name = Path(path).stem
+            adata = top_features(load(path), arguments.top_features)
+            labels = adata.obs[label].astype(str).to_numpy().astype(str)
+            n_labels = len(set(np.char.lower(labels)) - NO_LABEL)
+            for contender in arguments.contenders:
+                made = {(r["data"], r["contender"], r["seed"]): r for r in read(arguments.records)}
+                if (name, contender, seed) in made:
+                    continue
+                epochs = made.get((name, REFERENCE, seed), {"epochs": 0})["epochs"]
+                if contender == "SCVI" and not epochs:
+                    sys.exit(f"SCVI has as many epochs as {REFERENCE!r}: that comes first")
+                torch.manual_seed(seed)
+                fitted = CONTENDERS[contender](Task(adata, n_labels, seed, epochs))
+                line = {"data": name, "contender": contender, "seed": seed}
+                line |= record(fitted, labels)
+                with arguments.records.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(line, flush=True)
+    report("mixtures", table(pd.DataFrame(read(arguments.records))))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
