@@ -201,7 +201,7 @@ class Training:
         train_elbo = -self.total.item() / len(self.loader.counts)
         if not math.isfinite(train_elbo):
             raise TrainingError(f"the objective is {train_elbo} in epoch {self.epoch}: {ADVICE}")
-        parts = validation_parts(self.model, self.guide, self.validation, self.processes)
+        parts = validation_parts(self.model, self.guide, self.validation)
         record = EpochRecord(
             phase=self.schedule.phase,
             epoch=self.epoch,
@@ -290,18 +290,14 @@ def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
     )
 
 
-def validation_parts(
-    model: CountModel,
-    guide: Guide,
-    counts: Counts,
-    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
-) -> dict[str, float]:
+def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[str, float]:
     """Each site's share of the ELBO, means per observation in nats, by one draw each.
 
     The draws are the same at every call, so that the values of two epochs can be compared.
     """
     model.eval()
     guide.eval()
+    processes = Processes.here()
     totals: dict[str, float] = {}
     batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
     with own_randomness(counts.device, seed=0):
