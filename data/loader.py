@@ -78,5 +78,7 @@ class CountLoader:
             number: Which epoch, from 0; the same number always gives the same batches.
             start: The batch to start with, from 0; those before it are not read.
         """
+        if start >= len(self):
+            return iter(())
         random = np.random.default_rng([self.seed, number]) if self.shuffle else None
         return self.counts.batches(self.batch_size, random, start, self.share)

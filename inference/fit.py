@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from anndata import AnnData
 from torch import nn
 
 from vae4counts.data import (
-    CountFile,
     CountLoader,
     Counts,
     Split,
@@ -28,8 +28,6 @@ from vae4counts.data import (
 from vae4counts.guides import (
     ExactGuide,
     Guide,
-    IncompatiblePairError,
-    fitting_guides,
 )
 from vae4counts.inference.alignment import fingerprint, labels_of
 from vae4counts.inference.interpretation import orient_signs
@@ -39,11 +37,18 @@ from vae4counts.inference.processes import (
     Processes,
     launch,
     make_fabric,
-    started_here,
 )
 from vae4counts.inference.progress import Progress
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.run import Run
+from vae4counts.inference.settings import (
+    SettingsError,
+    Strategy,
+    accelerator_for,
+    check_pair,
+    check_settings,
+)
+from vae4counts.inference.training.course import Course, described
 from vae4counts.inference.training.loop import EpochRecord, Schedule
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
 from vae4counts.inference.training.phases import Fitting
@@ -52,15 +57,6 @@ from vae4counts.inference.training.tempering import Tempering
 from vae4counts.models import VAE, CountModel
 from vae4counts.models.priors import MixturePrior
 
-
-class SettingsError(ValueError):
-    """An argument that is out of range, or does not go with the model or the data."""
-
-
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = get_args(Precision)
-Strategy = Literal["ddp"]
-STRATEGIES = get_args(Strategy)
 # scVI's rule: 400 epochs, fewer above this many observations.
 MANY_OBSERVATIONS = 20_000
 
@@ -91,6 +87,9 @@ def fit(
     strategy: Strategy = "ddp",
     precision: Precision = "32-true",
     progress: bool = True,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int | timedelta = timedelta(minutes=5),
+    resume_from: str | Path | None = None,
 ) -> Run:
     """Trains a pair by stochastic variational inference (SVI).
 
@@ -144,11 +143,21 @@ def fit(
         strategy: How they share the work: by "ddp" each has the whole model.
         precision: "32-true"; or "bf16-mixed", with networks in bfloat16.
         progress: Whether to show a progress bar.
+        checkpoint_dir: Where to save the state of the fit now and then, and on SIGTERM and SIGINT,
+            for another process to go on from. If None, in ``resume_from``, or nowhere. It is left
+            there in the end.
+        checkpoint_every: Optimiser steps (an int) or time between two checkpoints.
+        resume_from: The ``checkpoint_dir`` of a fit that did not come to its end, by the same
+            arguments: on the CPU the result is, bit for bit, what it would have been. If there is
+            no checkpoint yet the fit begins. The pair's own parameters are then of no account.
 
     Returns:
         The run.
 
     Raises:
+        CheckpointError: No checkpoint in ``resume_from`` is whole, or they are of another fit.
+        FitInterrupted: SIGINT or SIGTERM came; the step was finished, and its state saved in
+            ``checkpoint_dir``. (Only if there is one, and in the main thread.)
         DataError: Values that are no counts.
         UnknownName: No such layer or label column.
         IncompatiblePairError: The guide does not fit the model.
@@ -176,18 +185,22 @@ def fit(
         "strategy": strategy,
         "precision": precision,
     }
+    if checkpoint_dir is None:
+        checkpoint_dir = resume_from
     labels_of(adata, label)
     counts = counts_of(adata, layer=layer)
-    _check_settings(settings)
+    check_settings(settings)
+    if checkpoint_every <= type(checkpoint_every)(0):
+        raise SettingsError(f"checkpoint_every is {checkpoint_every}: it must be above 0")
     split = _split(adata.obs, counts, settings)
-    _check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
+    check_pair(model, guide, n_features=counts.n_features, n_training=len(split.train))
     for handler in tempering:
         if not handler.fits(model, guide):
             raise SettingsError(
                 f"{handler!r} does not go with {type(guide).__name__} and this prior: "
                 "it is for guides that sample the component, guide_for(model, 'joint')"
             )
-    accelerator = _accelerator(device, devices, counts)
+    accelerator = accelerator_for(device, devices, counts)
     training, held_out = counts.subset(split.train), counts.subset(split.validation)
 
     steps = math.ceil(len(training) / batch_size)
@@ -207,8 +220,10 @@ def fit(
         tempering=tuple(tempering),
     )
     guide.attach(model)
-    started = time.perf_counter()
-    history, state = launch(
+    known_by = fingerprint(adata.obs_names, counts)
+    features = [str(name) for name in adata.var_names]
+    subject = described(model, guide, features, settings) | {"data": known_by}
+    history, state, seconds = launch(
         devices,
         _train,
         model,
@@ -221,13 +236,15 @@ def fit(
         accelerator,
         precision,
         progress,
+        subject,
+        (checkpoint_dir, checkpoint_every, resume_from),
     )
-    nn.ModuleList([model, guide]).load_state_dict(state)
+    nn.ModuleDict({"model": model, "guide": guide}).load_state_dict(state)
     orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
         "epochs": len(history),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "observations_per_second": len(training) * len(history) / training_seconds,
     }
     model.eval(), guide.eval()
@@ -235,7 +252,7 @@ def fit(
         place = next(model.parameters()).device
         parts = (part.to(place) for part in (training, held_out))
         loaders = (CountLoader(part, shuffle=False) for part in parts)
-        with fast_products(), own_randomness(place, seed):
+        with own_randomness(place, seed), fast_products():
             diagnosis = diagnose(model, guide, *loaders)
         timing |= diagnosis.to_dict()
         if diagnosis.warning:
@@ -243,9 +260,9 @@ def fit(
     return Run(
         model=model,
         guide=guide,
-        features=[str(name) for name in adata.var_names],
+        features=features,
         split=split,
-        fingerprint=fingerprint(adata.obs_names, counts),
+        fingerprint=known_by,
         layer=layer,
         label=label,
         settings=settings,
@@ -266,48 +283,26 @@ def _train(
     accelerator: str,
     precision: Precision,
     progress: bool,
-) -> tuple[list[EpochRecord], dict[str, torch.Tensor]]:
-    """What one process does, and what it then knows: the history and the trained state."""
+    subject: dict[str, Any],
+    checkpoints: tuple[str | Path | None, int | timedelta, str | Path | None],
+) -> tuple[list[EpochRecord], dict[str, torch.Tensor], float]:
+    """What one process does. What it then knows: the history, the trained state, the seconds."""
     fabric = make_fabric(accelerator, precision)
     keep_freed_memory()
-    pair = nn.ModuleList([model, guide])
+    pair = nn.ModuleDict({"model": model, "guide": guide})
     with (
+        own_randomness(fabric.device, seed),
         fast_products(),
         settled_objects(),
-        own_randomness(fabric.device, seed),
         Progress(visible=progress and fabric.is_global_zero) as progress_bar,
+        Course(pair, fabric.device, subject, *checkpoints) as course,
     ):
         fabric.to_device(pair)
         counts = training.to(fabric.device), held_out.to(fabric.device)
-        fitting = Fitting(fabric, model, guide, *counts, seed, progress_bar.phase)
+        fitting = Fitting(fabric, model, guide, *counts, seed, course, progress_bar.phase)
         history = fitting.run(schedule, restarts)
-    return history, {name: value.detach() for name, value in pair.state_dict().items()}
-
-
-def _check_settings(settings: dict[str, Any]) -> None:
-    """Finds arguments that are out of range before anything is changed."""
-    lowest = {
-        "epochs": 1,
-        "batch_size": 1,
-        "warm_up_steps": 0,
-        "patience": 1,
-        "restarts": 1,
-        "devices": 1,
-        "min_counts": 0,
-        "seed": 0,
-    }
-    for name, least in lowest.items():
-        if settings[name] is not None and settings[name] < least:
-            raise SettingsError(f"{name} is {settings[name]}: it must be {least} or more")
-    for name in ("learning_rate", "prior_learning_rate"):
-        if not 0 < settings[name] < math.inf:
-            raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
-    if settings["stratify"] is not None and settings["group"] is not None:
-        raise SettingsError("stratify and group exclude each other: name one column")
-    for name, choices in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
-        if settings[name] not in choices:
-            known = ", ".join(choices)
-            raise SettingsError(f"{name} is {settings[name]!r}: it must be one of {known}")
+    state = {name: value.detach() for name, value in pair.state_dict().items()}
+    return history, state, course.seconds
 
 
 def _split(obs: pd.DataFrame, counts: Counts, settings: dict[str, Any]) -> Split:
@@ -322,61 +317,3 @@ def _split(obs: pd.DataFrame, counts: Counts, settings: dict[str, Any]) -> Split
     if "group" in columns:
         return grouped_split(columns["group"], **shares).among(kept)
     return random_split(len(kept), classes=columns.get("stratify"), **shares).among(kept)
-
-
-def _check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training: int) -> None:
-    """Finds a pair that does not fit together, or not to the data, before anything is changed."""
-    if not guide.fits(model):
-        raise IncompatiblePairError(
-            f"{type(guide).__name__} does not fit {type(model).__name__} with this prior: "
-            f"these guides do: {', '.join(fitting_guides(model))}"
-        )
-    if n_features != model.n_features:
-        raise SettingsError(
-            f"the model has {model.n_features} features but the data have {n_features}: "
-            "make the model with n_features=adata.n_vars"
-        )
-    prior = getattr(model, "prior", model)
-    library = getattr(model, "library", None)
-    made_for = {
-        "n_features": model.n_features,
-        "n_latent": getattr(prior, "n_latent", None),
-        "n_components": getattr(prior, "n_components", None),
-        "latent_library": getattr(library, "latent", None),
-    }
-    for name, wanted in made_for.items():
-        if getattr(guide, name, wanted) != wanted:
-            raise IncompatiblePairError(
-                f"the guide was made for {name}={getattr(guide, name)} but the model has {wanted}: "
-                "make it with guide_for(model)"
-            )
-    n_components = made_for["n_components"] or 0
-    if n_components > n_training:
-        raise SettingsError(
-            f"the model has {n_components} components but there are only {n_training} training "
-            "observations: ask for fewer components"
-        )
-
-
-def _accelerator(device: str, devices: int, counts: Counts) -> str:
-    """Which kind of device to compute on, after checking that there are as many as asked for."""
-    if device not in DEVICES:
-        raise SettingsError(f"device is {device!r}: it must be one of {', '.join(DEVICES)}")
-    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cuda" and not n_cuda:
-        raise SettingsError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
-    started = started_here()
-    if started is not None and devices not in (1, started):
-        raise SettingsError(f"devices is {devices}, but torchrun has started {started} processes")
-    if started is None and devices > 1 and isinstance(counts, CountFile):
-        raise SettingsError(
-            f"devices is {devices}, but counts on disk cannot be handed to processes that are "
-            "started here: start the script or the command by torchrun"
-        )
-    accelerator = "cuda" if n_cuda and device == "auto" else device.replace("auto", "cpu")
-    if accelerator == "cuda" and max(devices, started or 1) > n_cuda:
-        raise SettingsError(
-            f"{max(devices, started or 1)} processes need as many CUDA devices, but torch finds "
-            f"{n_cuda}: ask for fewer, or for device='cpu'"
-        )
-    return accelerator

@@ -108,7 +108,7 @@ def _encoded(encoder: Encoder, batch: Batch, counts: Tensor) -> Tensor:
         return type(encoder).forward(encoder, counts)
     finally:
         for module, forward in zip(dropouts, instead, strict=True):
-            module.forward = forward
+            module.forward = forward  # type: ignore[method-assign]
 
 
 def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:

@@ -108,6 +108,14 @@ class Processes:
             for tensor in module.state_dict().values():
                 torch.distributed.broadcast(tensor, src=0)
 
+    def highest(self, own: int, device: torch.device) -> int:
+        """The highest of the numbers that the processes have, known to all of them."""
+        if self.number == 1:
+            return own
+        number = torch.tensor(own, device=device)
+        torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number)
+
     def gather(self, index: Tensor, own: Tensor, size: int) -> Tensor:
         """All rows in order, of which each process has some.
 

@@ -44,6 +44,7 @@ from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
 from vae4counts.inference.training.state import joined, part
 from vae4counts.models import CountModel, from_config
+from vae4counts.models.config import description
 
 FORMAT = 1
 
@@ -163,7 +164,7 @@ class Run:
             adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
             written.append("layers/denoised")
         adata.uns[WRITTEN] = {
-            "model": _description(self.model),
+            "model": description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),
             "written": written,
@@ -385,13 +386,5 @@ class Run:
         """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
         self.model.eval()
         self.guide.eval()
-        with fast_products(), own_randomness(self.device, seed):
+        with own_randomness(self.device, seed), fast_products():
             yield
-
-
-def _description(model: CountModel) -> str:
-    """The model as JSON, or as Python prints it where a part of it knows no description."""
-    try:
-        return json.dumps(model.config())
-    except TypeError:
-        return repr(model)

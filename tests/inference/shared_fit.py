@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def made_pair(kind: str) -> tuple[CountModel, Guide]:
     return model, guide_for(model, guide, Encoder((16,)))
 
 
-def shared_fit(kind: str, batch_size: int = 32, devices: int = 1) -> tuple[Run, AnnData, Any]:
+def shared_fit(kind: str, batch_size: int = 32, **more: Any) -> tuple[Run, AnnData, Any]:
     """Fits, evaluates and annotates, and keeps every step's loss."""
     losses: list[float] = []
     step = loop.Training.step
@@ -64,7 +65,7 @@ def shared_fit(kind: str, batch_size: int = 32, devices: int = 1) -> tuple[Run, 
         adata = made_data()
         model, guide = made_pair(kind)
         settings = {"epochs": 6, "batch_size": batch_size, "label": "group", "seed": 5}
-        run = fit(model, guide, adata, progress=False, devices=devices, **settings)
+        run = fit(model, guide, adata, progress=False, **settings, **more)
     finally:
         loop.Training.step = step  # type: ignore[method-assign]
     run.evaluate(adata, num_samples=20)
@@ -72,9 +73,9 @@ def shared_fit(kind: str, batch_size: int = 32, devices: int = 1) -> tuple[Run, 
     return run, adata, losses
 
 
-def result_of(kind: str, batch_size: int = 32, devices: int = 1) -> dict[str, Any]:
+def result_of(kind: str, batch_size: int = 32, **more: Any) -> dict[str, Any]:
     """What there is to compare, as JSON values."""
-    run, adata, losses = shared_fit(kind, batch_size, devices)
+    run, adata, losses = shared_fit(kind, batch_size, **more)
     measured = {k: v for k, v in run.metrics.items() if "second" not in k and v is not None}
     weights = {**run.model.state_dict(), **run.guide.state_dict()}
     return {
@@ -97,22 +98,31 @@ def main(what: str, out: str) -> None:
     here = Processes.here()
     if what == "compare":
         results = {f"{kind}-{size}": result_of(kind, size) for kind, size in CASES}
+        results["resumed"] = result_of("plain", resume_from=Path(out) / "stopped")
         path = Path(out) / f"{here.rank}-of-{here.number}.json"
         path.write_text(json.dumps(results))
         return
-    ends = {"raise": _raise, "kill": lambda: os.kill(os.getpid(), signal.SIGKILL)}
+    ends = {"raise": give_up, "kill": lambda: os.kill(os.getpid(), signal.SIGKILL)}
+    stopped_fit(Path(out), ends[what] if here.rank == here.number - 1 else lambda: None)
+
+
+def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:
+    """A fit that comes to an end before its eighth step, with a checkpoint after its sixth."""
     step = loop.Training.step
 
     def failing(self: loop.Training, batch: Any) -> None:
-        if here.rank == here.number - 1 and self.steps == 3:
-            ends[what]()
+        if self.steps == 7:
+            end()
         step(self, batch)
 
     loop.Training.step = failing  # type: ignore[method-assign]
-    shared_fit("plain")
+    try:
+        shared_fit("plain", checkpoint_dir=checkpoints, checkpoint_every=3)
+    finally:
+        loop.Training.step = step  # type: ignore[method-assign]
 
 
-def _raise() -> None:
+def give_up() -> None:
     raise ArithmeticError("the last process gives up")
 
 

@@ -60,11 +60,18 @@ def assert_follows(result: dict[str, Any], one: dict[str, Any]) -> None:
             assert result[key][name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
 
 
+def assert_follows_from_step_6(result: dict[str, Any], one: dict[str, Any]) -> None:
+    assert len(result["losses"]) == len(one["losses"]) - 6
+    assert_follows(result | {"losses": one["losses"][:6] + result["losses"]}, one)
+
+
 def test_two_processes_follow_one_step_by_step(tmp_path: Path) -> None:
     """Losses, validation, evaluation and annotation, with an odd number of rows.
 
     Among the batches is one of one row, of which the first process has none.
     """
+    with pytest.raises(ArithmeticError):
+        shared.stopped_fit(tmp_path / "stopped", shared.give_up)
     done = torchrun(SCRIPT, "compare", tmp_path)
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"{r}-of-2.json").read_text()) for r in (0, 1))
@@ -75,17 +82,22 @@ def test_two_processes_follow_one_step_by_step(tmp_path: Path) -> None:
         assert len(one["losses"]) == 6 * -(-one["metrics"]["n_train"] // size)
         assert_follows(first[name], one)
         assert second[name] == first[name], "each process is given the whole result"
+    assert_follows_from_step_6(first["resumed"], shared.result_of("plain"))
 
 
 @pytest.mark.parametrize(
     ("how", "says"), [("raise", "the last process gives up"), ("kill", "SIGKILL")]
 )
-def test_a_process_that_dies_ends_the_others(how: str, says: str) -> None:
+def test_a_process_that_dies_ends_the_others(how: str, says: str, tmp_path: Path) -> None:
+    """And one process goes on from where the two of them were."""
     started = time.monotonic()
-    done = torchrun(SCRIPT, how, "-")
+    done = torchrun(SCRIPT, how, tmp_path)
     assert done.returncode != 0
     assert says in done.stderr
     assert time.monotonic() - started < 60
+    assert_follows_from_step_6(
+        shared.result_of("plain", resume_from=tmp_path), shared.result_of("plain")
+    )
 
 
 def test_the_first_process_alone_writes(tmp_path: Path) -> None:
