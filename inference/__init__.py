@@ -22,6 +22,7 @@ __all__ = [
     "FitInterrupted",
     "FreeNats",
     "KLWarmUp",
+    "ProcessError",
     "Run",
     "RunDirectoryError",
     "SettingsError",
