@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
