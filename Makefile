@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test bench lint mypy format clean
+.PHONY: demo test bench lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -33,6 +33,11 @@ mypy: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Asks PyPI for known faults of what is installed: needs the network, and so is no part of `test`.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info

@@ -16,6 +16,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from vae4counts.data.annotated import annotated, compact_csr, unique_names
 from vae4counts.data.errors import DataError, reading
+from vae4counts.data.foreign import check_hdf5, check_zarr
 
 
 def read_store(path: str | Path) -> anndata.AnnData:
@@ -58,6 +59,7 @@ def read_loom(path: str | Path) -> anndata.AnnData:
             "install it, or write the data as .h5ad."
         )
     with reading(path, "a .loom file"), _calm():
+        check_hdf5(path)
         adata = anndata.io.read_loom(path)
         return annotated(adata.X, adata.obs, adata.var)
 
@@ -96,6 +98,7 @@ def _left(element: Any) -> Any:
 def _reading(path: Path) -> Iterator[None]:
     form = "a .zarr folder" if path.is_dir() else "an .h5ad file"
     with reading(path, form), _calm():
+        (check_zarr if path.is_dir() else check_hdf5)(path)
         try:
             yield
         except DataError as error:

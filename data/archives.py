@@ -66,7 +66,8 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
                 yield _of_tar(tarred)
     # RuntimeError: an encrypted zip.
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:
-        raise DataError(f"Cannot unpack {archive}: {str(e).strip() or type(e).__name__}") from e
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(":")
+        raise DataError(f"Cannot unpack {archive}: {reason}") from e
 
 
 def _of_zip(zipped: zipfile.ZipFile) -> Iterator[_Member]:

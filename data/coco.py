@@ -23,6 +23,7 @@ _COUNTED = re.compile(r"\[(?P<category>.+)\]-\[(?P<supercategory>.+)\]")
 _OF_IMAGES = (
     "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured",
 )  # fmt: skip
+_IDS = ("id", "image_id", "category_id")
 # All that is kept of an entry; what goes, above all the polygons, is nine tenths of a file.
 _KEPT = (
     "id", *_OF_IMAGES, "name", "url", "supercategory",
@@ -189,6 +190,11 @@ def _table(path: Path, dataset: dict[str, Any], part: str, keys: list[str]) -> p
         for key in keys:
             if not isinstance(entry, dict) or key not in entry:
                 raise DataError(f"{path}: {part}[{position}] has no key {key!r}.")
+            if key in _IDS and not _is_id(entry[key]):
+                raise DataError(
+                    f"{path}: {part}[{position}] has a {key!r} that is neither text nor a whole "
+                    "number of 64 bits."
+                )
     table = pd.DataFrame(dataset[part], columns=None if dataset[part] else keys)
     if (repeated := table["id"].duplicated().to_numpy()).any():
         position = int(repeated.argmax())
@@ -197,6 +203,10 @@ def _table(path: Path, dataset: dict[str, Any], part: str, keys: list[str]) -> p
             "of an earlier entry."
         )
     return table
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _positions(path: Path, found: list[dict[str, Any]], key: str, ids: pd.Series) -> np.ndarray:

@@ -35,6 +35,7 @@ class UnknownName(KeyError):  # noqa: N818 (a name for the reader, as KeyError's
 
 
 _BROKEN = (
+    ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,

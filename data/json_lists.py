@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 _CHUNK = 2**20  # bytes
+_LONGEST = 2**26  # characters of one value, which is parsed anew as more of it comes
 _NUMBER = re.compile(r"[-+.eE0-9]*")
 
 
@@ -87,6 +88,8 @@ class _Text:
             try:
                 value, end = self._decode(self._held, self._at)
             except json.JSONDecodeError:
+                if len(self._held) - self._at > _LONGEST:
+                    raise self.error(f"a value of up to {_LONGEST} characters") from None
                 if not self._more():
                     raise self.error("a value") from None
                 continue

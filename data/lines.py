@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 import pandas as pd
 
+from vae4counts.data.archives import LARGEST
 from vae4counts.data.errors import DataError, reading
+
+_BUFFER = 2**20  # bytes
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Opens a file, ``.gz`` or not, for reading."""
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """Opens a file, ``.gz`` or not, for reading.
+
+    Reading a compressed file raises a `DataError` after `LARGEST` bytes, as a few bytes can be
+    made to grow without end.
+    """
+    return io.BufferedReader(_Bounded(path), _BUFFER) if path.suffix == ".gz" else path.open("rb")
+
+
+class _Bounded(io.RawIOBase):
+    """What a compressed file holds, up to a size."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = gzip.GzipFile(path)
+        self._left = LARGEST
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        size = self._file.readinto(target)
+        self._left -= size
+        if self._left < 0:
+            raise DataError(f"{self._path} is larger than is allowed, unpacked ({LARGEST} bytes).")
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def decode(text: bytes, path: Path, line: int) -> str:

@@ -100,7 +100,10 @@ def load(source: str | Path, *, out_of_core: bool = False, offline: bool | None 
         reader = read_10x
     if reader is None:
         raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
-    adata = reader(path)
+    try:
+        adata = reader(path)
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory: {error}") from error
     warn_if_sideways(adata, path)
     return adata
 

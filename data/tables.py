@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from anndata import AnnData
 
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
+from vae4counts.data.lines import open_bytes
 
 
 def read_table(path: str | Path) -> AnnData:
@@ -74,7 +74,10 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     with reading_text(path, "a table"):
         separator = "\t" if path.name.endswith((".tsv", ".tsv.gz")) else ","
         # An observation may be called "NA": nothing but nothing is missing.
-        return pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], **options)
+        with open_bytes(path) as file:
+            return pd.read_csv(
+                file, sep=separator, keep_default_na=False, na_values=[""], **options
+            )
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def reading_text(path: Path, form: str) -> Iterator[None]:
         try:
             yield
         except UnicodeDecodeError as error:
-            with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            with open_bytes(path) as file:
                 line = next(i for i, text in enumerate(file, 1) if not _is_utf8(text))
             raise DataError(
                 f"Cannot read {path} as {form}: line {line} is not UTF-8 ({error.reason}); "

@@ -13,6 +13,8 @@ from anndata import AnnData
 
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
+from vae4counts.data.foreign import check_hdf5
+from vae4counts.data.lines import open_bytes
 from vae4counts.data.tables import reading_text
 
 
@@ -86,6 +88,7 @@ def read_10x_h5(path: str | Path) -> AnnData:
     with reading(path, "a 10x .h5 file"), warnings.catch_warnings():
         # They are mended below.
         warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
+        check_hdf5(path)
         adata = scanpy.read_10x_h5(path, gex_only=False)
         return annotated(adata.X, adata.obs, adata.var)
 
@@ -107,8 +110,8 @@ def _read_matrix(path: Path) -> Any:
 
 
 def _read_lines(path: Path) -> pd.DataFrame:
-    with reading_text(path, "a tab-separated table"):
+    with reading_text(path, "a tab-separated table"), open_bytes(path) as file:
         # A gene may be called "NA" or hold a quote; all of it is text.
         return pd.read_csv(
-            path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
+            file, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
         )

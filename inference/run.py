@@ -20,25 +20,31 @@ from vae4counts.data import (
     CountLoader,
     Counts,
     DataError,
+    Share,
     Split,
     counts_of,
     is_on_disk,
 )
 from vae4counts.guides import Guide
-from vae4counts.inference import storage
+from vae4counts.inference import restoring, storage
 from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.posterior.annotation import WRITTEN, annotate
+from vae4counts.inference.posterior.annotation import (
+    WRITTEN,
+    annotate,
+    latents_and_components,
+)
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
-from vae4counts.models import CountModel, from_config
-
-FORMAT = 1
+from vae4counts.inference.training.state import joined, part
+from vae4counts.models import CountModel
+from vae4counts.models.config import description
 
 
 @dataclass
@@ -57,6 +63,9 @@ class Run:
         settings: The arguments of the fit, JSON values.
         history: A row an epoch.
         metrics: What was measured; filled by `evaluate` on held-out observations.
+        processes: Those that were fitted together and are still there, as under torchrun. They
+            share the work of `evaluate` and `annotate`, which all of them have to call; each is
+            then given the whole result.
     """
 
     model: CountModel
@@ -69,6 +78,7 @@ class Run:
     settings: dict[str, Any]
     history: pd.DataFrame
     metrics: dict[str, Any] = field(default_factory=dict)
+    processes: Processes = field(default=Processes(), repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -100,9 +110,10 @@ class Run:
             result = evaluate(
                 self.model,
                 self.guide,
-                self._in_order(counts),
+                self._in_order(counts, share=self.processes.share),
                 num_samples=num_samples,
                 labels=None if classes is None else classes[rows],
+                processes=self.processes,
             )
         if known:
             sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
@@ -136,7 +147,10 @@ class Run:
             )
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            summary = view.summary(num_samples)
+            batches = self._in_order(view.counts, share=self.processes.share)
+            summary = latents_and_components(
+                self.model, self.guide, batches, num_samples, self.processes
+            )
         table = loadings(self.model, self.features)
         layer = view.denoised(num_samples=num_samples) if denoised else None
         # nothing is written before all that can fail is done
@@ -148,7 +162,7 @@ class Run:
             adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
             written.append("layers/denoised")
         adata.uns[WRITTEN] = {
-            "model": _description(self.model),
+            "model": description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),
             "written": written,
@@ -274,7 +288,7 @@ class Run:
     def write(self, directory: Path) -> None:
         """Writes the run's files into a directory that is there."""
         config = {
-            "format": FORMAT,
+            "format": restoring.FORMAT,
             "model": self.model.config(),
             "guide": self.guide.config(),
             "features": self.features,
@@ -283,14 +297,9 @@ class Run:
             "label": self.label,
             "settings": self.settings,
         }
-        state = {
-            f"{part}.{name}": value.detach().cpu().contiguous()
-            for part, module in (("model", self.model), ("guide", self.guide))
-            for name, value in module.state_dict().items()
-        }
-        state |= {
-            f"split.{name}": torch.as_tensor(rows) for name, rows in asdict(self.split).items()
-        }
+        split = {name: torch.as_tensor(rows) for name, rows in asdict(self.split).items()}
+        parts = {"model": self.model.state_dict(), "guide": self.guide.state_dict(), "split": split}
+        state = {name: value.cpu().contiguous() for name, value in joined(parts).items()}
         save_file(state, directory / storage.WEIGHTS)
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
@@ -309,23 +318,17 @@ class Run:
         """
         directory = Path(directory)
         config = storage.read_json(directory / storage.CONFIG)
-        if config.get("format") != FORMAT:
-            raise storage.RunDirectoryError(
-                f"{directory / storage.CONFIG}: format {config.get('format')!r} is not {FORMAT}, "
-                "the one that this version of vae4counts reads"
-            )
         with storage.reading(directory / storage.CONFIG):
-            model, guide = from_config(config["model"]), from_config(config["guide"])
-            if not isinstance(model, CountModel) or not isinstance(guide, Guide):
-                raise TypeError("it describes no pair of a model and a guide")
-            guide.attach(model)
-            names = ("features", "fingerprint", "layer", "label", "settings")
-            described = {name: config[name] for name in names}
+            config = restoring.up_to_date(config)
+            described = restoring.described(config)
+            shapes = restoring.shapes(config)
         with storage.reading(directory / storage.WEIGHTS):
             state = load_file(directory / storage.WEIGHTS)
-            model.load_state_dict(_part(state, "model"))
-            guide.load_state_dict(_part(state, "guide"))
-            split = Split(**{name: rows.numpy() for name, rows in _part(state, "split").items()})
+            restoring.check_state(state, shapes)
+            model, guide = restoring.make_pair(config)
+            model.load_state_dict(part(state, "model"))
+            guide.load_state_dict(part(state, "guide"))
+            split = Split(**{name: rows.numpy() for name, rows in part(state, "split").items()})
         with storage.reading(directory / storage.HISTORY):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
@@ -360,27 +363,20 @@ class Run:
             return counts.subset(self.split.test), self.split.test, True
         return counts, np.arange(adata.n_obs), False
 
-    def _in_order(self, counts: Counts, chunk_size: int = 128) -> CountLoader:
+    def _in_order(
+        self,
+        counts: Counts,
+        chunk_size: int = 128,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
+    ) -> CountLoader:
         """Observations in their order, on the model's device."""
-        return CountLoader(counts.to(self.device), batch_size=chunk_size, shuffle=False)
+        place = counts.to(self.device)
+        return CountLoader(place, batch_size=chunk_size, shuffle=False, share=share)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
         """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
         self.model.eval()
         self.guide.eval()
-        with fast_products(), own_randomness(self.device, seed):
+        with own_randomness(self.device, seed), fast_products():
             yield
-
-
-def _description(model: CountModel) -> str:
-    """The model as JSON, or as Python prints it where a part of it knows no description."""
-    try:
-        return json.dumps(model.config())
-    except TypeError:
-        return repr(model)
-
-
-def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from lightning_fabric import Fabric
@@ -16,12 +16,17 @@ from torch import nn
 
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
+from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
+from vae4counts.inference.training.state import State, joined, part
 from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
 
 ADVICE = "try a lower learning rate, or an encoder whose inputs are 'log1p'"
+# What a training changes that is a number.
+VALUES = ("epoch", "taken", "steps", "seconds", "kl_weight", "best", "best_epoch")
 
 
 class TrainingError(RuntimeError):
@@ -79,18 +84,8 @@ class EpochRecord:
     seconds: float
 
 
-def train(
-    fabric: Fabric,
-    model: CountModel,
-    guide: Guide,
-    training: Counts,
-    validation: Counts,
-    schedule: Schedule,
-    *,
-    seed: int,
-    report: Callable[[EpochRecord], None],
-) -> list[EpochRecord]:
-    """Maximises the ELBO and leaves the pair at its best validation ELBO at full KL weight.
+class Training:
+    """The training of a pair by Adam: everything that its steps change, and how one is taken.
 
     Args:
         fabric: Where and at what precision to compute.
@@ -100,68 +95,174 @@ def train(
         validation: Validation observations, on the fabric's device.
         schedule: How long and how fast.
         seed: Seed of the order of the observations.
-        report: Called with each epoch's record.
 
-    Returns:
-        The history, a record an epoch.
-
-    Raises:
-        TrainingError: The objective is not finite.
+    Attributes:
+        epoch: The epoch that is under way, or comes next, from 1.
+        taken: Batches of that epoch that have been stepped on.
+        steps: Optimiser steps so far.
+        history: A record of each finished epoch.
     """
-    elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
-    objective, optimiser = fabric.setup(_Objective(elbo), _optimiser(elbo, schedule))
-    optimiser.zero_grad()  # of whatever the pair did before
-    loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
-    handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
-    history: list[EpochRecord] = []
-    best, best_epoch, steps, kl_weight = -math.inf, 0, 0, 0.0
-    best_state: dict[str, torch.Tensor] = {}
-    for epoch in range(1, schedule.epochs + 1):
-        started = time.perf_counter()
-        elbo.train()
-        total = torch.zeros((), device=fabric.device)
-        for batch in loader.epoch(epoch):
-            with ExitStack() as around:
-                for handler in handlers:
-                    around.enter_context(handler)
-                loss = objective(lambda batch=batch: batch)
-            loss = (loss + sum(handler.penalty() for handler in handlers)) / batch.n_observations
-            fabric.backward(loss)
-            optimiser.step()
-            optimiser.zero_grad()  # now, not later: the next forward pass needs the room
-            kl_weight = math.prod(handler.kl_weight for handler in handlers)
-            steps += 1
-            for handler in handlers:
-                handler.step()
-            total += loss.detach() * len(batch)
-        train_elbo = -total.item() / len(training)
-        seconds = time.perf_counter() - started
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: CountModel,
+        guide: Guide,
+        training: Counts,
+        validation: Counts,
+        schedule: Schedule,
+        seed: int,
+    ) -> None:
+        self.fabric = fabric
+        self.model, self.guide = model, guide
+        self.validation = validation
+        self.schedule = schedule
+        self.elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide)
+        self.objective, self.optimiser = fabric.setup(
+            _Objective(self.elbo), _optimiser(self.elbo, schedule)
+        )
+        self.optimiser.zero_grad()  # of whatever the pair did before
+        self.processes = Processes.here()
+        self.processes.agree(self.elbo)
+        self.loader = CountLoader(
+            training, batch_size=schedule.batch_size, seed=seed, share=self.processes.share
+        )
+        self.handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
+        self.epoch, self.taken, self.steps, self.seconds = 1, 0, 0, 0.0
+        self.total = torch.zeros((), device=fabric.device)  # of the epoch's losses
+        self.kl_weight = 0.0
+        self.history: list[EpochRecord] = []
+        self.best, self.best_epoch = -math.inf, 0
+        self.best_state: dict[str, torch.Tensor] = {}
+
+    def run(
+        self, report: Callable[[EpochRecord], None], after_step: Callable[[], None]
+    ) -> list[EpochRecord]:
+        """Maximises the ELBO and leaves the pair at its best validation ELBO at full KL weight.
+
+        Args:
+            report: Called with each epoch's record.
+            after_step: Called after each step.
+
+        Returns:
+            The history, a record an epoch.
+
+        Raises:
+            TrainingError: The objective is not finite.
+        """
+        while not self.finished:
+            self._rest_of_epoch(after_step)
+            report(self._end_of_epoch())
+        if self.best_state:
+            self.elbo.load_state_dict(self.best_state)
+        elif not math.isfinite(self.history[-1].validation_elbo):
+            value = self.history[-1].validation_elbo
+            raise TrainingError(f"the validation ELBO is {value}: {ADVICE}")
+        return self.history
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are over, or enough of them were no better than the best."""
+        waited = self.epoch - 1 - self.best_epoch
+        is_patient = not self.best_state or waited < self.schedule.patience
+        return self.epoch > self.schedule.epochs or not is_patient
+
+    def step(self, batch: Batch) -> None:
+        """Takes one optimiser step, on a batch or this process's part of one."""
+        with ExitStack() as around:
+            around.enter_context(whole_noise(batch, self.elbo))
+            for handler in self.handlers:
+                around.enter_context(handler)
+            loss = self.objective(lambda: batch)
+        penalty = sum(handler.penalty() for handler in self.handlers)
+        loss = (loss + penalty) / batch.n_observations
+        # of a process's part, its share in the loss of the whole batch
+        loss = loss * (batch.whole.n_rows / batch.whole.size)
+        self.fabric.backward(loss)
+        loss = self.processes.add_gradients(self.elbo, loss.detach())
+        self.optimiser.step()
+        self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
+        self.kl_weight = math.prod(handler.kl_weight for handler in self.handlers)
+        for handler in self.handlers:
+            handler.step()
+        self.total += loss * batch.whole.size
+        self.steps += 1
+        self.taken += 1
+
+    def _rest_of_epoch(self, after_step: Callable[[], None]) -> None:
+        started = time.perf_counter() - self.seconds
+        self.elbo.train()
+        for batch in self.loader.epoch(self.epoch, self.taken):
+            self.step(batch)
+            self.seconds = time.perf_counter() - started
+            after_step()
+
+    def _end_of_epoch(self) -> EpochRecord:
+        self.processes.agree(self.elbo)  # on the moments of batch normalisation
+        train_elbo = -self.total.item() / len(self.loader.counts)
         if not math.isfinite(train_elbo):
-            raise TrainingError(f"the objective is {train_elbo} in epoch {epoch}: {ADVICE}")
-        parts = validation_parts(model, guide, validation)
+            raise TrainingError(f"the objective is {train_elbo} in epoch {self.epoch}: {ADVICE}")
+        parts = validation_parts(self.model, self.guide, self.validation)
         record = EpochRecord(
-            phase=schedule.phase,
-            epoch=epoch,
-            step=steps,
-            kl_weight=kl_weight,
+            phase=self.schedule.phase,
+            epoch=self.epoch,
+            step=self.steps,
+            kl_weight=self.kl_weight,
             train_elbo=train_elbo,
             validation_elbo=sum(parts.values()),
             validation_reconstruction=parts["counts"],
-            seconds=seconds,
+            seconds=self.seconds,
         )
-        history.append(record)
-        report(record)
-        if all(handler.finished for handler in handlers) and record.validation_elbo > best:
-            best, best_epoch = record.validation_elbo, epoch
+        self.history.append(record)
+        tempered = not all(handler.finished for handler in self.handlers)
+        if not tempered and record.validation_elbo > self.best:
+            self.best, self.best_epoch = record.validation_elbo, self.epoch
             # one at a time: the states before and after never take memory together
-            best_state.update((name, value.clone()) for name, value in elbo.state_dict().items())
-        if best_state and epoch - best_epoch >= schedule.patience:
-            break
-    if best_state:
-        elbo.load_state_dict(best_state)
-    elif not math.isfinite(history[-1].validation_elbo):
-        raise TrainingError(f"the validation ELBO is {history[-1].validation_elbo}: {ADVICE}")
-    return history
+            self.best_state.update((name, v.clone()) for name, v in self.elbo.state_dict().items())
+        self.epoch, self.taken, self.seconds = self.epoch + 1, 0, 0.0
+        self.total.zero_()
+        return record
+
+    def state(self) -> State:
+        """All that the steps have changed but the pair and the random state, as it is now."""
+        optimiser = self.optimiser.state_dict()
+        values = {name: getattr(self, name) for name in VALUES}
+        values |= {
+            "history": [asdict(record) for record in self.history],
+            "handlers": [handler.state() for handler in self.handlers],
+            "learning_rates": [group["lr"] for group in optimiser["param_groups"]],
+        }
+        moments = {
+            f"{number}.{name}": value
+            for number, own in optimiser["state"].items()
+            for name, value in own.items()
+        }
+        parts = {"optimiser": moments, "best": self.best_state}
+        return State(values, {"total": self.total, **joined(parts)})
+
+    def restore(self, state: State) -> None:
+        """Goes back to (or on to) a state; the schedule and the data must be those it had.
+
+        Raises:
+            LookupError: A part of the state is missing.
+            RuntimeError: It is of other parameters.
+        """
+        for name in VALUES:
+            setattr(self, name, state.values[name])
+        self.history = [EpochRecord(**row) for row in state.values["history"]]
+        for handler, own in zip(self.handlers, state.values["handlers"], strict=True):
+            handler.restore(own)
+        optimiser = self.optimiser.state_dict()
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in part(state.tensors, "optimiser").items():
+            number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = value
+        rates = state.values["learning_rates"]
+        for group, rate in zip(optimiser["param_groups"], rates, strict=True):
+            group["lr"] = rate
+        self.optimiser.load_state_dict({**optimiser, "state": moments})
+        self.total.copy_(state.tensors["total"])
+        self.best_state = part(state.tensors, "best")
 
 
 class _Objective(nn.Module):
@@ -198,10 +299,17 @@ def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[st
     """
     model.eval()
     guide.eval()
+    processes = Processes.here()
     totals: dict[str, float] = {}
     batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
     with own_randomness(counts.device, seed=0):
-        for batch in CountLoader(counts, batch_size=batch_size, shuffle=False):
-            for name, part in draw(model, guide, batch, 1).elbo_parts().items():
-                totals[name] = totals.get(name, 0.0) + part.sum().item()
-    return {name: total / len(counts) for name, total in totals.items()}
+        loader = CountLoader(counts, batch_size=batch_size, shuffle=False, share=processes.share)
+        for batch in loader:
+            with whole_noise(batch):
+                parts = draw(model, guide, batch, 1).elbo_parts()
+            for name, part in parts.items():
+                own = part[: batch.whole.n_rows].sum().item()
+                totals[name] = totals.get(name, 0.0) + own
+    sums = torch.tensor(list(totals.values()), dtype=torch.float64, device=counts.device)
+    means = processes.sum(sums) / len(counts)
+    return dict(zip(totals, means.tolist(), strict=True))

@@ -37,6 +37,13 @@ class Tempering(Messenger):
     def step(self) -> None:
         """Counts an optimiser step; nothing unless overridden."""
 
+    def state(self) -> dict[str, Any]:
+        """What its steps have changed, JSON values, for a checkpoint; nothing unless overridden."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up a state that `state` gave; nothing unless overridden."""
+
     def penalty(self) -> Tensor | float:
         """What to add to minus the ELBO of the data set, in nats, for the batch just seen."""
         return 0.0
@@ -67,6 +74,14 @@ class _KLWeight(Tempering):
     def step(self) -> None:
         """Counts an optimiser step."""
         self.taken += 1
+
+    def state(self) -> dict[str, Any]:
+        """See `Tempering.state`."""
+        return {"taken": self.taken}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Tempering.restore`."""
+        self.taken = int(state["taken"])
 
     @abstractmethod
     def _weight(self, taken: int) -> float:

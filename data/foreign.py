@@ -1,0 +1,88 @@
+"""Stores from strangers: what would lead outside of them, or run code, is refused before reading.
+
+An HDF5 file can hold links to other files, and arrays whose values are the bytes of any file of
+the machine; a zarr folder can hold links, and name a decoder that runs what it decodes. Whoever
+reads such a store, and passes on what came of it, gives away the files that it pointed to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from vae4counts.data.errors import DataError
+
+_METADATA = (".zarray", ".zmetadata", "zarr.json")
+_CODED = ("codecs", "compressor", "filters", "index_codecs")
+# Decoders that give numbers and text; numcodecs also has one that runs Python's own format.
+_CODECS = frozenset(
+    {
+        "adler32", "astype", "base64", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c",
+        "delta", "endian", "fixedscaleoffset", "fletcher32", "gzip", "json2", "lz4", "lzma",
+        "packbits", "quantize", "sharding_indexed", "shuffle", "transpose", "vlen-array",
+        "vlen-bytes", "vlen-utf8", "zlib", "zstd",
+    }
+)  # fmt: skip
+
+
+def check_hdf5(path: Path) -> None:
+    """Makes sure that all that an HDF5 file holds lies in it.
+
+    Raises:
+        DataError: It holds an external link, or an array that is stored in, or made of, others.
+    """
+    with h5py.File(path, "r") as file:
+        # h5py cannot pass on what is raised while it goes through a file
+        link = file.visititems_links(_other_file)
+        place = link or file.visititems(_other_place)
+    if place:
+        raise DataError(f"{path}: {place}: a store may hold only what lies in it.")
+
+
+def _other_file(name: str, link: Any) -> str | None:
+    is_external = isinstance(link, h5py.ExternalLink)
+    return f"{name!r} is a link to another file, {link.filename}" if is_external else None
+
+
+def _other_place(name: str, found: Any) -> str | None:
+    if not isinstance(found, h5py.Dataset) or not (found.external or found.is_virtual):
+        return None
+    parts = found.virtual_sources() if found.is_virtual else found.external
+    others = sorted({part[1] if found.is_virtual else part[0] for part in parts})
+    return f"{name!r} has its values in another place, {', '.join(others)}"
+
+
+def check_zarr(folder: Path) -> None:
+    """Makes sure that all that a zarr folder holds lies in it, and that its decoders run no code.
+
+    Raises:
+        DataError: It holds a link or a device, or names a decoder that is not known to be safe.
+    """
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in folders + files):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise DataError(f"{path} is a link or a device: a store may hold only plain files.")
+        for name in set(_METADATA).intersection(files):
+            path = Path(place, name)
+            for codec in _codecs(json.loads(path.read_text(encoding="utf-8"))):
+                if codec not in _CODECS:
+                    raise DataError(f"{path} names the decoder {codec!r}, which is not known here.")
+
+
+def _codecs(value: Any, coded: bool = False) -> Iterator[str]:
+    """Names of the decoders in a piece of metadata."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _codecs(item, coded)
+    elif isinstance(value, dict):
+        if coded:
+            yield str(value.get("id", value.get("name"))).removeprefix("numcodecs.")
+        for key, item in value.items():
+            yield from _codecs(item, coded=key in _CODED)
+    elif coded and isinstance(value, str):
+        yield value
