@@ -63,6 +63,7 @@ def test_it_goes_on_and_leaves_what_a_whole_fit_leaves(
     assert "--resume" not in command
 
 
+@pytest.mark.filterwarnings("always:.*holds no checkpoint:UserWarning")
 def test_there_may_be_nothing_to_go_on_from(run: Call, counts_file: Path, tmp_path: Path) -> None:
     (tmp_path / "out.partial" / "results").mkdir(parents=True)  # of a process that was killed
     (tmp_path / "out.partial" / "results" / "config.json").write_text("{")
