@@ -51,15 +51,8 @@ def draw(rows: list[dict[str, object]]) -> None:
         ("SCVI obs/s", "#D55E00", "scvi-tools SCVI"),
     ):
         axes.loglog([r["genes"] for r in rows], [r[key] for r in rows], "o-", color=colour)
-        last = rows[-1]
-        axes.annotate(
-            label,
-            (last["genes"], last[key]),
-            (-8, 12),
-            textcoords="offset points",
-            ha="right",
-            color=colour,
-        )
+        first = (rows[0]["genes"], rows[0][key])
+        axes.annotate(label, first, (0, -26), textcoords="offset points", color=colour)
     axes.set(xlabel="genes", ylabel="training, cells a second", xticks=GENES)
     axes.set_xticklabels([f"{g // 1024}k" for g in GENES])
     axes.set_xticks([], minor=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
 from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.share import Share
 from vae4counts.data.sparse import canonical_csr
 from vae4counts.data.validate import check_counts, suggest_layer
 
@@ -139,7 +140,11 @@ class CountMatrix:
         )
 
     def batches(
-        self, batch_size: int, random: np.random.Generator | None = None, start: int = 0
+        self,
+        batch_size: int,
+        random: np.random.Generator | None = None,
+        start: int = 0,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches.
 
@@ -147,13 +152,14 @@ class CountMatrix:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
             start: The batch to start with, from 0.
+            share: Which part of every batch to cut; all of it unless said otherwise.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
         # Moved once an epoch, not once a batch.
-        for index in (
-            torch.from_numpy(order[start * batch_size :]).to(self.device).split(batch_size)
-        ):
-            yield self.batch(index)
+        rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
+        for index in rest.split(batch_size):
+            part = share.part(len(index))
+            yield replace(self.batch(index[part.rows]), part=part)
 
     def batch(self, index: Tensor) -> Batch:
         """Cuts a mini-batch out, on the device of the counts.

@@ -1,9 +1,11 @@
 """From a model/guide pair and data to results."""
 
-from .fit import SettingsError, fit
+from .fit import fit
 from .posterior.comparison import compare
 from .posterior.evaluation import Evaluation, evaluate
+from .processes import ProcessError
 from .run import Run
+from .settings import SettingsError
 from .storage import RunDirectoryError
 from .training.checkpoints import CheckpointError
 from .training.components import AnalyticKL, Balance, FreeNats
@@ -20,6 +22,7 @@ __all__ = [
     "FitInterrupted",
     "FreeNats",
     "KLWarmUp",
+    "ProcessError",
     "Run",
     "RunDirectoryError",
     "SettingsError",

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
@@ -89,10 +90,11 @@ def shapes(config: Config) -> dict[str, torch.Size]:
         As `make_pair`.
     """
     with torch.device("meta"):
-        pair = make_pair(config)
+        model, guide = make_pair(config)
+    parts: dict[str, nn.Module] = {"model": model, "guide": guide}
     return {
         f"{part}.{name}": value.shape
-        for part, module in zip(("model", "guide"), pair, strict=True)
+        for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
 

@@ -73,6 +73,11 @@ def new_directory(directory: Path) -> Iterator[Path]:
         raise
 
 
+def checkpoints_of(directory: Path) -> Path:
+    """Where the checkpoints of a fit lie whose results go to a directory."""
+    return directory.with_name(f"{directory.name}.partial") / "checkpoints"
+
+
 @contextmanager
 def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path, Path]]:
     """Gives a directory for checkpoints, and an empty one which takes its place at the end.
@@ -90,8 +95,8 @@ def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path
     """
     directory = directory.resolve()
     check_free(directory)
-    partial = directory.with_name(f"{directory.name}.partial")
-    checkpoints, results = partial / "checkpoints", partial / "results"
+    checkpoints = checkpoints_of(directory)
+    partial, results = checkpoints.parent, checkpoints.with_name("results")
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
         raise RunDirectoryError(
             f"{partial} holds an unfinished fit: go on with it by --resume, or remove it"

@@ -24,7 +24,9 @@ from vae4counts.inference.cli.shared import (
     screen,
     show,
 )
-from vae4counts.inference.fit import DEVICES, SettingsError, fit
+from vae4counts.inference.fit import fit
+from vae4counts.inference.processes import Processes
+from vae4counts.inference.settings import DEVICES, SettingsError
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior
@@ -112,6 +114,14 @@ def fit_command(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share the training. Under torchrun leave it out: "
+            "torchrun --nproc-per-node N -m vae4counts.inference fit ...",
+        ),
+    ] = 1,
     offline: Annotated[
         bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
     ] = False,
@@ -131,10 +141,7 @@ def fit_command(
 
     Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
     """
-    with (
-        one_line_errors(),
-        storage.resumable_directory(out, resume=resume) as (checkpoints, staging),
-    ):
+    with one_line_errors(), _directories(out, resume=resume) as (checkpoints, staging):
         adata = load(data, out_of_core=out_of_core, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
@@ -161,6 +168,8 @@ def fit_command(
             min_counts=min_counts,
             seed=seed,
             device=device,
+            devices=devices,
+            progress=staging is not None,
             checkpoint_dir=checkpoints,
             checkpoint_every=timedelta(minutes=checkpoint_minutes),
             resume_from=checkpoints if resume else None,
@@ -176,6 +185,8 @@ def fit_command(
         }
         run.evaluate(adata)
         run.annotate(adata)
+        if staging is None:
+            return
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
         from vae4counts.inference.figures import write_figures  # slow to import
 
@@ -184,6 +195,16 @@ def fit_command(
         annotated.write_h5ad(staging / "annotated.h5ad", compression="gzip")
         write_figures(run, adata, staging, label)
     screen.print(f"Results are in {out}")
+
+
+@contextmanager
+def _directories(out: Path, *, resume: bool) -> Iterator[tuple[Path, Path | None]]:
+    """Those for checkpoints and results; None where another of several processes writes them."""
+    if Processes.here().is_first:
+        with storage.resumable_directory(out, resume=resume) as directories:
+            yield directories
+    else:
+        yield storage.checkpoints_of(out.resolve()), None
 
 
 def _without_counts(adata: AnnData) -> AnnData:

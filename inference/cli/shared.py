@@ -17,8 +17,9 @@ from rich.table import Table
 from vae4counts.data import DataError, UnknownName, load
 from vae4counts.guides import IncompatiblePairError
 from vae4counts.inference import storage
-from vae4counts.inference.fit import SettingsError
+from vae4counts.inference.processes import ProcessError, Processes
 from vae4counts.inference.run import Run
+from vae4counts.inference.settings import SettingsError
 from vae4counts.inference.training.interruption import FitInterrupted
 from vae4counts.inference.training.loop import TrainingError
 from vae4counts.inference.wording import METRICS
@@ -31,7 +32,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 screen = Console()
-asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+# of several processes, one speaks for all
+silent = not Processes.here().is_first
+asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=silent)
 
 BAD_INPUT = 2
 BAD_INPUT_ERRORS = (
@@ -59,7 +62,7 @@ def one_line_errors() -> Iterator[None]:
         except FitInterrupted as stop:
             asides.print(f"vae4counts: {stop}; go on with the same command and --resume")
             raise SystemExit(128 + stop.number) from None
-        except TrainingError as error:
+        except (TrainingError, ProcessError) as error:
             asides.print(f"vae4counts: error: {error}")
             raise SystemExit(1) from None
         except BAD_INPUT_ERRORS as error:

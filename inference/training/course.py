@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from vae4counts.inference import storage
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import random_state, set_random_state
 from vae4counts.inference.training.checkpoints import (
     VALUES,
@@ -30,6 +31,9 @@ from vae4counts.inference.training.interruption import FitInterrupted, StopReque
 from vae4counts.inference.training.loop import EpochRecord, Training
 from vae4counts.inference.training.state import State, joined, part
 from vae4counts.models.config import Configured, description
+
+# Settings that say where a fit is computed: it can go on elsewhere, and by more processes or fewer.
+WHERE = ("device", "devices", "strategy")
 
 
 class Course:
@@ -83,13 +87,20 @@ class Course:
                 f"{directory} holds checkpoints of a fit: go on from them with resume_from, "
                 "name another directory, or remove it"
             )
-        self._checkpoints = None if directory is None else Checkpoints(Path(directory), every)
+        self._processes = Processes.here()
+        self._directory = directory
+        self._heeds_signals = directory is not None
+        self._checkpoints = (
+            Checkpoints(Path(directory), every)
+            if directory is not None and self._processes.is_first
+            else None
+        )
         self._request = StopRequest()
 
     def __enter__(self) -> Course:
         """From now on, a signal to stop is heeded after a step."""
         self._signals: AbstractContextManager[Any] = (
-            nullcontext(StopRequest()) if self._checkpoints is None else stop_requests()
+            stop_requests() if self._heeds_signals else nullcontext(StopRequest())
         )
         self._request = self._signals.__enter__()
         return self
@@ -168,17 +179,19 @@ class Course:
         self._resumed = None
 
     def _after_step(self, training: Training) -> None:
-        if self._checkpoints is None:
+        if not self._heeds_signals:
             return
         step = sum(history[-1].step for history in self._histories) + training.steps
-        asked = self._request.number
-        if asked is None and not self._checkpoints.is_due(step):
-            return
-        written = self._checkpoints.write(step, self._state(training))
-        if asked is not None:
-            where = self._checkpoints.directory
-            saved = f"the state is saved in {where}" if written else "the state could not be saved"
-            raise FitInterrupted(asked, f"stopped after step {step}: {saved}")
+        # several processes stop at the same step, or one would wait for the others
+        asked = self._processes.highest(self._request.number or 0, self.device)
+        written = False
+        if self._checkpoints is not None and (asked or self._checkpoints.is_due(step)):
+            written = self._checkpoints.write(step, self._state(training))
+        if asked:
+            is_saved = self._processes.highest(int(written), self.device)
+            saved = f"the state is saved in {self._directory}"
+            where = saved if is_saved else "the state could not be saved"
+            raise FitInterrupted(asked, f"stopped after step {step}: {where}")
 
     def _state(self, training: Training) -> State:
         own, chance = training.state(), random_state(self.device)
@@ -206,7 +219,7 @@ def described(
         "model": re.sub(" at 0x[0-9a-f]+", "", description(model)),
         "guide": re.sub(" at 0x[0-9a-f]+", "", description(guide)),
         "features": hashlib.sha256("\n".join(features).encode()).hexdigest(),
-        **{name: value for name, value in settings.items() if name != "device"},
+        **{name: value for name, value in settings.items() if name not in WHERE},
     }
 
 
