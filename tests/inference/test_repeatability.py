@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import pytest
 import torch
 from anndata import AnnData
 
-from vae4counts.guides import guide_for
-from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, CountMixture, CountModel
-from vae4counts.models.priors import GaussianMixture, VampPrior
+from vae4counts.guides import Guide, guide_for
+from vae4counts.inference import KLWarmUp, Run, TrainingError, fit
+from vae4counts.models import GMVAE, VAE, CountMixture, CountModel
+from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
 
 def marginal() -> CountModel:
@@ -115,6 +116,61 @@ def test_fits_in_one_process_do_not_disturb_each_other(adata: AnnData) -> None:
     assert alone.evaluate(adata, num_samples=5) == evaluated
     again = fitted("marginal", adata)
     assert np.array_equal(history(alone), history(again))
+
+
+def test_fits_in_two_threads_take_turns(adata: AnnData) -> None:
+    def make(number: int) -> tuple[CountModel, Guide]:
+        torch.manual_seed(number)
+        model = latent_library()
+        return model, guide_for(model)
+
+    def train(pair: tuple[CountModel, Guide]) -> np.ndarray:
+        settings: dict[str, Any] = {"epochs": 3, "batch_size": 16, "device": "cpu"}
+        return history(fit(*pair, adata, progress=False, **settings))
+
+    alone = [train(make(number)) for number in (1, 2)]
+    pairs = [make(number) for number in (1, 2)]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(train, pairs))
+    assert all(map(np.array_equal, alone, together))
+
+
+def test_a_fit_within_a_fit_does_not_disturb_it(adata: AnnData) -> None:
+    settings: dict[str, Any] = {"batch_size": 16, "progress": False, "device": "cpu"}
+    inner = marginal()
+    guide = guide_for(inner)
+    fits = []
+
+    class Another(KLWarmUp):
+        def step(self) -> None:
+            super().step()
+            if self.taken == 3:
+                fits.append(fit(inner, guide, adata, epochs=1, **settings))
+
+    def outer(handler: KLWarmUp) -> np.ndarray:
+        torch.manual_seed(0)
+        model = VAE(7, StandardNormal(2))
+        return history(
+            fit(model, guide_for(model), adata, epochs=3, tempering=[handler], **settings)
+        )
+
+    assert np.array_equal(outer(KLWarmUp(5)), outer(Another(5)))
+    assert len(fits) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_a_fit_that_raises_leaves_random_states_alone(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    guide = guide_for(model)
+    with torch.no_grad():
+        next(guide.parameters()).fill_(np.nan)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    with pytest.raises(TrainingError):
+        fit(model, guide, adata, epochs=2, progress=False, device="cpu")
+    after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert np.array_equal(before[1], after[1])
+    assert before[2] == after[2]
 
 
 def test_data_are_left_alone(adata: AnnData) -> None:
