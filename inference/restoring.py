@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -88,11 +89,13 @@ def shapes(config: Config) -> dict[str, torch.Size]:
     Raises:
         As `make_pair`.
     """
-    with torch.device("meta"):
-        pair = make_pair(config)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd about the sizes is said by comparing them
+        model, guide = make_pair(config)
+    parts: dict[str, torch.nn.Module] = {"model": model, "guide": guide}
     return {
         f"{part}.{name}": value.shape
-        for part, module in zip(("model", "guide"), pair, strict=True)
+        for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
 
