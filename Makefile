@@ -1,11 +1,12 @@
 # make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
+# make bench: speed beside scvi-tools' SCVI.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint mypy format audit clean
+.PHONY: demo test bench lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -13,6 +14,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# DATA=FILE.h5ad adds a real data set; half an hour or more, with nothing else running
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/throughput.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/scaling.py
 
 lint: mypy
 	$(BIN)/ruff check .
@@ -41,6 +48,10 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"

@@ -30,7 +30,7 @@ from anndata import AnnData
 from sklearn import mixture
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from tables import RESULTS, machine, report
+from tables import RESULTS, machine, markdown, report
 
 from vae4counts.data import load, random_split, top_features
 from vae4counts.guides import guide_for
@@ -215,9 +215,41 @@ def table(records: pd.DataFrame) -> list[dict[str, object]]:
         for column in of.columns[4:]:
             values = of[column].astype(float)
             digits = 1 if values.abs().max() > 2 else 3
-            shown = f"{values.mean():,.{digits}f} ± {values.std():.{digits}f}"
+            shown = f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
             row[column] = "" if values.isna().any() else shown
         rows.append(row)
+    return rows
+
+
+def summary(records: pd.DataFrame) -> list[dict[str, object]]:
+    """What matters most, a row for each data set; means over seeds, and standard deviations."""
+    rows: list[dict[str, object]] = []
+    for data, of in records.groupby("data", sort=False):
+        by = dict(list(of.groupby("contender")))
+
+        def mean(contender: str, column: str, by: dict[str, pd.DataFrame] = by) -> str:
+            if contender not in by:
+                return ""
+            values = by[contender][column].astype(float)
+            digits = 2 if values.abs().max() < 2 else 1
+            return f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
+
+        sparse = "GMVAE, 3K, sparse"
+        rows.append(
+            {
+                "data": data,
+                "labels, K": int(of.labels.iloc[0]),
+                "seeds": int(of.groupby("contender").size().min()),
+                "log-lik. GMVAE": mean(REFERENCE, "iw"),
+                "VAE": mean("VAE", "iw"),
+                "SCVI": mean("SCVI", "iw"),
+                "ARI components": mean(REFERENCE, "ARI components"),
+                "SCVI + k-means": mean("SCVI", "ARI k-means"),
+                "perplexity": mean(REFERENCE, "perplexity"),
+                "sparse, of 3K: used": mean(sparse, "used"),
+                "its ARI": mean(sparse, "ARI components"),
+            }
+        )
     return rows
 
 
@@ -253,7 +285,9 @@ def main() -> None:
                 with arguments.records.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(line, flush=True)
-    report("mixtures", table(pd.DataFrame(read(arguments.records))))
+    records = pd.DataFrame(read(arguments.records))
+    print(markdown(summary(records)))
+    report("mixtures", table(records))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

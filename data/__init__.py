@@ -14,6 +14,7 @@ from vae4counts.data.load import load
 from vae4counts.data.loader import CountLoader
 from vae4counts.data.modalities import add_modality
 from vae4counts.data.pbmc68k import load_pbmc68k
+from vae4counts.data.share import Part, Share
 from vae4counts.data.split import Split, grouped_split, random_split
 from vae4counts.data.stored import is_on_disk
 from vae4counts.data.tcga import load_tcga_pancancer_rna_seq
@@ -33,6 +34,8 @@ __all__ = [
     "Counts",
     "DataError",
     "DataSet",
+    "Part",
+    "Share",
     "Split",
     "UnknownName",
     "add_modality",

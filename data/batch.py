@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from vae4counts.data.share import Part
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -21,6 +23,8 @@ class Batch:
             given it, so that the ELBO of a batch estimates that of the whole data set.
         covariates: Further columns by name (for instance an experimental batch), each of
             shape ``(B,)`` or ``(B, D)``.
+        part: Which rows of a larger batch these are, where several processes share it; None for
+            a batch that is whole.
     """
 
     counts: Tensor
@@ -28,9 +32,15 @@ class Batch:
     index: Tensor
     n_observations: int
     covariates: Mapping[str, Tensor] = field(default_factory=dict)
+    part: Part | None = None
 
     def __len__(self) -> int:
         return self.library.shape[0]
+
+    @property
+    def whole(self) -> Part:
+        """Where its rows stand in the whole batch."""
+        return self.part or Part(len(self))
 
     def to(self, device: torch.device | str) -> Batch:
         """Copies the batch to ``device`` (a batch that is there already is not copied)."""

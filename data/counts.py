@@ -15,6 +15,7 @@ from torch import Tensor
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
 from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.share import Share
 from vae4counts.data.sparse import canonical_csr
 from vae4counts.data.validate import check_counts, suggest_layer
 
@@ -30,10 +31,14 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountMatrix:
-    """``N`` observations of ``G`` counts as flat CSR arrays, on one device.
+    """``N`` observations of ``G`` counts as flat sparse arrays, on one device.
+
+    CSR, but that each row has a start and an end of its own: some of the observations are then a
+    data set that shares the arrays of all.
 
     Attributes:
-        indptr: Where each row starts in ``indices`` and ``values``, shape ``(N + 1,)``, int64.
+        starts: Where each row starts in ``indices`` and ``values``, shape ``(N,)``, int64.
+        ends: Where each row ends in them, shape ``(N,)``, int64.
         indices: Feature of each non-zero count, shape ``(nnz,)``, int32, sorted in each row.
         values: The non-zero counts, shape ``(nnz,)``, float32.
         library: Total count of each observation, shape ``(N,)``, float32.
@@ -41,7 +46,8 @@ class CountMatrix:
         covariates: Further columns by name, each of shape ``(N,)``.
     """
 
-    indptr: Tensor
+    starts: Tensor
+    ends: Tensor
     indices: Tensor
     values: Tensor
     library: Tensor
@@ -96,11 +102,13 @@ class CountMatrix:
     def from_checked(
         cls, csr: sp.csr_matrix, totals: np.ndarray, covariates: Mapping[str, Tensor] | None = None
     ) -> CountMatrix:
-        """Takes canonical CSR counts whose values and totals are known to be good."""
+        """Takes over canonical CSR counts whose values and totals are known to be good."""
+        indptr = torch.from_numpy(csr.indptr.astype(np.int64))
         return cls(
-            indptr=torch.from_numpy(csr.indptr.astype(np.int64)),
-            indices=torch.from_numpy(csr.indices.astype(np.int32)),
-            values=torch.from_numpy(csr.data.astype(np.float32)),
+            starts=indptr[:-1],
+            ends=indptr[1:],
+            indices=torch.from_numpy(csr.indices.astype(np.int32, copy=False)),
+            values=torch.from_numpy(csr.data.astype(np.float32, copy=False)),
             library=torch.from_numpy(totals.astype(np.float32)),
             n_features=csr.shape[1],
             covariates=covariates or {},
@@ -123,7 +131,8 @@ class CountMatrix:
         """Copies the counts to ``device`` (those that are there already are not copied)."""
         return replace(
             self,
-            indptr=self.indptr.to(device),
+            starts=self.starts.to(device),
+            ends=self.ends.to(device),
             indices=self.indices.to(device),
             values=self.values.to(device),
             library=self.library.to(device),
@@ -131,7 +140,11 @@ class CountMatrix:
         )
 
     def batches(
-        self, batch_size: int, random: np.random.Generator | None = None, start: int = 0
+        self,
+        batch_size: int,
+        random: np.random.Generator | None = None,
+        start: int = 0,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches.
 
@@ -139,13 +152,14 @@ class CountMatrix:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
             start: The batch to start with, from 0.
+            share: Which part of every batch to cut; all of it unless said otherwise.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
         # Moved once an epoch, not once a batch.
-        for index in (
-            torch.from_numpy(order[start * batch_size :]).to(self.device).split(batch_size)
-        ):
-            yield self.batch(index)
+        rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
+        for index in rest.split(batch_size):
+            part = share.part(len(index))
+            yield replace(self.batch(index[part.rows]), part=part)
 
     def batch(self, index: Tensor) -> Batch:
         """Cuts a mini-batch out, on the device of the counts.
@@ -176,7 +190,7 @@ class CountMatrix:
         )
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountMatrix:
-        """Copies some observations into a data set of their own.
+        """Some observations as a data set of their own, which shares the counts with this one.
 
         Batches of the subset have its size as their ``n_observations``, and their ``index``
         runs over the subset.
@@ -185,20 +199,18 @@ class CountMatrix:
             rows: Positions of the observations to keep, shape ``(M,)``, int64.
         """
         index = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).to(self.device)
-        indptr, entries = self._entries(index)
-        return CountMatrix(
-            indptr=indptr,
-            indices=self.indices.index_select(0, entries),
-            values=self.values.index_select(0, entries),
+        return replace(
+            self,
+            starts=self.starts.index_select(0, index),
+            ends=self.ends.index_select(0, index),
             library=self.library.index_select(0, index),
-            n_features=self.n_features,
             covariates=self._covariates(index),
         )
 
     def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the row starts of a cut, ``(B + 1,)``, and where each of its entries is stored."""
-        starts = self.indptr.index_select(0, index)
-        ends = self.indptr.index_select(0, index + 1)
+        starts = self.starts.index_select(0, index)
+        ends = self.ends.index_select(0, index)
         crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
         # Entries lie one after the other but for a jump from the end of a row to the start of
         # the next: a running sum of ones and jumps, quicker than repeating each row's start.

@@ -15,6 +15,7 @@ from torch import Tensor
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
 from vae4counts.data.counts import CountMatrix
+from vae4counts.data.share import Part, Share
 from vae4counts.data.stored import BLOCK, StoredMatrix, find_stored, is_on_disk
 from vae4counts.data.validate import check_counts
 
@@ -115,7 +116,11 @@ class CountFile:
         )
 
     def batches(
-        self, batch_size: int, random: np.random.Generator | None = None, start: int = 0
+        self,
+        batch_size: int,
+        random: np.random.Generator | None = None,
+        start: int = 0,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
         """Cuts all observations into mini-batches, as `CountMatrix.batches` does.
 
@@ -123,16 +128,19 @@ class CountFile:
             batch_size: Observations a batch; the last may have fewer.
             random: What shuffles them; None to go from first to last.
             start: The batch to start with, from 0.
+            share: Which part of every batch to read; all of it unless said otherwise.
         """
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
-        parts = torch.from_numpy(order[start * batch_size :]).split(size)
-        buffers = ((part, self._read(part)) for part in parts)
+        buffers = (
+            self._read_parts(index.split(batch_size), share)
+            for index in torch.from_numpy(order[start * batch_size :]).split(size)
+        )
         is_idle = self.device.type != "cpu" or _core_to_spare()
-        for index, buffer in ahead(buffers) if is_idle else buffers:
-            places = torch.arange(len(buffer)).split(batch_size)
-            for own, place in zip(index.split(batch_size), places, strict=True):
-                yield self._cut(buffer, place, own)
+        for parts, indices, buffer in ahead(buffers) if is_idle else buffers:
+            places = torch.arange(len(buffer)).split([len(index) for index in indices])
+            for part, index, place in zip(parts, indices, places, strict=True):
+                yield replace(self._cut(buffer, place, index), part=part)
 
     def batch(self, index: Tensor) -> Batch:
         """Reads a mini-batch of any observations, as `CountMatrix.batch` cuts one."""
@@ -150,6 +158,14 @@ class CountFile:
         for start in range(0, len(order), size):
             random.shuffle(order[start : start + size])  # in place
         return order
+
+    def _read_parts(
+        self, whole: Sequence[Tensor], share: Share
+    ) -> tuple[list[Part], list[Tensor], CountMatrix]:
+        """One process's parts of some batches, their positions, and their rows in a buffer."""
+        parts = [share.part(len(index)) for index in whole]
+        indices = [index[part.rows] for part, index in zip(parts, whole, strict=True)]
+        return parts, indices, self._read(torch.cat(indices))
 
     def _read(self, index: Tensor) -> CountMatrix:
         buffer = CountMatrix.from_checked(

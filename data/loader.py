@@ -10,6 +10,7 @@ import numpy as np
 from vae4counts.data.batch import Batch
 from vae4counts.data.counts import CountMatrix
 from vae4counts.data.disk import CountFile, Counts, counts_of
+from vae4counts.data.share import Share
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,6 +29,7 @@ class CountLoader:
         shuffle: Whether each epoch has an order of its own, or all go from first to last.
         seed: What the orders are drawn from; 0 or more.
         layer: The layer of the AnnData that holds the raw counts; ``None`` for ``X``.
+        share: What this process takes of every batch, where several share them.
 
     Raises:
         DataError: If the AnnData does not hold raw counts.
@@ -44,6 +46,7 @@ class CountLoader:
         shuffle: bool = True,
         seed: int = 0,
         layer: str | None = None,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
@@ -59,6 +62,7 @@ class CountLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.share = share
 
     def __len__(self) -> int:
         """The number of batches an epoch."""
@@ -74,5 +78,7 @@ class CountLoader:
             number: Which epoch, from 0; the same number always gives the same batches.
             start: The batch to start with, from 0; those before it are not read.
         """
+        if start >= len(self):
+            return iter(())
         random = np.random.default_rng([self.seed, number]) if self.shuffle else None
-        return self.counts.batches(self.batch_size, random, start)
+        return self.counts.batches(self.batch_size, random, start, self.share)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
@@ -92,7 +93,7 @@ def shapes(config: Config) -> dict[str, torch.Size]:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is odd about the sizes is said by comparing them
         model, guide = make_pair(config)
-    parts: dict[str, torch.nn.Module] = {"model": model, "guide": guide}
+    parts: dict[str, nn.Module] = {"model": model, "guide": guide}
     return {
         f"{part}.{name}": value.shape
         for part, module in parts.items()

@@ -20,6 +20,7 @@ from vae4counts.data import (
     CountLoader,
     Counts,
     DataError,
+    Share,
     Split,
     counts_of,
     is_on_disk,
@@ -28,16 +29,22 @@ from vae4counts.guides import Guide
 from vae4counts.inference import restoring, storage
 from vae4counts.inference.alignment import align, fingerprint, labels_of
 from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.posterior.annotation import WRITTEN, annotate
+from vae4counts.inference.posterior.annotation import (
+    WRITTEN,
+    annotate,
+    latents_and_components,
+)
 from vae4counts.inference.posterior.checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.posterior.summaries import PredictiveSummary, summarise
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.products import fast_products
 from vae4counts.inference.training.state import joined, part
 from vae4counts.models import CountModel
+from vae4counts.models.config import description
 
 
 @dataclass
@@ -56,6 +63,9 @@ class Run:
         settings: The arguments of the fit, JSON values.
         history: A row an epoch.
         metrics: What was measured; filled by `evaluate` on held-out observations.
+        processes: Those that were fitted together and are still there, as under torchrun. They
+            share the work of `evaluate` and `annotate`, which all of them have to call; each is
+            then given the whole result.
     """
 
     model: CountModel
@@ -68,6 +78,7 @@ class Run:
     settings: dict[str, Any]
     history: pd.DataFrame
     metrics: dict[str, Any] = field(default_factory=dict)
+    processes: Processes = field(default=Processes(), repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -99,9 +110,10 @@ class Run:
             result = evaluate(
                 self.model,
                 self.guide,
-                self._in_order(counts),
+                self._in_order(counts, share=self.processes.share),
                 num_samples=num_samples,
                 labels=None if classes is None else classes[rows],
+                processes=self.processes,
             )
         if known:
             sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
@@ -135,7 +147,10 @@ class Run:
             )
         view = self.interpret(adata, seed=seed)
         with self._seeded(seed):
-            summary = view.summary(num_samples)
+            batches = self._in_order(view.counts, share=self.processes.share)
+            summary = latents_and_components(
+                self.model, self.guide, batches, num_samples, self.processes
+            )
         table = loadings(self.model, self.features)
         layer = view.denoised(num_samples=num_samples) if denoised else None
         # nothing is written before all that can fail is done
@@ -147,7 +162,7 @@ class Run:
             adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
             written.append("layers/denoised")
         adata.uns[WRITTEN] = {
-            "model": _description(self.model),
+            "model": description(self.model),
             "settings": json.dumps(self.settings),
             "metrics": json.dumps(self.metrics),
             "written": written,
@@ -348,22 +363,20 @@ class Run:
             return counts.subset(self.split.test), self.split.test, True
         return counts, np.arange(adata.n_obs), False
 
-    def _in_order(self, counts: Counts, chunk_size: int = 128) -> CountLoader:
+    def _in_order(
+        self,
+        counts: Counts,
+        chunk_size: int = 128,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
+    ) -> CountLoader:
         """Observations in their order, on the model's device."""
-        return CountLoader(counts.to(self.device), batch_size=chunk_size, shuffle=False)
+        place = counts.to(self.device)
+        return CountLoader(place, batch_size=chunk_size, shuffle=False, share=share)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
         """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
         self.model.eval()
         self.guide.eval()
-        with fast_products(), own_randomness(self.device, seed):
+        with own_randomness(self.device, seed), fast_products():
             yield
-
-
-def _description(model: CountModel) -> str:
-    """The model as JSON, or as Python prints it where a part of it knows no description."""
-    try:
-        return json.dumps(model.config())
-    except TypeError:
-        return repr(model)

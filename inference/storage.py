@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -71,6 +71,48 @@ def new_directory(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def checkpoints_of(directory: Path) -> Path:
+    """Where the checkpoints of a fit lie whose results go to a directory."""
+    return directory.with_name(f"{directory.name}.partial") / "checkpoints"
+
+
+@contextmanager
+def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path, Path]]:
+    """Gives a directory for checkpoints, and an empty one which takes its place at the end.
+
+    Until then both lie in ``DIRECTORY.partial``. Whatever is raised, and even if the process is
+    killed, checkpoints stay there to go on from; without any, nothing is left behind by an error.
+
+    Args:
+        directory: Where the results go.
+        resume: Whether there may be checkpoints.
+
+    Raises:
+        RunDirectoryError: ``directory`` is there already and not empty, or there are checkpoints
+            and they are not asked for.
+    """
+    directory = directory.resolve()
+    check_free(directory)
+    checkpoints = checkpoints_of(directory)
+    partial, results = checkpoints.parent, checkpoints.with_name("results")
+    if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
+        raise RunDirectoryError(
+            f"{partial} holds an unfinished fit: go on with it by --resume, or remove it"
+        )
+    shutil.rmtree(results, ignore_errors=True)  # of a process that was killed
+    results.mkdir(parents=True)
+    try:
+        yield checkpoints, results
+        results.replace(directory)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    finally:
+        shutil.rmtree(results, ignore_errors=True)
+        with suppress(OSError):  # not empty, or not there
+            checkpoints.rmdir()
+        with suppress(OSError):
+            partial.rmdir()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,6 +8,7 @@ but registered classes is ever called to build it again (nothing is unpickled, n
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any, ClassVar
 
 
@@ -48,6 +49,14 @@ class Configured:
         names = [a.name for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
         values = {name: _describe(getattr(self, name), owner=self) for name in names}
         return {"type": type(self).__name__, **values}
+
+
+def description(part: Configured) -> str:
+    """Its `config` as JSON, or what Python prints of it where a part knows no description."""
+    try:
+        return json.dumps(part.config())
+    except (AttributeError, TypeError):
+        return repr(part)
 
 
 def _describe(value: Any, owner: Configured) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -23,10 +24,12 @@ from vae4counts.inference.cli.shared import (
     screen,
     show,
 )
-from vae4counts.inference.fit import DEVICES, SettingsError, fit
+from vae4counts.inference.fit import fit
+from vae4counts.inference.processes import Processes
+from vae4counts.inference.settings import DEVICES, SettingsError
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
-from vae4counts.models.priors import PRIORS, MixturePrior
+from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior
 
 KINDS: dict[str, Callable[..., VAE]] = {"vae": VAE, "gmvae": GMVAE}
 Named = TypeVar("Named")
@@ -65,6 +68,13 @@ def fit_command(
     ] = None,
     latents: Annotated[int, typer.Option(min=1, help="Dimensions of the latent space.")] = 10,
     components: Annotated[int, typer.Option(min=1, help="Components of a mixture prior.")] = 10,
+    concentration: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a Dirichlet prior on a Gaussian mixture's weights. With 0.1, say, and many "
+            "components, those that the data do not ask for stay empty."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Most epochs; by default up to 400, by data size.")
     ] = None,
@@ -104,12 +114,34 @@ def fit_command(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share the training. Under torchrun leave it out: "
+            "torchrun --nproc-per-node N -m vae4counts.inference fit ...",
+        ),
+    ] = 1,
     offline: Annotated[
         bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
     ] = False,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(min=0.001, help="Minutes between two savings of an unfinished fit."),
+    ] = 5.0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a fit by this command that was stopped, from OUT.partial.",
+        ),
+    ] = False,
 ) -> None:
-    """Fit a model to counts and leave model, metrics, figures and annotated data in a directory."""
-    with one_line_errors(), storage.new_directory(out) as staging:
+    """Fit a model to counts and leave model, metrics, figures and annotated data in a directory.
+
+    Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
+    """
+    with one_line_errors(), _directories(out, resume=resume) as (checkpoints, staging):
         adata = load(data, out_of_core=out_of_core, offline=offline or None)
         labels_of(adata, label)
         torch.manual_seed(seed)
@@ -120,7 +152,7 @@ def fit_command(
             if top is not None:
                 chosen = top_features(chosen, top, layer, method)
             pair = _make_model(
-                chosen.n_vars, model, likelihood, decoder, prior, latents, components
+                chosen.n_vars, model, likelihood, decoder, prior, latents, components, concentration
             )
             partner = guide_for(pair, guide)
         run = fit(
@@ -136,6 +168,11 @@ def fit_command(
             min_counts=min_counts,
             seed=seed,
             device=device,
+            devices=devices,
+            progress=staging is not None,
+            checkpoint_dir=checkpoints,
+            checkpoint_every=timedelta(minutes=checkpoint_minutes),
+            resume_from=checkpoints if resume else None,
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
         run.settings |= {
@@ -144,10 +181,12 @@ def fit_command(
             "min_observations": min_observations,
             "top_features": top,
             "feature_method": method,
-            "command": command_line(context),
+            "command": command_line(context, without=("checkpoint_minutes", "resume")),
         }
         run.evaluate(adata)
         run.annotate(adata)
+        if staging is None:
+            return
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
         from vae4counts.inference.figures import write_figures  # slow to import
 
@@ -156,6 +195,16 @@ def fit_command(
         annotated.write_h5ad(staging / "annotated.h5ad", compression="gzip")
         write_figures(run, adata, staging, label)
     screen.print(f"Results are in {out}")
+
+
+@contextmanager
+def _directories(out: Path, *, resume: bool) -> Iterator[tuple[Path, Path | None]]:
+    """Those for checkpoints and results; None where another of several processes writes them."""
+    if Processes.here().is_first:
+        with storage.resumable_directory(out, resume=resume) as directories:
+            yield directories
+    else:
+        yield storage.checkpoints_of(out.resolve()), None
 
 
 def _without_counts(adata: AnnData) -> AnnData:
@@ -172,13 +221,18 @@ def _make_model(
     prior: str | None,
     latents: int,
     components: int,
+    concentration: float | None,
 ) -> VAE:
     make = _pick("model", model, KINDS)
     name = prior or ("gaussian-mixture" if make is GMVAE else "standard-normal")
     kind = _pick("prior", name, PRIORS)
     mixture = issubclass(kind, MixturePrior)
-    chosen = kind(latents, components) if mixture else kind(latents)
-    return make(n_features, chosen, _pick("likelihood", likelihood, LIKELIHOODS)(), decoder)
+    made = kind(latents, components) if mixture else kind(latents)
+    if concentration is not None:
+        if kind is not GaussianMixture:
+            raise SettingsError(f"--concentration is for the prior gaussian-mixture, not {name}")
+        made = GaussianMixture(latents, components, concentration=concentration)
+    return make(n_features, made, _pick("likelihood", likelihood, LIKELIHOODS)(), decoder)
 
 
 def _pick(what: str, name: str, registry: Mapping[str, Named]) -> Named:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from rich.table import Table
 from vae4counts.data import DataError, UnknownName, load
 from vae4counts.guides import IncompatiblePairError
 from vae4counts.inference import storage
-from vae4counts.inference.fit import SettingsError
+from vae4counts.inference.processes import ProcessError, Processes
 from vae4counts.inference.run import Run
+from vae4counts.inference.settings import SettingsError
+from vae4counts.inference.training.interruption import FitInterrupted
 from vae4counts.inference.training.loop import TrainingError
 from vae4counts.inference.wording import METRICS
 
@@ -30,7 +32,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 screen = Console()
-asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+# of several processes, one speaks for all
+silent = not Processes.here().is_first
+asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=silent)
 
 BAD_INPUT = 2
 BAD_INPUT_ERRORS = (
@@ -55,7 +59,10 @@ def one_line_errors() -> Iterator[None]:
         warnings.showwarning = lambda message, *_: asides.print(f"vae4counts: warning: {message}")
         try:
             yield
-        except TrainingError as error:
+        except FitInterrupted as stop:
+            asides.print(f"vae4counts: {stop}; go on with the same command and --resume")
+            raise SystemExit(128 + stop.number) from None
+        except (TrainingError, ProcessError) as error:
             asides.print(f"vae4counts: error: {error}")
             raise SystemExit(1) from None
         except BAD_INPUT_ERRORS as error:
@@ -103,14 +110,19 @@ def data_of(
     return source, adata, known
 
 
-def command_line(context: typer.Context) -> str:
-    """The command that is running, with those of its options that are not at their default."""
+def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
+    """The command that is running, with those of its options that are not at their default.
+
+    Args:
+        context: The command's.
+        without: Names of parameters that the results do not hang on.
+    """
     words = ["vae4counts", str(context.info_name)]
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
         if parameter.param_type_name == "argument":
             words.append(str(value))
-        elif value != parameter.default:
+        elif value != parameter.default and parameter.name not in without:
             words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
     return shlex.join(words)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import entropy
+from scipy.special import entr
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation.fitted import Fitted, NotInModelError
@@ -35,7 +35,7 @@ def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
     shares = fitted.responsibilities(num_samples)
     which = shares.argmax(1)
     numbers = np.bincount(which, minlength=shares.shape[1])
-    doubt = np.bincount(which, entropy(shares, axis=1), minlength=shares.shape[1])
+    doubt = np.bincount(which, entr(shares).sum(1), minlength=shares.shape[1])
     return pd.DataFrame(
         {
             "weight": component_weights(fitted.model).double().cpu().numpy(),

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from scipy.stats import entropy
+from scipy.special import entr
 from torch import Tensor
 
 from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
+from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.rows import Rows
+from vae4counts.inference.processes import Processes
 from vae4counts.models import CountModel
 
 WRITTEN = "vae4counts"
@@ -21,7 +24,11 @@ COLUMNS = ("component", "component_entropy")
 
 
 def latents_and_components(
-    model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
+    model: CountModel,
+    guide: Guide,
+    batches: Iterable[Batch],
+    num_samples: int,
+    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Means of q(z | x) and responsibilities of all observations.
 
@@ -30,29 +37,30 @@ def latents_and_components(
         guide: Its guide.
         batches: The observations, in order.
         num_samples: Draws over which responsibilities are averaged.
+        processes: Those that share the work, where the batches are one's part of each.
 
     Returns:
         The means, shape ``(N, L)``, and p(component | counts), shape ``(N, K)``; None for what
         the model does not have.
     """
-    means: list[Tensor] = []
-    shares: list[Tensor] = []
+    rows = Rows(processes)
     for batch in batches:
         sizes = chunks(num_samples, model, batch)
-        draws = [draw(model, guide, batch, size) for size in sizes]
-        for results, parts in (
-            (means, [part.z_mean for part in draws]),
-            (shares, [part.mean_responsibilities for part in draws]),
-        ):
-            known = [
-                part * size for part, size in zip(parts, sizes, strict=True) if part is not None
-            ]
-            if known:
-                results.append(torch.stack(known).sum(0).cpu() / num_samples)
-    return (
-        torch.cat(means).numpy() if means else None,
-        torch.cat(shares).numpy() if shares else None,
-    )
+        with whole_noise(batch):
+            draws = [draw(model, guide, batch, size) for size in sizes]
+        rows.add(
+            batch,
+            means=_mean([part.z_mean for part in draws], sizes),
+            shares=_mean([part.mean_responsibilities for part in draws], sizes),
+        )
+    whole = {name: values.cpu().numpy() for name, values in rows.all().items()}
+    return whole.get("means"), whole.get("shares")
+
+
+def _mean(parts: list[Tensor | None], sizes: list[int]) -> Tensor | None:
+    """The mean of means over some numbers of draws; None where there are none."""
+    known = [part * size for part, size in zip(parts, sizes, strict=True) if part is not None]
+    return torch.stack(known).sum(0) / sum(sizes) if known else None
 
 
 def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> list[str]:
@@ -89,7 +97,7 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
     if shares is not None:
         adata.obsm["responsibilities"] = shares
         adata.obs["component"] = assigned(shares)
-        adata.obs["component_entropy"] = entropy(shares, axis=1)
+        adata.obs["component_entropy"] = entr(shares).sum(1)
         adata.uns.pop("component_colors", None)  # scanpy's, of components that were before
         written += ["obsm/responsibilities", "obs/component", "obs/component_entropy"]
     return written

@@ -162,7 +162,7 @@ def given_library(model: CountModel) -> bool:
 
 def chunks(num_samples: int, model: CountModel, batch: Batch) -> list[int]:
     """Splits a number of draws so that no chunk's tensors grow too large."""
-    size = max(1, CHUNK_NUMBERS // max(1, len(batch) * model.outputs_per_draw))
+    size = max(1, CHUNK_NUMBERS // max(1, batch.whole.size * model.outputs_per_draw))
     whole, rest = divmod(num_samples, size)
     return [size] * whole + [rest] * (rest > 0)
 

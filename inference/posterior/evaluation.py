@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import entropy
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from scipy.special import entr
 from torch import Tensor
 
 from vae4counts.data.batch import Batch
 from vae4counts.guides import Guide
+from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.rows import Rows
+from vae4counts.inference.processes import Processes
 from vae4counts.models import CountModel
 
 # A component is used if it holds more than this share of the responsibility.
@@ -62,6 +64,7 @@ def evaluate(
     *,
     num_samples: int = 100,
     labels: np.ndarray | None = None,
+    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
     """Evaluates a pair on batches of observations, streaming over batches and draws.
 
@@ -71,6 +74,7 @@ def evaluate(
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
         labels: Known classes, one an observation.
+        processes: Those that share the work, where the batches are one's part of each.
 
     Returns:
         Means over all observations.
@@ -82,37 +86,41 @@ def evaluate(
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     model.eval()
     guide.eval()
-    elbo, bound, responsibilities = [], [], []
+    rows = Rows(processes)
     parts: defaultdict[str, float] = defaultdict(float)
     for batch in batches:
+        own = batch.whole.n_rows
         log_weights = []
         share: Tensor | None = None
         for size in chunks(num_samples, model, batch):
-            draws = draw(model, guide, batch, size)
+            with whole_noise(batch):
+                draws = draw(model, guide, batch, size)
             log_weights.append(draws.log_weights)
             weight = size / num_samples
             for name, part in draws.elbo_parts().items():
-                parts[name] += weight * part.double().sum().item()
+                parts[name] += weight * part[:own].double().sum().item()
             if draws.responsibilities is not None:
                 mean = weight * draws.responsibilities.mean(0)
                 share = mean if share is None else share + mean
         stacked = torch.cat(log_weights)
-        elbo.append(stacked.mean(0))
-        bound.append(stacked.logsumexp(0) - math.log(num_samples))
-        if share is not None:
-            responsibilities.append(share)
-    n = sum(map(len, elbo))
-    clusters = torch.cat(responsibilities).cpu().numpy() if responsibilities else None
+        bound = stacked.logsumexp(0) - math.log(num_samples)
+        rows.add(batch, elbo=stacked.mean(0), bound=bound, responsibilities=share)
+    whole = rows.all()
+    n = len(whole["elbo"])
+    totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=whole["elbo"].device)
+    part_means = (processes.sum(totals) / n).tolist()
+    clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
+    ari, nmi = _agreement(clusters, labels)
     return Evaluation(
         n=n,
-        elbo=torch.cat(elbo).mean().item(),
-        elbo_parts={name: total / n for name, total in parts.items()},
-        iw_log_likelihood=torch.cat(bound).mean().item(),
+        elbo=whole["elbo"].mean().item(),
+        elbo_parts=dict(zip(parts, part_means, strict=True)),
+        iw_log_likelihood=whole["bound"].mean().item(),
         iw_samples=num_samples,
         components_used=None if clusters is None else components_used(clusters),
         component_perplexity=None if clusters is None else perplexity(clusters),
-        ari=_agreement(adjusted_rand_score, clusters, labels),
-        nmi=_agreement(normalized_mutual_info_score, clusters, labels),
+        ari=ari,
+        nmi=nmi,
     )
 
 
@@ -123,14 +131,17 @@ def components_used(responsibilities: np.ndarray) -> int:
 
 def perplexity(responsibilities: np.ndarray) -> float:
     """``exp(entropy)`` of the mean responsibilities, between 1 and ``K``; input ``(n, K)``."""
-    return float(np.exp(entropy(responsibilities.mean(0))))
+    return float(np.exp(entr(responsibilities.mean(0)).sum()))
 
 
 def _agreement(
-    score: Callable[[np.ndarray, np.ndarray], float],
-    responsibilities: np.ndarray | None,
-    labels: np.ndarray | None,
-) -> float | None:
+    responsibilities: np.ndarray | None, labels: np.ndarray | None
+) -> tuple[float | None, float | None]:
+    """ARI and NMI of the likeliest components and the labels; None without either."""
     if responsibilities is None or labels is None:
-        return None
-    return float(score(labels, responsibilities.argmax(1)))
+        return None, None
+    from sklearn import metrics  # 70 MB that are needed here only
+
+    components = responsibilities.argmax(1)
+    ari = metrics.adjusted_rand_score(labels, components)
+    return float(ari), float(metrics.normalized_mutual_info_score(labels, components))

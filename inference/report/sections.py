@@ -107,8 +107,8 @@ def training(subject: Subject) -> Section:
     words = f"{len(history):,} epochs, {history['seconds'].sum():,.1f} seconds."
     if "plain" in set(history["phase"]):
         words += (
-            " A plain VAE was trained first; the components were then spread over its latents by "
-            "k-means, and everything was trained together."
+            " A plain VAE was trained first; the components then started at groups of its latents, "
+            "and everything was trained together."
         )
     drawn = figure(
         history_figure(history),

@@ -16,7 +16,9 @@ from torch import nn
 
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
+from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
+from vae4counts.inference.processes import Processes
 from vae4counts.inference.randomness import own_randomness
 from vae4counts.inference.training.state import State, joined, part
 from vae4counts.inference.training.tempering import KLWarmUp, Tempering
@@ -119,7 +121,12 @@ class Training:
         self.objective, self.optimiser = fabric.setup(
             _Objective(self.elbo), _optimiser(self.elbo, schedule)
         )
-        self.loader = CountLoader(training, batch_size=schedule.batch_size, seed=seed)
+        self.optimiser.zero_grad()  # of whatever the pair did before
+        self.processes = Processes.here()
+        self.processes.agree(self.elbo)
+        self.loader = CountLoader(
+            training, batch_size=schedule.batch_size, seed=seed, share=self.processes.share
+        )
         self.handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
         self.epoch, self.taken, self.steps, self.seconds = 1, 0, 0, 0.0
         self.total = torch.zeros((), device=fabric.device)  # of the epoch's losses
@@ -161,20 +168,24 @@ class Training:
         return self.epoch > self.schedule.epochs or not is_patient
 
     def step(self, batch: Batch) -> None:
-        """Takes one optimiser step."""
+        """Takes one optimiser step, on a batch or this process's part of one."""
         with ExitStack() as around:
+            around.enter_context(whole_noise(batch, self.elbo))
             for handler in self.handlers:
                 around.enter_context(handler)
             loss = self.objective(lambda: batch)
         penalty = sum(handler.penalty() for handler in self.handlers)
         loss = (loss + penalty) / batch.n_observations
-        self.optimiser.zero_grad(set_to_none=True)
+        # of a process's part, its share in the loss of the whole batch
+        loss = loss * (batch.whole.n_rows / batch.whole.size)
         self.fabric.backward(loss)
+        loss = self.processes.add_gradients(self.elbo, loss.detach())
         self.optimiser.step()
+        self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
         self.kl_weight = math.prod(handler.kl_weight for handler in self.handlers)
         for handler in self.handlers:
             handler.step()
-        self.total += loss.detach() * len(batch)
+        self.total += loss * batch.whole.size
         self.steps += 1
         self.taken += 1
 
@@ -187,6 +198,7 @@ class Training:
             after_step()
 
     def _end_of_epoch(self) -> EpochRecord:
+        self.processes.agree(self.elbo)  # on the moments of batch normalisation
         train_elbo = -self.total.item() / len(self.loader.counts)
         if not math.isfinite(train_elbo):
             raise TrainingError(f"the objective is {train_elbo} in epoch {self.epoch}: {ADVICE}")
@@ -205,7 +217,8 @@ class Training:
         tempered = not all(handler.finished for handler in self.handlers)
         if not tempered and record.validation_elbo > self.best:
             self.best, self.best_epoch = record.validation_elbo, self.epoch
-            self.best_state = {name: v.clone() for name, v in self.elbo.state_dict().items()}
+            # one at a time: the states before and after never take memory together
+            self.best_state.update((name, v.clone()) for name, v in self.elbo.state_dict().items())
         self.epoch, self.taken, self.seconds = self.epoch + 1, 0, 0.0
         self.total.zero_()
         return record
@@ -286,10 +299,17 @@ def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[st
     """
     model.eval()
     guide.eval()
+    processes = Processes.here()
     totals: dict[str, float] = {}
     batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
     with own_randomness(counts.device, seed=0):
-        for batch in CountLoader(counts, batch_size=batch_size, shuffle=False):
-            for name, part in draw(model, guide, batch, 1).elbo_parts().items():
-                totals[name] = totals.get(name, 0.0) + part.sum().item()
-    return {name: total / len(counts) for name, total in totals.items()}
+        loader = CountLoader(counts, batch_size=batch_size, shuffle=False, share=processes.share)
+        for batch in loader:
+            with whole_noise(batch):
+                parts = draw(model, guide, batch, 1).elbo_parts()
+            for name, part in parts.items():
+                own = part[: batch.whole.n_rows].sum().item()
+                totals[name] = totals.get(name, 0.0) + own
+    sums = torch.tensor(list(totals.values()), dtype=torch.float64, device=counts.device)
+    means = processes.sum(sums) / len(counts)
+    return dict(zip(totals, means.tolist(), strict=True))

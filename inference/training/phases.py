@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from vae4counts.data import Counts
 from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.randomness import own_randomness
+from vae4counts.inference.training.course import Course
 from vae4counts.inference.training.loop import EpochRecord, Schedule, Training
 from vae4counts.inference.training.start import start_components, start_from_data, warm_start
 from vae4counts.models import VAE, CountModel, from_config
@@ -38,6 +38,7 @@ class Fitting:
         training: Training observations, on the fabric's device.
         validation: Validation observations, on the fabric's device.
         seed: Seed of the order of the observations.
+        course: Goes through the trainings, and through what is between them once.
         announce: Told a phase's title and number of epochs; gives what to call after each.
     """
 
@@ -47,6 +48,7 @@ class Fitting:
     training: Counts
     validation: Counts
     seed: int
+    course: Course
     announce: Callable[[str, int], Report]
 
     def run(self, schedule: Schedule, restarts: int) -> list[EpochRecord]:
@@ -65,7 +67,7 @@ class Fitting:
 
     def _from_start(self, schedule: Schedule, title: str = "training") -> list[EpochRecord]:
         model, guide = self.model, self.guide
-        start_from_data(model, guide, self.training, self.seed)
+        self.course.once(lambda: start_from_data(model, guide, self.training, self.seed))
         if not (
             isinstance(model, VAE)
             and isinstance(model.prior, GaussianMixture)
@@ -78,28 +80,30 @@ class Fitting:
     def _spread(
         self, model: VAE, prior: GaussianMixture, guide: MarginalGuide, schedule: Schedule
     ) -> list[EpochRecord]:
-        """Trains with an N(0, I) prior for a while, then spreads the components by k-means.
+        """Trains with an N(0, I) prior for a while, then starts the components at groups.
 
         A mixture that is learnt from scratch beside networks that know nothing yet tends to
         settle on few components. On the latents of a plain VAE, which shares every other
-        parameter, k-means++ finds as many as asked for.
+        parameter, as many as asked for are found (see `merged_gaussians`).
         """
         plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
         history = plain._train(schedule, "plain VAE") if schedule.epochs else []
-        start_components(prior, guide, self.training, self.seed)
+        self.course.once(lambda: start_components(prior, guide, self.training, self.seed))
         return history
 
     def _train(self, schedule: Schedule, title: str) -> list[EpochRecord]:
-        training = Training(
-            self.fabric,
-            self.model,
-            self.guide,
-            self.training,
-            self.validation,
-            schedule,
-            self.seed,
-        )
-        return training.run(self.announce(title, schedule.epochs), lambda: None)
+        def make() -> Training:
+            return Training(
+                self.fabric,
+                self.model,
+                self.guide,
+                self.training,
+                self.validation,
+                schedule,
+                self.seed,
+            )
+
+        return self.course.train(make, self.announce(title, schedule.epochs))
 
     def _short(self, schedule: Schedule) -> Schedule:
         epochs = max(1, round(SHORT * schedule.epochs))
@@ -116,23 +120,24 @@ class Fitting:
 
         The first starts from the parameters that are there, the others from new ones.
         """
-        pair = nn.ModuleList([self.model, self.guide])
         best, history = -math.inf, []
-        state: dict[str, torch.Tensor] = {}
         for number in range(restarts):
-            if number:
-                # callers tend to seed the first parameters and the fit alike
-                with own_randomness(self.fabric.device, self.seed + STRIDE * number):
-                    redraw(self.model)
-                    redraw(self.guide)
             again = replace(self, seed=self.seed + number)
+            if number:
+                self.course.once(partial(self._redraw, number))
             records = again._from_start(short, title=f"restart {number + 1} of {restarts}")
             elbo = max(r.validation_elbo for r in records if r.phase == short.phase)
             if elbo > best:
                 best, history = elbo, records
-                state = {name: value.clone() for name, value in pair.state_dict().items()}
-        pair.load_state_dict(state)
+                self.course.keep()
+        self.course.come_back()
         return history
+
+    def _redraw(self, number: int) -> None:
+        # callers tend to seed the first parameters and the fit alike
+        with own_randomness(self.fabric.device, self.seed + STRIDE * number):
+            redraw(self.model)
+            redraw(self.guide)
 
 
 def redraw(module: Configured) -> None:

@@ -18,7 +18,9 @@ from vae4counts.models.priors.groups import merged_gaussians
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
 # Groups of more would take longer to find than an epoch.
-ENOUGH_FOR_GROUPS = 20_000
+ENOUGH_FOR_GROUPS = 10_000
+# Draws from each posterior, so that the groups hang less on chance.
+DRAWS = 3
 WARM_START_EPOCHS = 30
 WARM_START_STEPS = 600
 
@@ -64,7 +66,7 @@ def start_components(
         counts = counts.subset(np.sort(chosen))
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
     posteriors = [guide.posterior(batch.counts) for batch in loader]
-    z = torch.cat([torch.normal(*posterior) for posterior in posteriors])
+    z = torch.cat([torch.normal(*posterior) for posterior in posteriors * DRAWS])
     points = z.double().cpu().numpy()
     shares = merged_gaussians(points, prior.n_components, seed, fewer=prior.sparse)
     prior.start_at(z, torch.as_tensor(shares).to(z.device))

@@ -28,8 +28,9 @@ class GaussianMixture(MixturePrior):
         n_components: Number of components.
         weights: "learnt", or "uniform" for weights fixed at ``1 / K``.
         concentration: Concentration of a symmetric Dirichlet prior on learnt weights, stated as
-            the site ``"weights"``; training then finds their posterior mode. Below 1 it empties
-            components that the data do not need, above 1 it evens them out. None: no prior.
+            the site ``"weights"``; training then finds their posterior mode. Above 1 it evens
+            components out. Below 1 it is sparse: ask for more components than needed, and those
+            stay empty for which the start finds no group of its own. None: no prior.
 
     Raises:
         ValueError: Weights that are neither, a concentration for fixed weights or not above 0,

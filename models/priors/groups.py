@@ -5,9 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 # So many times more Gaussians than groups, which are then merged.
 FINER = 2
@@ -19,6 +16,8 @@ OVERLAP = 0.05
 
 def k_means(points: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Membership of each point in ``n`` clusters by k-means++, 0 or 1, shape ``(N, n)``."""
+    from sklearn.cluster import KMeans  # 70 MB that only mixtures need
+
     return np.eye(n)[KMeans(n, n_init=10, random_state=seed).fit(points).labels_]
 
 
@@ -46,6 +45,9 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int, *, fewer: bool = Fal
     Returns:
         Shares that sum to 1, shape ``(N, n)``, or with fewer columns.
     """
+    from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
+    from sklearn.mixture import GaussianMixture
+
     if n == 1:
         return np.ones((len(points), 1))
     finer = n if fewer else min(FINER * n, len(points))

@@ -65,6 +65,8 @@ def test_values_that_are_no_counts(
         (("--guide", "exact"), ("exact", "marginal")),
         (("--model", "vae", "--guide", "joint"), ("joint", "marginal")),
         (("--components", 80), ("80", "72")),
+        (("--concentration", -1), ("concentration", "above 0")),
+        (("--concentration", 0.1, "--prior", "vamp"), ("concentration", "gaussian-mixture")),
         (("--device", "tpu"), ("tpu", "cpu")),
         (("--top-features", 3, "--feature-method", "pca"), ("pca", "deviance", "seurat-v3")),
         (("--min-observations", 91), ("91 observations or more",)),

@@ -19,8 +19,7 @@ from vae4counts.data import CountMatrix, DataError, UnknownName
 
 
 def to_dense(counts: CountMatrix) -> np.ndarray:
-    parts = (counts.values.numpy(), counts.indices.numpy(), counts.indptr.numpy())
-    return sp.csr_matrix(parts, shape=(len(counts), counts.n_features)).toarray()
+    return counts.batch(torch.arange(len(counts))).counts.to_dense().numpy()
 
 
 FORMS: dict[str, Callable[[np.ndarray], object]] = {
@@ -48,7 +47,7 @@ def test_from_anndata_takes_any_form(
     np.testing.assert_array_equal(counts.library.numpy(), wanted.sum(axis=1))
     assert (counts.n_observations, len(counts), counts.n_features) == (12, 12, 7)
     assert counts.device == torch.device("cpu")
-    dtypes = [t.dtype for t in (counts.indptr, counts.indices, counts.values, counts.library)]
+    dtypes = [t.dtype for t in (counts.starts, counts.indices, counts.values, counts.library)]
     assert dtypes == [torch.int64, torch.int32, torch.float32, torch.float32]
 
 
@@ -71,7 +70,7 @@ def test_entries_are_made_canonical_and_the_source_is_left_alone() -> None:
     data = np.array([200, 0, 100, 3, 1], dtype=np.uint8)
     source = sp.csr_matrix((data, np.array([2, 1, 2, 0, 1]), np.array([0, 4, 5])), shape=(2, 3))
     counts = CountMatrix.from_scipy(source)
-    assert counts.indptr.tolist() == [0, 2, 3]
+    assert (counts.starts.tolist(), counts.ends.tolist()) == ([0, 2], [2, 3])
     assert counts.indices.tolist() == [0, 2, 1]
     assert counts.values.tolist() == [3.0, 300.0, 1.0]
     assert counts.library.tolist() == [303.0, 1.0]
@@ -104,7 +103,8 @@ def test_batch_equals_dense_rows(data: st.DataObject) -> None:
     index = torch.tensor(data.draw(st.lists(st.integers(0, n - 1), max_size=10)), dtype=torch.int64)
     csr = sp.csr_matrix(dense)
     whole = CountMatrix(
-        indptr=torch.tensor(csr.indptr, dtype=torch.int64),
+        starts=torch.tensor(csr.indptr[:-1], dtype=torch.int64),
+        ends=torch.tensor(csr.indptr[1:], dtype=torch.int64),
         indices=torch.tensor(csr.indices),
         values=torch.tensor(csr.data),
         library=torch.tensor(dense.sum(axis=1)),

@@ -41,6 +41,13 @@ def test_epochs_are_functions_of_seed_and_number(counts: CountMatrix) -> None:
     assert len(orders) == 16
 
 
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_an_epoch_can_be_taken_up_at_any_batch(counts: CountMatrix, start: int) -> None:
+    loader = CountLoader(counts, batch_size=5, seed=1)
+    rest = [batch.index.tolist() for batch in loader.epoch(7, start)]
+    assert rest == [batch.index.tolist() for batch in loader.epoch(7)][start:]
+
+
 def test_iteration_is_the_first_epoch(counts: CountMatrix) -> None:
     loader = CountLoader(counts, batch_size=5)
     assert torch.cat([batch.index for batch in loader]).tolist() == order(loader, 0)

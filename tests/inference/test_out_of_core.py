@@ -98,4 +98,4 @@ def test_components_start_from_a_sample_of_many(adata: AnnData) -> None:
             start_components(pair.prior, guide, counts, seed=0)
         starts.append(start_at.call_args.args)
     for (z, shares), n in zip(starts, (100, 30), strict=True):
-        assert (z.shape, shares.shape) == ((n, 2), (n, 3))
+        assert (z.shape, shares.shape) == ((3 * n, 2), (3 * n, 3))

@@ -92,6 +92,15 @@ def test_components_are_found(decoder: str, groups: Process) -> None:
     assert prior.log_weights().exp().detach().numpy() == pytest.approx(0.25, abs=0.05)
 
 
+def test_a_sparse_prior_ends_with_as_many_components_as_groups(groups: Process) -> None:
+    torch.manual_seed(0)
+    run = trained(GMVAE(60, GaussianMixture(3, 12, concentration=0.1)), groups, 30)
+    result = run.evaluate(groups.adata)
+    assert result.components_used == 4
+    assert result.ari is not None
+    assert result.ari > 0.9
+
+
 def test_loadings_are_found_up_to_rotation(linear: Run, continuum: Process) -> None:
     table = linear.loadings()
     assert table is not None

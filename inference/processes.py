@@ -1,0 +1,236 @@
+"""Several processes that share one fit: how they are started, and what they tell each other.
+
+torchrun starts them, on one machine or several, and each runs the whole script or command. Or
+`fit(..., devices=N)` starts them from one Python process, as torchrun would, for the training
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from vae4counts.data import Share
+
+Result = TypeVar("Result")
+Precision = Literal["32-true", "bf16-mixed"]
+# How long a process waits for the others before it gives them up: longer than any of them reads,
+# clusters or writes alone. One that has died is noticed at once.
+TIMEOUT = timedelta(minutes=10)
+NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+
+
+class ProcessError(RuntimeError):
+    """One of the processes that share a fit has ended before its time."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share a fit, as one of them sees them; by default it is alone.
+
+    What one of them asks of all, all have to ask.
+
+    Attributes:
+        rank: Which one this is, from 0. The first alone writes and prints.
+        number: How many there are.
+    """
+
+    rank: int = 0
+    number: int = 1
+
+    @classmethod
+    def here(cls) -> Processes:
+        """Those that torchrun, or `launch`, has started; else this one alone."""
+        environment = TorchElasticEnvironment()
+        return cls(environment.global_rank(), environment.world_size()) if started_here() else cls()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    @property
+    def share(self) -> Share:
+        """What this process takes of every batch."""
+        return Share(self.rank, self.number)
+
+    def sum(self, own: Tensor) -> Tensor:
+        """The sum over all processes of a tensor that each has."""
+        if self.number == 1:
+            return own
+        total = own.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    def add_gradients(self, module: nn.Module, loss: Tensor) -> Tensor:
+        """Gives every process the gradient of the whole loss, by adding those of its parts.
+
+        Args:
+            module: Where the gradients are. A parameter without one counts as zero, as where a
+                handler leaves it out of a step in some of the processes.
+            loss: Own part of the loss.
+
+        Returns:
+            The whole loss.
+        """
+        if self.number == 1:
+            return loss
+        parameters = [each for each in module.parameters() if each.requires_grad]
+        gradients = [
+            torch.zeros_like(each) if each.grad is None else each.grad for each in parameters
+        ]
+        parts = [loss, *gradients]
+        # one message takes less time than many
+        total = self.sum(torch.cat([part.flatten() for part in parts]))
+        whole, *pieces = total.split([part.numel() for part in parts])
+        for each, piece in zip(parameters, pieces, strict=True):
+            each.grad = piece.view_as(each)
+        return whole[0]
+
+    def agree(self, module: nn.Module) -> None:
+        """Gives every process the parameters and buffers of the first."""
+        if self.number > 1:
+            for tensor in module.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+
+    def highest(self, own: int, device: torch.device) -> int:
+        """The highest of the numbers that the processes have, known to all of them."""
+        if self.number == 1:
+            return own
+        number = torch.tensor(own, device=device)
+        torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number)
+
+    def gather(self, index: Tensor, own: Tensor, size: int) -> Tensor:
+        """All rows in order, of which each process has some.
+
+        Args:
+            index: Positions of own rows, shape ``(n,)``; each of ``size`` is one process's alone.
+            own: Own rows, shape ``(n, ...)``.
+            size: How many rows there are in all.
+
+        Returns:
+            The rows, shape ``(size, ...)``.
+        """
+        whole = own.new_zeros(size, *own.shape[1:])
+        # every other process adds zero
+        return self.sum(whole.index_copy_(0, index, own))
+
+
+def started_here() -> int | None:
+    """How many processes torchrun, or `launch`, has started on this machine; None for neither."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if TorchElasticEnvironment.detect() else None
+
+
+def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Calls a function in as many processes as there are devices; one that is there may do.
+
+    Under torchrun every process calls this, and so the function. Elsewhere more than one are
+    started afresh, by Python's "spawn": the arguments are copied to them (tensors that are in no
+    module are shared), and a script needs its ``if __name__ == "__main__":``.
+
+    Args:
+        devices: How many; under torchrun nothing hangs on it.
+        function: A function of a module, which calls `make_fabric`.
+        arguments: What it is called with.
+
+    Returns:
+        What it returned; of processes that were started, what it returned in the first.
+
+    Raises:
+        ProcessError: A process that was started has raised something, or was killed.
+    """
+    if devices == 1 or started_here() is not None:
+        return function(*arguments)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id="vae4counts",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any port that is free
+        local_addr="localhost",
+        max_restarts=0,
+    )
+    try:
+        with _own_signals():
+            results = elastic_launch(config, _in_process)(function, *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        last = str(failure.message).strip().splitlines()[-1]
+        raise ProcessError(f"process {rank} of {devices} has ended: {last}") from error
+    return results[0]
+
+
+def make_fabric(accelerator: str, precision: Precision) -> Fabric:
+    """Joins the processes that are there, if there are others, and takes one of the devices.
+
+    Args:
+        accelerator: "cpu" or "cuda".
+        precision: Fabric's.
+    """
+    here, number = started_here() or 1, Processes.here().number
+    if number == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // here))
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=here,
+        num_nodes=number // here,
+        strategy=_Unwrapped(timeout=TIMEOUT),
+        precision=precision,
+        plugins=[TorchElasticEnvironment()],
+    )
+    fabric.launch()
+    return fabric
+
+
+class _Unwrapped(DDPStrategy):
+    """Leaves a module as it is, for `Processes.add_gradients`.
+
+    torch's wrapper sends gradients while it computes others, which is of no use for networks of
+    this size. It is also at a loss where a process has no gradient for some parameter in some
+    step, or else complains of having looked for one.
+    """
+
+    def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
+        """The module."""
+        return module
+
+
+def _in_process(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Calls a function in a process of its own, with parameters of its own."""
+    for module in (each for each in arguments if isinstance(each, nn.Module)):
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.data = tensor.data.clone()  # what comes from another process is shared
+    return function(*arguments)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Puts back the handlers of signals that starting processes leaves others in place of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""Signals that ask a fit to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """A fit was asked to stop by a signal, and did so after a step.
+
+    Attributes:
+        number: The signal's number.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class StopRequest:
+    """Whether a signal has asked to stop.
+
+    Attributes:
+        number: The signal's number; None as long as there was none.
+    """
+
+    number: int | None = None
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Notes SIGINT and SIGTERM instead of ending the process; a second one does what it always did.
+
+    Signals that are ignored stay so, and in threads other than the main one, which alone may
+    handle signals, nothing is changed. One that was noted but not heeded is sent again in the end.
+    """
+    request = StopRequest()
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, _: FrameType | None) -> None:
+        request.number = number
+        restore()
+
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {n: h for n, h in handlers.items() if h not in (None, signal.SIG_IGN)}
+        for number in before:
+            signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        restore()
+    if request.number is not None:
+        signal.raise_signal(request.number)
