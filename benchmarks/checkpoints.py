@@ -1,6 +1,6 @@
 """What checkpoints cost: the time of one, and its share of training at the default interval.
 
-    python benchmarks/checkpoints.py [--steps 1500]
+    python benchmarks/checkpoints.py [--steps 1500] [--features 4096 32738]
 
 Checkpoints are written every 100 steps of fits of made counts (8,000 observations, batch 128).
 """
@@ -71,9 +71,10 @@ def main() -> None:
     """Runs the benchmark and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1500)
-    steps = parser.parse_args().steps
+    parser.add_argument("--features", type=int, nargs="+", default=[4_096, 32_738])
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    report("checkpoints", [measure(n_features, steps) for n_features in (4_096, 32_738)])
+    report("checkpoints", [measure(number, arguments.steps) for number in arguments.features])
 
 
 if __name__ == "__main__":
