@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -89,7 +90,8 @@ def shapes(config: Config) -> dict[str, torch.Size]:
     Raises:
         As `make_pair`.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd about the sizes is said by comparing them
         model, guide = make_pair(config)
     parts: dict[str, nn.Module] = {"model": model, "guide": guide}
     return {

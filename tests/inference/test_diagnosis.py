@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from vae4counts.guides import JointGuide, guide_for
 from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
 from vae4counts.inference.fit import SettingsError
 from vae4counts.inference.posterior.diagnosis import Diagnosis, overlaps
+from vae4counts.inference.training.course import Course
+from vae4counts.inference.training.loop import EpochRecord, Training
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -108,17 +111,14 @@ def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
 def test_a_restart_has_new_parameters_and_the_best_are_kept(
     adata: AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vae4counts.inference.training import phases
-
     states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
 
-    def trained(*arguments: Any, **_: Any) -> list[Any]:
-        model, schedule = arguments[1], arguments[5]
-        states.append(model.decoder.output.weight.detach().clone())
-        record = phases.EpochRecord(schedule.phase, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)
-        return [record]
+    def trained(_: Course, make: Callable[[], Training], __: Any) -> list[EpochRecord]:
+        training = make()
+        states.append(training.model.decoder.output.weight.detach().clone())
+        return [EpochRecord(training.schedule.phase, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
 
-    monkeypatch.setattr(phases, "train", trained)
+    monkeypatch.setattr(Course, "train", trained)
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2))
     fit(model, guide_for(model), adata, epochs=10, restarts=3, **QUICK)

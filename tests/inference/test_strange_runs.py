@@ -36,8 +36,8 @@ def refused(directory: Path, name: str) -> str:
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where anything stands in a JSON value."""
     yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, item in inner if isinstance(value, (dict, list)) else ():
+    inner = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
+    for key, item in inner:
         yield from places(item, (*path, key))
 
 
