@@ -9,8 +9,8 @@ from .settings import SettingsError
 from .storage import RunDirectoryError
 from .training.checkpoints import CheckpointError
 from .training.components import AnalyticKL, Balance, FreeNats
+from .training.finite import NonFiniteError, TrainingError
 from .training.interruption import FitInterrupted
-from .training.loop import TrainingError
 from .training.tempering import CyclicalAnnealing, KLWarmUp
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "FitInterrupted",
     "FreeNats",
     "KLWarmUp",
+    "NonFiniteError",
     "ProcessError",
     "Run",
     "RunDirectoryError",

@@ -49,6 +49,7 @@ from vae4counts.inference.settings import (
     check_settings,
 )
 from vae4counts.inference.training.course import Course, described
+from vae4counts.inference.training.finite import NonFinite, NonFiniteError
 from vae4counts.inference.training.loop import EpochRecord, Schedule
 from vae4counts.inference.training.memory import keep_freed_memory, settled_objects
 from vae4counts.inference.training.phases import Fitting
@@ -76,6 +77,8 @@ def fit(
     patience: int = 30,
     restarts: int = 1,
     tempering: Sequence[Tempering] = (),
+    non_finite: NonFinite = "stop",
+    clip_norm: float | None = None,
     validation: float = 0.1,
     test: float = 0.1,
     stratify: str | None = None,
@@ -127,6 +130,12 @@ def fit(
             with the one of the best validation ELBO.
         tempering: Further effect handlers around every step, such as `FreeNats`, `Balance`,
             `CyclicalAnnealing` (with ``warm_up_steps=0``) or `AnalyticKL`.
+        non_finite: What to do about a step whose loss or gradient is not finite, and which is
+            never taken: "stop" with an error that names the site and the observations, and with
+            the state before it saved where there is a ``checkpoint_dir``; "skip" the batch and
+            count it in the history; or "slow": skip it and halve the learning rates.
+        clip_norm: Length to which longer gradients (of the loss in nats per observation) are cut;
+            None for no cut.
         validation: Share of the observations that early stopping looks at.
         test: Share of the observations that evaluation looks at.
         stratify: A column of ``obs`` whose values each part has in the same shares.
@@ -162,7 +171,8 @@ def fit(
         UnknownName: No such layer or label column.
         IncompatiblePairError: The guide does not fit the model.
         SettingsError: Another argument is out of range, or does not go with the data.
-        TrainingError: The objective is not finite.
+        NonFiniteError: A step's loss or gradient is not finite.
+        TrainingError: No batch of an epoch has a finite loss, or no epoch a finite validation ELBO.
         ProcessError: A process that was started has raised something, or was killed.
     """
     settings = {
@@ -174,6 +184,8 @@ def fit(
         "patience": patience,
         "restarts": restarts,
         "tempering": [repr(handler) for handler in tempering],
+        "non_finite": non_finite,
+        "clip_norm": clip_norm,
         "validation": validation,
         "test": test,
         "stratify": stratify,
@@ -219,32 +231,38 @@ def fit(
         warm_up_steps=warm_up_steps,
         patience=patience,
         tempering=tuple(tempering),
+        non_finite=non_finite,
+        clip_norm=clip_norm,
     )
     guide.attach(model)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
     subject = described(model, guide, features, settings) | {"data": known_by}
-    history, state, seconds = launch(
-        devices,
-        _train,
-        model,
-        guide,
-        training,
-        held_out,
-        schedule,
-        restarts,
-        seed,
-        accelerator,
-        precision,
-        progress,
-        subject,
-        (checkpoint_dir, checkpoint_every, resume_from),
-    )
+    try:
+        history, state, seconds = launch(
+            devices,
+            _train,
+            model,
+            guide,
+            training,
+            held_out,
+            schedule,
+            restarts,
+            seed,
+            accelerator,
+            precision,
+            progress,
+            subject,
+            (checkpoint_dir, checkpoint_every, resume_from),
+        )
+    except NonFiniteError as error:
+        raise error.naming(adata.obs_names[split.train]) from None
     nn.ModuleDict({"model": model, "guide": guide}).load_state_dict(state)
     orient_signs(model, guide)
     training_seconds = sum(record.seconds for record in history)
     timing = {
         "epochs": len(history),
+        "batches_skipped": sum(record.skipped for record in history),
         "seconds": seconds,
         "observations_per_second": len(training) * len(history) / training_seconds,
     }

@@ -10,6 +10,7 @@ import torch
 from vae4counts.data import CountFile, Counts
 from vae4counts.guides import Guide, IncompatiblePairError, fitting_guides
 from vae4counts.inference.processes import Precision, started_here
+from vae4counts.inference.training.finite import NonFinite
 from vae4counts.models import CountModel
 
 
@@ -21,6 +22,7 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = get_args(Precision)
 Strategy = Literal["ddp"]
 STRATEGIES = get_args(Strategy)
+NON_FINITE = get_args(NonFinite)
 
 
 def check_settings(settings: dict[str, Any]) -> None:
@@ -41,9 +43,12 @@ def check_settings(settings: dict[str, Any]) -> None:
     for name in ("learning_rate", "prior_learning_rate"):
         if not 0 < settings[name] < math.inf:
             raise SettingsError(f"{name} is {settings[name]}: it must be above 0")
+    if settings["clip_norm"] is not None and not 0 < settings["clip_norm"] < math.inf:
+        raise SettingsError(f"clip_norm is {settings['clip_norm']}: it must be above 0, or None")
     if settings["stratify"] is not None and settings["group"] is not None:
         raise SettingsError("stratify and group exclude each other: name one column")
-    for name, choices in (("precision", PRECISIONS), ("strategy", STRATEGIES)):
+    listed = {"precision": PRECISIONS, "strategy": STRATEGIES, "non_finite": NON_FINITE}
+    for name, choices in listed.items():
         if settings[name] not in choices:
             known = ", ".join(choices)
             raise SettingsError(f"{name} is {settings[name]!r}: it must be one of {known}")

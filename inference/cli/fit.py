@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import torch
 import typer
@@ -27,6 +27,7 @@ from vae4counts.inference.cli.shared import (
 from vae4counts.inference.fit import fit
 from vae4counts.inference.processes import Processes
 from vae4counts.inference.settings import DEVICES, SettingsError
+from vae4counts.inference.training.finite import NonFinite
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior
@@ -114,6 +115,16 @@ def fit_command(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help=f"Where to compute. {known(DEVICES)}")] = "auto",
+    non_finite: Annotated[
+        str,
+        typer.Option(
+            help="What to do about a step whose loss is not finite: stop, skip the batch, or slow "
+            "(skip it and halve the learning rates)."
+        ),
+    ] = "stop",
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Cut longer gradients to this length.")
+    ] = None,
     devices: Annotated[
         int,
         typer.Option(
@@ -168,6 +179,8 @@ def fit_command(
             min_counts=min_counts,
             seed=seed,
             device=device,
+            non_finite=cast(NonFinite, non_finite),  # `fit` checks it
+            clip_norm=clip_norm,
             devices=devices,
             progress=staging is not None,
             checkpoint_dir=checkpoints,

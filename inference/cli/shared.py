@@ -20,8 +20,8 @@ from vae4counts.inference import storage
 from vae4counts.inference.processes import ProcessError, Processes
 from vae4counts.inference.run import Run
 from vae4counts.inference.settings import SettingsError
+from vae4counts.inference.training.finite import TrainingError
 from vae4counts.inference.training.interruption import FitInterrupted
-from vae4counts.inference.training.loop import TrainingError
 from vae4counts.inference.wording import METRICS
 
 app = typer.Typer(

@@ -27,13 +27,15 @@ from vae4counts.inference.training.checkpoints import (
     found,
     latest,
 )
+from vae4counts.inference.training.finite import NonFiniteError
 from vae4counts.inference.training.interruption import FitInterrupted, StopRequest, stop_requests
 from vae4counts.inference.training.loop import EpochRecord, Training
 from vae4counts.inference.training.state import State, joined, part
 from vae4counts.models.config import Configured, description
 
-# Settings that say where a fit is computed: it can go on elsewhere, and by more processes or fewer.
-WHERE = ("device", "devices", "strategy")
+# Settings that a fit can go on with others of: where it is computed, by more processes or fewer,
+# and what is done about a step that is not finite.
+FREE = ("device", "devices", "strategy", "non_finite", "clip_norm")
 
 
 class Course:
@@ -139,7 +141,7 @@ class Course:
         Raises:
             CheckpointError: The state does not belong to this training.
             FitInterrupted: A signal has asked to stop.
-            TrainingError: The objective is not finite.
+            NonFiniteError: A step's loss or gradient is not finite; the state before it is saved.
         """
         history = self._recorded()
         if history is None:
@@ -147,7 +149,12 @@ class Course:
             self._restore(training)
             history = training.history
             list(map(report, history))
-            history = training.run(report, lambda: self._after_step(training))
+            try:
+                history = training.run(report, lambda: self._after_step(training))
+            except NonFiniteError:
+                if self._checkpoints is not None:
+                    self._checkpoints.write(self._step(training), self._state(training))
+                raise
         else:
             list(map(report, history))
         self._histories.append(history)
@@ -181,7 +188,7 @@ class Course:
     def _after_step(self, training: Training) -> None:
         if not self._heeds_signals:
             return
-        step = sum(history[-1].step for history in self._histories) + training.steps
+        step = self._step(training)
         # several processes stop at the same step, or one would wait for the others
         asked = self._processes.highest(self._request.number or 0, self.device)
         written = False
@@ -192,6 +199,10 @@ class Course:
             saved = f"the state is saved in {self._directory}"
             where = saved if is_saved else "the state could not be saved"
             raise FitInterrupted(asked, f"stopped after step {step}: {where}")
+
+    def _step(self, training: Training) -> int:
+        """Optimiser steps of the fit so far."""
+        return sum(history[-1].step for history in self._histories) + training.steps
 
     def _state(self, training: Training) -> State:
         own, chance = training.state(), random_state(self.device)
@@ -219,7 +230,7 @@ def described(
         "model": re.sub(" at 0x[0-9a-f]+", "", description(model)),
         "guide": re.sub(" at 0x[0-9a-f]+", "", description(guide)),
         "features": hashlib.sha256("\n".join(features).encode()).hexdigest(),
-        **{name: value for name, value in settings.items() if name not in WHERE},
+        **{name: value for name, value in settings.items() if name not in FREE},
     }
 
 

@@ -19,18 +19,24 @@ from vae4counts.guides import Guide
 from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
 from vae4counts.inference.processes import Processes
-from vae4counts.inference.randomness import own_randomness
+from vae4counts.inference.randomness import own_randomness, random_state, set_random_state
+from vae4counts.inference.training.finite import (
+    ADVICE,
+    Gradient,
+    NonFinite,
+    NonFiniteError,
+    TrainingError,
+    culprit,
+    moments,
+    slow_down,
+)
 from vae4counts.inference.training.state import State, joined, part
 from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
 
-ADVICE = "try a lower learning rate, or an encoder whose inputs are 'log1p'"
 # What a training changes that is a number.
-VALUES = ("epoch", "taken", "steps", "seconds", "kl_weight", "best", "best_epoch")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on."""
+PROGRESS = ("epoch", "taken", "steps", "skipped", "seen", "seconds")
+VALUES = (*PROGRESS, "kl_weight", "best", "best_epoch")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ class Schedule:
         patience: Epochs without a better validation ELBO, at full KL weight, before stopping.
         phase: What the history calls it.
         tempering: Further handlers around every step.
+        non_finite: What to do about a step whose loss or gradient is not finite: "stop", "skip"
+            the batch and count it, or skip it and halve the learning rates ("slow").
+        clip_norm: Length to cut the gradient to; None for no cut.
     """
 
     epochs: int
@@ -57,6 +66,8 @@ class Schedule:
     patience: int = 30
     phase: str = "full"
     tempering: tuple[Tempering, ...] = ()
+    non_finite: NonFinite = "stop"
+    clip_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class EpochRecord:
         validation_elbo: ELBO of the validation observations at full KL weight.
         validation_reconstruction: The part of it that the site ``"counts"`` holds.
         seconds: Seconds that the epoch's training took, validation left out.
+        skipped: Batches that were skipped, as their loss or gradient was not finite.
     """
 
     phase: str
@@ -82,6 +94,7 @@ class EpochRecord:
     validation_elbo: float
     validation_reconstruction: float
     seconds: float
+    skipped: int = 0
 
 
 class Training:
@@ -100,6 +113,8 @@ class Training:
         epoch: The epoch that is under way, or comes next, from 1.
         taken: Batches of that epoch that have been stepped on.
         steps: Optimiser steps so far.
+        skipped: Batches of that epoch that were skipped.
+        seen: Observations of that epoch that were not.
         history: A record of each finished epoch.
     """
 
@@ -128,7 +143,10 @@ class Training:
             training, batch_size=schedule.batch_size, seed=seed, share=self.processes.share
         )
         self.handlers = [KLWarmUp(schedule.warm_up_steps), *map(copy.copy, schedule.tempering)]
+        self.gradient = Gradient(self.elbo, schedule.clip_norm)
+        self.moments = moments(self.elbo)
         self.epoch, self.taken, self.steps, self.seconds = 1, 0, 0, 0.0
+        self.skipped = self.seen = 0
         self.total = torch.zeros((), device=fabric.device)  # of the epoch's losses
         self.kl_weight = 0.0
         self.history: list[EpochRecord] = []
@@ -148,7 +166,8 @@ class Training:
             The history, a record an epoch.
 
         Raises:
-            TrainingError: The objective is not finite.
+            NonFiniteError: The loss or gradient of a step is not finite.
+            TrainingError: No batch of an epoch has a finite loss, or no epoch a finite ELBO.
         """
         while not self.finished:
             self._rest_of_epoch(after_step)
@@ -168,7 +187,13 @@ class Training:
         return self.epoch > self.schedule.epochs or not is_patient
 
     def step(self, batch: Batch) -> None:
-        """Takes one optimiser step, on a batch or this process's part of one."""
+        """Takes one optimiser step, on a batch or this process's part of one.
+
+        Raises:
+            NonFiniteError: Its loss or gradient is not finite; all is as it was before it.
+        """
+        chance = random_state(self.fabric.device)
+        kept = [moment.clone() for moment in self.moments]
         with ExitStack() as around:
             around.enter_context(whole_noise(batch, self.elbo))
             for handler in self.handlers:
@@ -180,13 +205,33 @@ class Training:
         loss = loss * (batch.whole.n_rows / batch.whole.size)
         self.fabric.backward(loss)
         loss = self.processes.add_gradients(self.elbo, loss.detach())
-        self.optimiser.step()
+        is_finite = math.isfinite(loss.item()) and self.gradient.is_finite()
+        if is_finite:
+            self.optimiser.step()
         self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
+        if not is_finite:
+            for moment, before in zip(self.moments, kept, strict=True):
+                moment.copy_(before)
+            self._pass_over(batch, chance)
+            return
         self.kl_weight = math.prod(handler.kl_weight for handler in self.handlers)
         for handler in self.handlers:
             handler.step()
         self.total += loss * batch.whole.size
+        self.seen += batch.whole.size
         self.steps += 1
+        self.taken += 1
+
+    def _pass_over(self, batch: Batch, chance: State) -> None:
+        """Does what is asked for about a step that could not be taken."""
+        if self.schedule.non_finite == "stop":
+            set_random_state(chance, self.fabric.device)
+            what, rows = culprit(self.model, self.guide, batch)
+            set_random_state(chance, self.fabric.device)
+            raise NonFiniteError(what, self.steps + 1, rows)
+        if self.schedule.non_finite == "slow":
+            slow_down(self.optimiser)
+        self.skipped += 1
         self.taken += 1
 
     def _rest_of_epoch(self, after_step: Callable[[], None]) -> None:
@@ -199,9 +244,9 @@ class Training:
 
     def _end_of_epoch(self) -> EpochRecord:
         self.processes.agree(self.elbo)  # on the moments of batch normalisation
-        train_elbo = -self.total.item() / len(self.loader.counts)
-        if not math.isfinite(train_elbo):
-            raise TrainingError(f"the objective is {train_elbo} in epoch {self.epoch}: {ADVICE}")
+        if not self.seen:
+            raise TrainingError(f"no batch of epoch {self.epoch} had a finite loss: {ADVICE}")
+        train_elbo = -self.total.item() / self.seen
         parts = validation_parts(self.model, self.guide, self.validation)
         record = EpochRecord(
             phase=self.schedule.phase,
@@ -212,6 +257,7 @@ class Training:
             validation_elbo=sum(parts.values()),
             validation_reconstruction=parts["counts"],
             seconds=self.seconds,
+            skipped=self.skipped,
         )
         self.history.append(record)
         tempered = not all(handler.finished for handler in self.handlers)
@@ -220,6 +266,7 @@ class Training:
             # one at a time: the states before and after never take memory together
             self.best_state.update((name, v.clone()) for name, v in self.elbo.state_dict().items())
         self.epoch, self.taken, self.seconds = self.epoch + 1, 0, 0.0
+        self.skipped = self.seen = 0
         self.total.zero_()
         return record
 
