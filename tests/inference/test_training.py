@@ -133,9 +133,7 @@ def test_objective_that_is_not_finite(value: float, adata: AnnData) -> None:
     guide = guide_for(model)
     with torch.no_grad():
         guide.head.linear.bias[0] = value
-    with pytest.raises(
-        TrainingError, match="is not finite in step 1, .* try a lower learning rate"
-    ):
+    with pytest.raises(TrainingError, match=r"in step 1, .* try a lower learning rate"):
         fit(model, guide, adata, epochs=3, progress=False, device="cpu")
 
 
