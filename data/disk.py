@@ -15,6 +15,7 @@ from torch import Tensor
 from vae4counts.data.batch import Batch
 from vae4counts.data.columns import column_tensor, find_column
 from vae4counts.data.counts import CountMatrix
+from vae4counts.data.errors import DataError
 from vae4counts.data.share import Part, Share
 from vae4counts.data.stored import BLOCK, StoredMatrix, find_stored, is_on_disk
 from vae4counts.data.validate import check_counts
@@ -28,6 +29,8 @@ CPU = torch.device("cpu")
 # Stored values that a buffer holds: 64 MB as a `CountMatrix`. Two stand in memory at a time, and
 # the arrays that a third is made from.
 BUFFER = 2**23
+# Relative error of sums of totals that are kept in float32.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,9 +171,17 @@ class CountFile:
         return parts, indices, self._read(torch.cat(indices))
 
     def _read(self, index: Tensor) -> CountMatrix:
+        counts, library = self.stored.read(self.rows[index.numpy()]), self.library[index].numpy()
+        # chunks of zarr that are gone are read as zeros
+        read, known = counts.data.sum(dtype=np.float64), library.sum(dtype=np.float64)
+        if abs(read - known) > ROUNDING * known:
+            raise DataError(
+                f"{self.stored.name} has changed since it was opened: rows that added up to "
+                f"{known:.0f} counts now add up to {read:.0f}. Put the file back and start again."
+            )
         buffer = CountMatrix.from_checked(
-            self.stored.read(self.rows[index.numpy()]),
-            self.library[index].numpy(),
+            counts,
+            library,
             {name: column[index] for name, column in self.covariates.items()},
         )
         return buffer.to(self.device)

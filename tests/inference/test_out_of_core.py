@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 from anndata import AnnData
 
-from vae4counts.data import CountMatrix, DataError, load
+from vae4counts.data import Batch, CountMatrix, DataError, load
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
+from vae4counts.inference.training.loop import Training
 from vae4counts.inference.training.start import start_components
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture
@@ -99,3 +101,27 @@ def test_components_start_from_a_sample_of_many(adata: AnnData) -> None:
         starts.append(start_at.call_args.args)
     for (z, shares), n in zip(starts, (100, 30), strict=True):
         assert (z.shape, shares.shape) == ((3 * n, 2), (3 * n, 3))
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the format of zarr that is written
+def test_a_file_that_vanishes_while_it_is_read(
+    suffix: str, adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is open stays readable; what is gone is an error, and not zeros."""
+    path = tmp_path / f"gone{suffix}"
+    (adata.write_h5ad if suffix == ".h5ad" else adata.write_zarr)(path)
+    stored = load(path, out_of_core=True)
+    step = Training.step
+
+    def vanish(training: Training, batch: Batch) -> None:
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        step(training, batch)
+
+    monkeypatch.setattr(Training, "step", vanish)
+    if suffix == ".h5ad":
+        assert np.isfinite(fitted(stored).history.train_elbo).all()
+    else:
+        with pytest.raises(DataError, match="has changed since it was opened"):
+            fitted(stored)
