@@ -19,7 +19,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
 from vae4counts.inference.processes import Processes
-from vae4counts.inference.randomness import own_randomness, random_state, set_random_state
+from vae4counts.inference.randomness import own_randomness, set_torch_state, torch_state
 from vae4counts.inference.training.finite import (
     ADVICE,
     Gradient,
@@ -192,7 +192,7 @@ class Training:
         Raises:
             NonFiniteError: Its loss or gradient is not finite; all is as it was before it.
         """
-        chance = random_state(self.fabric.device)
+        chance = torch_state(self.fabric.device)
         kept = [moment.clone() for moment in self.moments]
         with ExitStack() as around:
             around.enter_context(whole_noise(batch, self.elbo))
@@ -222,12 +222,12 @@ class Training:
         self.steps += 1
         self.taken += 1
 
-    def _pass_over(self, batch: Batch, chance: State) -> None:
+    def _pass_over(self, batch: Batch, chance: dict[str, torch.Tensor]) -> None:
         """Does what is asked for about a step that could not be taken."""
         if self.schedule.non_finite == "stop":
-            set_random_state(chance, self.fabric.device)
+            set_torch_state(chance, self.fabric.device)
             what, rows = culprit(self.model, self.guide, batch)
-            set_random_state(chance, self.fabric.device)
+            set_torch_state(chance, self.fabric.device)
             raise NonFiniteError(what, self.steps + 1, rows)
         if self.schedule.non_finite == "slow":
             slow_down(self.optimiser)
