@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,14 @@ def _seeded() -> Iterator[None]:
     torch.manual_seed(0)
     with pyro.validation_enabled(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heard() -> Iterator[None]:
+    """Has Ctrl-C heard, as where tests are not run in the background of a shell that mutes it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=SPECS.values(), ids=list(SPECS))
