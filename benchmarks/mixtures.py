@@ -202,6 +202,14 @@ def record(fitted: Fitted, labels: np.ndarray) -> dict[str, object]:
     return {"labels": n, **of_fit, **scores}
 
 
+def over_seeds(column: pd.Series) -> str:
+    """Mean and standard deviation; nothing for what a contender does not have."""
+    values = column.astype(float)
+    digits = 1 if values.abs().max() > 2 else 3
+    shown = f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
+    return "" if values.isna().any() else shown
+
+
 def table(records: pd.DataFrame) -> list[dict[str, object]]:
     """Means and standard deviations over seeds, a row for each data set and contender."""
     rows: list[dict[str, object]] = []
@@ -213,10 +221,7 @@ def table(records: pd.DataFrame) -> list[dict[str, object]]:
         }
         row |= {"seeds": len(of)}
         for column in of.columns[4:]:
-            values = of[column].astype(float)
-            digits = 1 if values.abs().max() > 2 else 3
-            shown = f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
-            row[column] = "" if values.isna().any() else shown
+            row[column] = over_seeds(of[column])
         rows.append(row)
     return rows
 
@@ -228,11 +233,7 @@ def summary(records: pd.DataFrame) -> list[dict[str, object]]:
         by = dict(list(of.groupby("contender")))
 
         def mean(contender: str, column: str, by: dict[str, pd.DataFrame] = by) -> str:
-            if contender not in by:
-                return ""
-            values = by[contender][column].astype(float)
-            digits = 2 if values.abs().max() < 2 else 1
-            return f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
+            return over_seeds(by[contender][column]) if contender in by else ""
 
         sparse = "GMVAE, 3K, sparse"
         rows.append(

@@ -25,6 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from made import made_counts
+from peak import peak_megabytes
 from tables import report
 
 from vae4counts.guides import guide_for
@@ -72,12 +73,6 @@ def numbers(run: Path) -> tuple[object, ...]:
     )
 
 
-def peak(pid: int | None) -> float:
-    """Highest memory of a process so far, in MB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-
-
 def main() -> None:
     """Runs the soak and prints its table; a difference is an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,7 +82,7 @@ def main() -> None:
     chance = random.Random(arguments.seed)  # noqa: S311 (moments, no secrets)
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["soak"])
-    peaks: list[float] = []
+    peaks: list[int] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -105,7 +100,7 @@ def main() -> None:
                 delay = chance.uniform(0, LONGEST) if len(peaks) < arguments.kills else None
                 process.join(delay)
                 if process.is_alive():
-                    peaks.append(peak(process.pid))
+                    peaks.append(peak_megabytes(process.pid))
                     process.kill()
                     process.join()
                 elif process.exitcode:

@@ -14,6 +14,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import CountModel
+from vae4counts.models.networks import SparseLinear
 
 NonFinite = Literal["stop", "skip", "slow"]
 ADVICE = "try a lower learning rate, clip_norm=10, or an encoder whose inputs are 'log1p'"
@@ -56,9 +57,9 @@ class NonFiniteError(TrainingError):
 class Gradient:
     """The gradient of a module's parameters: whether it is finite, and cut to a length.
 
-    A weight's gradient that is not finite comes from a row whose part in the gradient of the bias
-    beside it, or of one further down, is not finite either: where nothing has to be cut, a look at
-    the vectors is enough, and costs nothing beside the step.
+    The gradient of a linear layer's weight is that of its outputs times its inputs: where it is not
+    finite, neither is what goes on to the bias beside it, or to the layers before. Where nothing
+    has to be cut, these large matrices are not looked at, and the look costs next to nothing.
 
     Args:
         module: Whose parameters.
@@ -68,7 +69,9 @@ class Gradient:
     def __init__(self, module: nn.Module, clip_norm: float | None) -> None:
         self.clip_norm = clip_norm
         self.parameters = [each for each in module.parameters() if each.requires_grad]
-        self.looked_at = [p for p in self.parameters if clip_norm is not None or p.dim() < 2]
+        layers = [each for each in module.modules() if isinstance(each, (nn.Linear, SparseLinear))]
+        passed_over = {id(each.weight) for each in layers} if clip_norm is None else set()
+        self.looked_at = [each for each in self.parameters if id(each) not in passed_over]
 
     def is_finite(self) -> bool:
         """Whether all of it is; if so, it is cut."""
@@ -93,7 +96,7 @@ def culprit(model: CountModel, guide: Guide, batch: Batch) -> tuple[str, list[in
     """
     every = batch.index[: batch.whole.n_rows].tolist()
     try:
-        with whole_noise(batch):
+        with whole_noise(batch, model, guide):
             draws = draw(model, guide, batch, 1)
     except (RuntimeError, ValueError):  # what is not finite cannot even be drawn from
         return "a distribution", every

@@ -35,8 +35,17 @@ from vae4counts.inference.training.tempering import KLWarmUp, Tempering
 from vae4counts.models import CountModel
 
 # What a training changes that is a number.
-PROGRESS = ("epoch", "taken", "steps", "skipped", "seen", "seconds")
-VALUES = (*PROGRESS, "kl_weight", "best", "best_epoch")
+VALUES = (
+    "epoch",
+    "taken",
+    "steps",
+    "skipped",
+    "seen",
+    "seconds",
+    "kl_weight",
+    "best",
+    "best_epoch",
+)
 
 
 @dataclass(frozen=True)
@@ -210,9 +219,7 @@ class Training:
             self.optimiser.step()
         self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
         if not is_finite:
-            for moment, before in zip(self.moments, kept, strict=True):
-                moment.copy_(before)
-            self._pass_over(batch, chance)
+            self._pass_over(batch, chance, kept)
             return
         self.kl_weight = math.prod(handler.kl_weight for handler in self.handlers)
         for handler in self.handlers:
@@ -222,12 +229,24 @@ class Training:
         self.steps += 1
         self.taken += 1
 
-    def _pass_over(self, batch: Batch, chance: dict[str, torch.Tensor]) -> None:
-        """Does what is asked for about a step that could not be taken."""
+    def _pass_over(
+        self, batch: Batch, chance: dict[str, torch.Tensor], kept: list[torch.Tensor]
+    ) -> None:
+        """Does what is asked for about a step that could not be taken.
+
+        Args:
+            batch: The step's.
+            chance: The random state before it.
+            kept: The moments of batch normalisation before it.
+        """
         if self.schedule.non_finite == "stop":
             set_torch_state(chance, self.fabric.device)
             what, rows = culprit(self.model, self.guide, batch)
             set_torch_state(chance, self.fabric.device)
+        # last, as looking for the culprit spoils them as the step has done
+        for moment, before in zip(self.moments, kept, strict=True):
+            moment.copy_(before)
+        if self.schedule.non_finite == "stop":
             raise NonFiniteError(what, self.steps + 1, rows)
         if self.schedule.non_finite == "slow":
             slow_down(self.optimiser)

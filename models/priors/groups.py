@@ -25,13 +25,13 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int, *, fewer: bool = Fal
     r"""Membership of points in groups that are dense inside and apart from each other.
 
     A mixture of more Gaussians than groups, all of one full covariance, is fitted by EM; then the
-    two that overlap most are merged, again and again. The overlap of two is the cosine of their
-    responsibilities,
+    two that overlap most are merged, again and again. The overlap of two with responsibilities
+    ``r`` is, much as the cosine of the angle between these,
 
-    .. math:: o_{jk} = \sum_i r_{ij} r_{ik} \Big/ \sqrt{\sum_i r_{ij} \sum_i r_{ik}}
+    .. math:: o_{jk} = \sum_i r_{ij} r_{ik} \Big/ \sqrt{\sum_i r_{ij} \sum_i r_{ik}}:
 
-    up to the norms: what of two the model cannot tell apart, seen from both sides (compare Hennig
-    2010 on merging Gaussians). k-means knows balls of one size alone: it cuts large groups and
+    what of the two the mixture cannot tell apart, seen from both sides (compare Hennig 2010 on
+    merging Gaussians). k-means knows balls of one size alone: it cuts large groups and
     joins small ones. One covariance for all is what a decoder may turn and stretch any latents to.
 
     Args:
@@ -45,11 +45,11 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int, *, fewer: bool = Fal
     Returns:
         Shares that sum to 1, shape ``(N, n)``, or with fewer columns.
     """
+    if n == 1:
+        return np.ones((len(points), 1))
     from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
     from sklearn.mixture import GaussianMixture
 
-    if n == 1:
-        return np.ones((len(points), 1))
     finer = n if fewer else min(FINER * n, len(points))
     mixture = GaussianMixture(finer, covariance_type="tied", n_init=4, random_state=seed)
     with warnings.catch_warnings():

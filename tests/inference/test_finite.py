@@ -18,7 +18,7 @@ from vae4counts.inference import NonFiniteError, Run, TrainingError, fit
 from vae4counts.inference.fit import SettingsError
 from vae4counts.inference.training import loop
 from vae4counts.inference.training.finite import Gradient, moments, slow_down
-from vae4counts.models import GMVAE, VAE, MLPDecoder
+from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -100,6 +100,13 @@ def test_a_gradient_that_is_not_finite(adata: AnnData) -> None:
     assert "and 11 more" in str(caught.value)
 
 
+def test_a_gradient_of_a_mixture_without_layers_that_is_not_finite(adata: AnnData) -> None:
+    model = CountMixture(7, 3)
+    model.outputs.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(NonFiniteError, match="the gradient is not finite in step 1"):
+        fit(model, guide_for(model), adata, epochs=2, **QUICK)
+
+
 @pytest.mark.parametrize("kind", ["marginal", "joint"])
 def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 3))
@@ -113,14 +120,19 @@ def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData)
 
 
 @pytest.mark.filterwarnings("ignore:X has counts up to")
-def test_moments_of_batch_normalisation_are_not_spoilt(spoilt: AnnData) -> None:
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_moments_of_batch_normalisation_are_not_spoilt(policy: Any, spoilt: AnnData) -> None:
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2), Fragile(), MLPDecoder((8,), norm="batch"))
     guide = guide_for(model, encoder=Encoder((8,), inputs="identity", norm="batch"))
     spoilt.X[np.flatnonzero(spoilt.X.sum(1) > LARGE)] = 1e30  # breaks the encoder's moments
-    run = fit(model, guide, spoilt, epochs=2, non_finite="skip", **QUICK)
-    assert list(run.history.skipped) == [1, 1]
     found = moments(nn.ModuleList([model, guide]))
+    if policy == "stop":
+        with pytest.raises(NonFiniteError):
+            fit(model, guide, spoilt, epochs=2, **QUICK)
+    else:
+        run = fit(model, guide, spoilt, epochs=2, non_finite=policy, **QUICK)
+        assert list(run.history.skipped) == [1, 1]
     assert len(found) == 6
     assert all(moment.isfinite().all() for moment in found)
 
