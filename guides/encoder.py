@@ -30,7 +30,7 @@ class Encoder(Configured, nn.Module):
         self,
         hidden: Sequence[int] = (128,),
         inputs: str | InputScaling = "log1p",
-        norm: str = "layer",
+        norm: str = "batch",
         activation: str = "relu",
         dropout: float = 0.1,
     ) -> None:

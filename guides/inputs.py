@@ -108,11 +108,13 @@ class InputLayer(nn.Module):
         # kept in a tuple, so that the scaling's state is the encoder's alone
         self._scaling = (scaling,)
         self.linear = SparseLinear(n_inputs, n_outputs)
-        self.bias = nn.Parameter(torch.zeros(n_outputs))
+        self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, counts: Tensor) -> Tensor:
         """Maps ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
         (scaling,) = self._scaling
-        hidden = self.linear(scaling(counts)) + self.bias
+        hidden = self.linear(scaling(counts))
+        if self.bias is not None:
+            hidden = hidden + self.bias
         shift = scaling.shift
         return hidden if shift is None else hidden - self.linear(shift)

@@ -60,11 +60,23 @@ class MarginalGuide(Guide):
     def attach(self, model: CountModel) -> None:
         """See `Guide.attach`: a `VampPrior` shares the encoder."""
         if isinstance(model, VAE) and isinstance(model.prior, VampPrior):
-            model.prior.share_encoder(self.posterior)
+            model.prior.share_encoder(self.settled_posterior)
 
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of q(z | x), each ``(B, L)``, for CSR or dense counts."""
         return self.head(self.encoder(counts))
+
+    def settled_posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """`posterior` as it is after training: without dropout, and by the running moments.
+
+        A prior that hangs on it is the same density for all observations of a batch.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            return self.posterior(counts)
+        finally:
+            self.train(was_training)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""

@@ -1,9 +1,10 @@
-"""The same random numbers for an observation, however many processes share its batch.
+"""The same noise and normalisation for an observation, however many processes share its batch.
 
 Processes that start from one seed and draw the same numbers have the same random state for ever.
 So each of them draws what one process alone would, the noise of the whole batch, and uses the
 rows that are its own. The noise is small beside the counts: ``L`` numbers of latents and ``H`` of
-hidden units for each observation of ``G`` features.
+hidden units for each observation of ``G`` features. Batch normalisation is by the moments of the
+whole batch, which the processes add up.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from vae4counts.data import Batch, Part
-from vae4counts.guides import Encoder
+from vae4counts.models.networks import BatchNorm
 
 
 @contextmanager
 def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
-    """Has the noise of a whole batch drawn where only a part of it is at hand.
+    """Has the noise and the moments of a whole batch where only a part of it is at hand.
 
     The numbers are those of one process for dropout, for Gaussian latents and what is made of
     them, and for components (all guides of this package). What another distribution draws is as
@@ -32,7 +34,8 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
 
     Args:
         batch: The part, or a whole batch: then nothing is changed.
-        pair: The modules whose dropout is meant too; none of them where they do not train.
+        pair: The modules whose dropout and batch normalisation are meant too; none of them where
+            they do not train.
     """
     if batch.whole.number == 1:
         yield
@@ -98,19 +101,6 @@ def _own_rows(fn: Any, part: Part, row: int) -> Tensor | None:
     return fn.loc + standard.rsample().narrow(row, part.rows.start, fn.loc.shape[row]) * fn.scale
 
 
-def _encoded(encoder: Encoder, batch: Batch, counts: Tensor) -> Tensor:
-    """What an encoder makes of the batch; of other rows, as pseudo-inputs, what it always does."""
-    if counts is batch.counts:
-        return type(encoder).forward(encoder, counts)
-    dropouts = [module for module in encoder.modules() if isinstance(module, nn.Dropout)]
-    instead = [vars(module).pop("forward") for module in dropouts]
-    try:
-        return type(encoder).forward(encoder, counts)
-    finally:
-        for module, forward in zip(dropouts, instead, strict=True):
-            module.forward = forward  # type: ignore[method-assign]
-
-
 def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
     """Dropout of the batch's rows, once or several times over."""
     if not module.training:
@@ -122,4 +112,24 @@ def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
     return inputs * mask[:, part.rows].reshape(inputs.shape).div_(kept)
 
 
-INSTEAD: dict[type[nn.Module], Callable[..., Tensor]] = {Encoder: _encoded, nn.Dropout: _dropped}
+def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
+    """Normalisation by the moments of the whole batch, gradients through them included."""
+    rows = len(inputs) // len(batch) * batch.whole.size
+    if not module.training or rows == 1:
+        return type(module).forward(module, inputs)
+    own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
+    mean, square = all_reduce(torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])) / rows
+    variance = square - mean.square()
+    with torch.no_grad():
+        weight = module.remember(rows)
+        module.running_mean.lerp_(mean.to(module.running_mean), weight)
+        unbiased = variance * (rows / (rows - 1))
+        module.running_var.lerp_(unbiased.to(module.running_var), weight)
+    scale = module.weight * (variance + module.eps).rsqrt()
+    return ((inputs - mean) * scale + module.bias).to(inputs)
+
+
+INSTEAD: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Dropout: _dropped,
+    BatchNorm: _normalised,
+}

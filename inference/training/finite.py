@@ -14,7 +14,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import CountModel
-from vae4counts.models.networks import SparseLinear
+from vae4counts.models.networks import BatchNorm, SparseLinear
 
 NonFinite = Literal["stop", "skip", "slow"]
 ADVICE = "try a lower learning rate, clip_norm=10, or an encoder whose inputs are 'log1p'"
@@ -117,5 +117,4 @@ def slow_down(optimiser: torch.optim.Optimizer) -> None:
 
 def moments(module: nn.Module) -> list[Tensor]:
     """What a forward pass changes in training, spoilt by one that is not finite."""
-    kind = nn.modules.batchnorm._BatchNorm
-    return [b for each in module.modules() if isinstance(each, kind) for b in each.buffers()]
+    return [b for each in module.modules() if isinstance(each, BatchNorm) for b in each.buffers()]

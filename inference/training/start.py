@@ -13,7 +13,7 @@ from vae4counts.guides import Guide, MarginalGuide
 from vae4counts.inference.training.loop import Schedule
 from vae4counts.models import CountModel, StartsFromData
 from vae4counts.models.priors import GaussianMixture
-from vae4counts.models.priors.groups import merged_gaussians
+from vae4counts.models.priors.groups import count_groups, merged_gaussians
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
@@ -68,5 +68,6 @@ def start_components(
     posteriors = [guide.posterior(batch.counts) for batch in loader]
     z = torch.cat([torch.normal(*posterior) for posterior in posteriors * DRAWS])
     points = z.double().cpu().numpy()
-    shares = merged_gaussians(points, prior.n_components, seed, fewer=prior.sparse)
+    n = prior.n_components
+    shares = merged_gaussians(points, count_groups(points, n, seed) if prior.sparse else n, seed)
     prior.start_at(z, torch.as_tensor(shares).to(z.device))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import numpy as np
 
 # So many times more Gaussians than groups, which are then merged.
-FINER = 2
+FINER = (1.25, 1.5, 1.75, 2.0)
+# Starts of EM for each.
+STARTS = 3
 # Groups with a smaller share of the points are merged first.
 SMALLEST = 0.01
 # Groups that overlap more are one: 0 for groups apart, 1 for equal ones.
@@ -21,7 +25,7 @@ def k_means(points: np.ndarray, n: int, seed: int) -> np.ndarray:
     return np.eye(n)[KMeans(n, n_init=10, random_state=seed).fit(points).labels_]
 
 
-def merged_gaussians(points: np.ndarray, n: int, seed: int, *, fewer: bool = False) -> np.ndarray:
+def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
     r"""Membership of points in groups that are dense inside and apart from each other.
 
     A mixture of more Gaussians than groups, all of one full covariance, is fitted by EM; then the
@@ -34,35 +38,67 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int, *, fewer: bool = Fal
     merging Gaussians). k-means knows balls of one size alone: it cuts large groups and
     joins small ones. One covariance for all is what a decoder may turn and stretch any latents to.
 
+    How much finer the mixture is, and where EM starts, is chance, and so some mixtures are merged,
+    and the groups are what most of them agree on: the finest one's Gaussians are merged once more,
+    now those two whose points the others put in the same groups (the cosine of their mean
+    memberships, on average over the others; compare Strehl & Ghosh 2002 on cluster ensembles).
+
     Args:
         points: Shape ``(N, L)``.
         n: Number of groups.
         seed: Seed of the starts of EM.
-        fewer: Whether ``n``, of more groups than there are, is where merging starts, and not where
-            it ends: it goes on while two overlap by more than 0.05, or one holds less than 1 % of
-            the points.
 
     Returns:
-        Shares that sum to 1, shape ``(N, n)``, or with fewer columns.
+        Shares that sum to 1, shape ``(N, n)``.
     """
-    if n == 1:
-        return np.ones((len(points), 1))
-    from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
-    from sklearn.mixture import GaussianMixture
+    views: list[np.ndarray] = []
+    for times in FINER if n > 1 else (1,):
+        mixtures = _mixtures(points, round(times * n), seed)
+        finest = max(mixtures, key=itemgetter(0))[1]
+        views += [merged(shares, n, overlaps) for _, shares in mixtures]
+    return merged(finest, n, lambda shares: agreement(shares, views))
 
-    finer = n if fewer else min(FINER * n, len(points))
-    mixture = GaussianMixture(finer, covariance_type="tied", n_init=4, random_state=seed)
-    with warnings.catch_warnings():
-        # near enough for a start; and points may be fewer than they seem
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        shares = mixture.fit(points).predict_proba(points)
-    while shares.shape[1] > 1:
-        overlap = overlaps(shares)
+
+def count_groups(points: np.ndarray, most: int, seed: int) -> int:
+    """How many groups there are that do not overlap.
+
+    A mixture of ``most`` Gaussians, the best of some starts of EM, is merged as by
+    `merged_gaussians`, until no two groups overlap by more than 0.05 and none holds less than 1 %
+    of the points.
+
+    Args:
+        points: Shape ``(N, L)``.
+        most: More groups than there are.
+        seed: Seed of the starts of EM.
+    """
+    best = max(_mixtures(points, most, seed), key=itemgetter(0))[1]
+    return merged(best, 1, overlaps, OVERLAP).shape[1]
+
+
+def merged(
+    shares: np.ndarray, n: int, likeness: Callable[[np.ndarray], np.ndarray], least: float = -1
+) -> np.ndarray:
+    """Adds up the columns of two groups that are most alike, again and again.
+
+    Groups of less than 1 % of the points go first.
+
+    Args:
+        shares: Shares that sum to 1, shape ``(N, m)``.
+        n: Number of groups to stop at.
+        likeness: Says of shares how alike each two groups are, shape ``(m, m)``.
+        least: Groups that are less alike are not merged.
+
+    Returns:
+        Shape ``(N, n)``, or with more columns for groups that are not alike.
+    """
+    shares = shares.copy()
+    while shares.shape[1] > n:
+        alike = likeness(shares)
         small = shares.mean(0) < SMALLEST
         if small.any():
-            overlap[~small] = -1
-        j, k = np.unravel_index(overlap.argmax(), overlap.shape)
-        if shares.shape[1] <= n and not (fewer and (small.any() or overlap[j, k] > OVERLAP)):
+            alike[~small] = -1
+        j, k = np.unravel_index(alike.argmax(), alike.shape)
+        if alike[j, k] <= least and not small.any():
             break
         shares[:, j] += shares[:, k]
         shares = np.delete(shares, k, axis=1)
@@ -75,3 +111,50 @@ def overlaps(shares: np.ndarray) -> np.ndarray:
     overlap = shares.T @ shares / np.sqrt(np.outer(sizes, sizes))
     np.fill_diagonal(overlap, 0)
     return overlap
+
+
+def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
+    """How far other groupings put the same points of each two groups together.
+
+    Args:
+        shares: Shape ``(N, m)``.
+        views: The other groupings of the same points.
+
+    Returns:
+        Cosines of the groups' memberships in a view, means over views, shape ``(m, m)``; 0 with
+        itself.
+    """
+    total = np.zeros((shares.shape[1],) * 2)
+    for view in views:
+        memberships = shares.T @ view
+        memberships /= np.maximum(np.linalg.norm(memberships, axis=1, keepdims=True), 1e-12)
+        total += memberships @ memberships.T
+    np.fill_diagonal(total, 0)
+    return total / len(views)
+
+
+def _mixtures(points: np.ndarray, n: int, seed: int) -> list[tuple[float, np.ndarray]]:
+    """Mixtures of Gaussians of one covariance by EM from some starts.
+
+    Args:
+        points: Shape ``(N, L)``.
+        n: Number of Gaussians; no more than there are points.
+        seed: Seed of the starts.
+
+    Returns:
+        For each start the mean log-likelihood, and the responsibilities, shape ``(N, n)``.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
+    from sklearn.mixture import GaussianMixture
+
+    found = []
+    for start in range(STARTS):
+        mixture = GaussianMixture(
+            min(n, len(points)), covariance_type="tied", random_state=seed + start
+        )
+        with warnings.catch_warnings():
+            # near enough for a start; and points may be fewer than they seem
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            shares = mixture.fit(points).predict_proba(points)
+        found.append((mixture.lower_bound_, shares))
+    return found

@@ -109,8 +109,20 @@ def test_batch_norm_of_one_row_uses_the_running_moments() -> None:
     torch.testing.assert_close(norm(row), result)
 
 
-def test_batch_norm_of_more_rows_is_torchs() -> None:
-    ours, theirs = BatchNorm(3), nn.BatchNorm1d(3)
-    rows = torch.randn(5, 3)
+def test_batch_norm_is_torchs() -> None:
+    ours, theirs = BatchNorm(3), nn.BatchNorm1d(3, momentum=None)  # the mean over batches
+    for rows in torch.randn(4, 5, 3):
+        torch.testing.assert_close(ours(rows), theirs(rows))
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+    ours.eval(), theirs.eval()
     torch.testing.assert_close(ours(rows), theirs(rows))
-    torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+def test_batch_norm_remembers_rows_and_not_batches() -> None:
+    norm = BatchNorm(1)
+    for _ in range(50):
+        norm(torch.randn(128, 1))
+    norm(torch.tensor([[1e3], [1e3]]))
+    assert norm.running_mean.item() == pytest.approx(2, abs=0.5)  # 2 rows of about 1,000
+    assert norm.remember(128) == pytest.approx(0.1)
