@@ -102,8 +102,8 @@ def _find(folder: Path, *names: str) -> Path:
 
 
 def _read_matrix(path: Path) -> Any:
-    with reading(path, "a Matrix Market file"):
-        matrix = scipy.io.mmread(path)
+    with reading(path, "a Matrix Market file"), open_bytes(path) as file:
+        matrix = scipy.io.mmread(file)
     if matrix.dtype.kind == "c":
         raise DataError(f"{path} holds complex numbers, not counts.")
     return matrix

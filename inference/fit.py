@@ -106,9 +106,9 @@ def fit(
     Several processes share the training where ``torchrun --nproc-per-node N script.py`` has
     started the script (on one machine or several: each then calls `fit`, and `Run.evaluate` and
     `Run.annotate` after it), or where ``devices`` is above 1: they are then started for the
-    training alone. Each takes its share of every batch of ``batch_size`` and draws the noise of
-    the whole, so that they follow one process to within rounding. What looks at a batch as a
-    whole looks at a process's share of it: batch normalisation, `FreeNats` and `Balance`.
+    training alone. Each takes its share of every batch of ``batch_size``, draws the noise of the
+    whole and normalises by it, so that they follow one process to within rounding. `FreeNats` and
+    `Balance` alone, which look at a batch as a whole, look at a process's share of it.
 
     Args:
         model: The model, changed in place.

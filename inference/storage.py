@@ -94,9 +94,13 @@ def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path
             and they are not asked for.
     """
     directory = directory.resolve()
-    check_free(directory)
     checkpoints = checkpoints_of(directory)
     partial, results = checkpoints.parent, checkpoints.with_name("results")
+    finished = directory.with_name(f"{directory.name}.finished")
+    if (finished / results.name).exists():  # the process was killed before they were moved
+        finished.replace(partial)
+    shutil.rmtree(finished, ignore_errors=True)  # and here, before this was done
+    check_free(directory)
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
         raise RunDirectoryError(
             f"{partial} holds an unfinished fit: go on with it by --resume, or remove it"
@@ -105,8 +109,9 @@ def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path
     results.mkdir(parents=True)
     try:
         yield checkpoints, results
-        results.replace(directory)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        partial.replace(finished)
+        (finished / results.name).replace(directory)
+        shutil.rmtree(finished, ignore_errors=True)
     finally:
         shutil.rmtree(results, ignore_errors=True)
         with suppress(OSError):  # not empty, or not there

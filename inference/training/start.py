@@ -10,6 +10,7 @@ import torch
 
 from vae4counts.data import CountLoader, Counts
 from vae4counts.guides import Guide, MarginalGuide
+from vae4counts.inference.training.finite import ADVICE, TrainingError
 from vae4counts.inference.training.loop import Schedule
 from vae4counts.models import CountModel, StartsFromData
 from vae4counts.models.priors import GaussianMixture
@@ -59,6 +60,9 @@ def start_components(
     """Starts a mixture's components at groups of latents, of all observations or of enough.
 
     Draws from q(z | x) are what the prior is a density of, not their means.
+
+    Raises:
+        TrainingError: A latent is not finite.
     """
     guide.eval()
     if len(counts) > ENOUGH_FOR_GROUPS:
@@ -66,6 +70,8 @@ def start_components(
         counts = counts.subset(np.sort(chosen))
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
     posteriors = [guide.posterior(batch.counts) for batch in loader]
+    if not all(part.isfinite().all() for posterior in posteriors for part in posterior):
+        raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
     z = torch.cat([torch.normal(*posterior) for posterior in posteriors * DRAWS])
     points = z.double().cpu().numpy()
     n = prior.n_components

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,46 @@ def test_there_may_be_nothing_to_go_on_from(run: Call, counts_file: Path, tmp_pa
     assert result.exit_code == 0, result.output
     assert "holds no checkpoint: the fit begins" in " ".join(result.stderr.split())
     assert not (tmp_path / "out.partial").exists()
+
+
+class Killed(BaseException):
+    """What a process that is killed does after it: nothing."""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_killed_while_results_take_their_place(
+    moves: int, run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    done: list[str] = []
+    rename, remove = Path.replace, shutil.rmtree
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.name in {"out.partial", "results"}:
+            if len(done) == moves:
+                done.append("killed")
+                raise Killed
+            done.append(path.name)
+        return rename(path, target)
+
+    def clear_away(*arguments: Any, **more: Any) -> None:
+        if done[moves:] or len(done) == moves == 2:
+            raise Killed
+        remove(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        stop(patch, signal.SIGTERM)
+        assert run("fit", counts_file, "--out", out, *QUICK).exit_code != 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        patch.setattr(shutil, "rmtree", clear_away)
+        patch.setattr(Path, "rmdir", clear_away)
+        with pytest.raises(Killed):
+            run("fit", counts_file, "--out", out, *QUICK, "--resume")
+    again = run("fit", counts_file, "--out", out, *QUICK, "--resume")
+    assert again.exit_code == (2 if moves == 2 else 0), again.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == [counts_file.name, "out"]
+    assert (out / "metrics.json").exists()
 
 
 def test_an_error_leaves_nothing_where_there_is_no_checkpoint(

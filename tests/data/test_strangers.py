@@ -266,13 +266,14 @@ def test_a_matrix_that_claims_to_be_endless(text: str, tmp_path: Path) -> None:
     refused(tmp_path / "data.mtx", "does not fit into memory|Cannot read")
 
 
-@pytest.mark.parametrize("form", [".csv.gz", ".tsv.gz", ".json.gz"])
+@pytest.mark.parametrize("form", [".csv.gz", ".tsv.gz", ".json.gz", ".mtx.gz"])
 def test_a_file_that_grows_without_end(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines, "LARGEST", 10**6)
     path = tmp_path / f"data{form}"
-    header = b'{"a": "' if "json" in form else b"a,b\n"
+    headers = {".json.gz": b'{"a": "', ".mtx.gz": b"%%MatrixMarket matrix array real general\n%"}
+    header = headers.get(form, b"a,b\n")
     path.write_bytes(gzip.compress(header + b"1,1\n" * 10**6))
     assert path.stat().st_size < 10**5
     refused(path, "larger than is allowed")

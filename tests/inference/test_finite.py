@@ -119,6 +119,15 @@ def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData)
         fit(model, guide, adata, epochs=6, non_finite="skip", **QUICK)
 
 
+def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = guide_for(model)
+    with torch.no_grad():
+        guide.head.linear.bias[0] = math.nan
+    with pytest.raises(TrainingError, match="that components start at are not finite: try"):
+        fit(model, guide, adata, epochs=2, **QUICK)  # too few to train a plain VAE first
+
+
 @pytest.mark.filterwarnings("ignore:X has counts up to")
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_moments_of_batch_normalisation_are_not_spoilt(policy: Any, spoilt: AnnData) -> None:

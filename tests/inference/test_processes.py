@@ -6,6 +6,7 @@ import importlib.util
 import json
 import operator
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from vae4counts.data import CountFile, load
 from vae4counts.inference import Run, fit
+from vae4counts.inference.cli import app
 from vae4counts.inference.fit import SettingsError
 from vae4counts.inference.processes import ProcessError, Processes, launch
 
@@ -37,16 +40,27 @@ def load_script() -> ModuleType:
 shared = load_script()
 
 
-def torchrun(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def started(*arguments: Any) -> subprocess.Popen[str]:
     words = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost"]
-    return subprocess.run(  # noqa: S603 (our own script)
+    return subprocess.Popen(  # noqa: S603 (our own script)
         [sys.executable, *words, "--nproc-per-node", "2", *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        out, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+
+def torchrun(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    return ended(started(*arguments))
 
 
 def assert_follows(result: dict[str, Any], one: dict[str, Any]) -> None:
@@ -116,6 +130,24 @@ def test_the_first_process_alone_writes(tmp_path: Path) -> None:
     measured = json.loads((out / "metrics.json").read_text())
     assert measured["elbo"] == pytest.approx(one.elbo, rel=1e-5)
     assert len(pd.read_csv(out / "history.csv")) == 2
+
+
+def test_a_signal_stops_all_with_the_state_saved(tmp_path: Path) -> None:
+    """torchrun passes SIGTERM on to its processes; one process goes on."""
+    shared.made_data().write_h5ad(tmp_path / "data.h5ad")
+    words = ["fit", tmp_path / "data.h5ad", "--out", tmp_path / "run", "--model", "vae"]
+    words += ["--checkpoint-minutes", "0.001", "--epochs", "1000", "--latents", "2"]
+    process = started("-m", "vae4counts.inference", *words)
+    checkpoints = tmp_path / "run.partial" / "checkpoints"
+    while process.poll() is None and not any(checkpoints.glob("step-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    done = ended(process)
+    assert done.returncode != 0
+    assert "the state is saved" in " ".join(done.stderr.split())
+    again = CliRunner().invoke(app, [*map(str, words), "--resume"])
+    assert again.exit_code == 0, again.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5ad", "run"]
 
 
 def test_processes_started_from_one_bring_the_pair_home(tmp_path: Path) -> None:
