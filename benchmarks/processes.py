@@ -62,9 +62,11 @@ def rates(processes: int, n_obs: int, n_features: int) -> dict[int, float]:
         [sys.executable, *start, *words],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+    if done.returncode:
+        raise SystemExit(done.stderr)
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("rate ")]
     return {int(size): float(rate) for _, size, rate in lines}
 

@@ -18,9 +18,10 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from vae4counts.data import Batch, Part
+from vae4counts.inference.processes import Processes
+from vae4counts.models.derivatives import first_order
 from vae4counts.models.networks import BatchNorm
 
 
@@ -112,13 +113,27 @@ def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
     return inputs * mask[:, part.rows].reshape(inputs.shape).div_(kept)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of what all processes have; and so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004
+        return Processes.here().sum(own)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return Processes.here().sum(gradient)
+
+
 def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
     """Normalisation by the moments of the whole batch, gradients through them included."""
     rows = len(inputs) // len(batch) * batch.whole.size
     if not module.training or rows == 1:
         return type(module).forward(module, inputs)
     own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
-    mean, square = all_reduce(torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])) / rows
+    sums = torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])
+    mean, square = _Sum.apply(sums) / rows
     variance = square - mean.square()
     with torch.no_grad():
         weight = module.remember(rows)

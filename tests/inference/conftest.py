@@ -45,8 +45,10 @@ def make_pair(
         library: See `VAE`.
         wide: Whether the guide's Gaussians are wide, so that importance weights vary little.
     """
-    model = VAE(4, PRIORS[prior](n_latent), Poisson(), MLPDecoder((5,)), library)
-    encoder = Encoder((6,), dropout=0.0)
+    # normalised by layers: batches would tie observations together, which formulas take one by one
+    decoder = MLPDecoder((5,), norm="layer")
+    model = VAE(4, PRIORS[prior](n_latent), Poisson(), decoder, library)
+    encoder = Encoder((6,), norm="layer", dropout=0.0)
     if guide == "marginal":
         made: Guide = guide_for(model, "marginal", encoder)
     else:

@@ -85,7 +85,7 @@ def fitted_run(adata: AnnData) -> Run:
     torch.manual_seed(0)
     model = VAE(80, StandardNormal(5), NegativeBinomial())
     guide = guide_for(model, encoder=Encoder((64,)))
-    settings: dict[str, Any] = {"epochs": 60, "progress": False, "device": "cpu"}
+    settings: dict[str, Any] = {"epochs": 120, "progress": False, "device": "cpu"}
     return fit(model, guide, adata, learning_rate=4e-3, **settings)
 
 
