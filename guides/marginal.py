@@ -71,12 +71,13 @@ class MarginalGuide(Guide):
 
         A prior that hangs on it is the same density for all observations of a batch.
         """
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             return self.posterior(counts)
         finally:
-            self.train(was_training)
+            for module, training in modes:
+                module.training = training
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""
