@@ -12,12 +12,12 @@ from pyro.infer import TraceEnum_ELBO
 from safetensors.torch import load, save
 
 from vae4counts.data import Batch
-from vae4counts.guides import GUIDES, INPUTS, Guide
-from vae4counts.models import MODELS, CountModel, from_config
+from vae4counts.guides import GUIDES, INPUTS, Guide, guide_for
+from vae4counts.models import MODELS, VAE, CountModel, from_config
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
-from vae4counts.models.priors import PRIORS
+from vae4counts.models.priors import PRIORS, VampPrior
 
 Pair = tuple[CountModel, Guide]
 
@@ -95,3 +95,20 @@ def test_registries_are_all_covered(specs: list[Any]) -> None:
     covered = {part for spec in specs for part in vars(spec).values()}
     for registry in (MODELS, PRIORS, LIKELIHOODS, GUIDES, DECODERS, LIBRARIES, INPUTS):
         assert set(registry) <= covered
+
+
+def test_a_vamp_prior_is_one_density_while_it_trains(batch: Batch) -> None:
+    """No dropout, and moments that no batch changes; the guide goes on in its own modes."""
+    model = VAE(7, VampPrior(2, 3))
+    guide = guide_for(model)
+    model.prior.initialise(batch)
+    guide.train()
+    guide.encoder.layers[1].eval()
+    modes = [module.training for module in guide.modules()]
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    first, again = model.prior.components(), model.prior.components()
+    assert all(map(torch.equal, first, again))
+    assert all(value.equal(before[name]) for name, value in guide.state_dict().items())
+    assert [module.training for module in guide.modules()] == modes
+    settled = guide.eval().posterior(torch.nn.functional.softplus(model.prior.pseudo_inputs))
+    assert all(map(torch.equal, first, settled))
