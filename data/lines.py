@@ -25,6 +25,20 @@ def open_bytes(path: Path) -> IO[bytes]:
     return io.BufferedReader(_Bounded(path), _BUFFER) if path.suffix == ".gz" else path.open("rb")
 
 
+def check_unpacks(path: Path) -> None:
+    """Reads a compressed file to its end, for readers in C++ that an error of it would break.
+
+    Raises:
+        DataError: It unpacks to more than `LARGEST` bytes.
+        OSError: It is not compressed, or damaged.
+        EOFError: It is cut short.
+    """
+    if path.suffix == ".gz":
+        with open_bytes(path) as file:
+            while file.read(_BUFFER):
+                pass
+
+
 class _Bounded(io.RawIOBase):
     """What a compressed file holds, up to a size."""
 

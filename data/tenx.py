@@ -14,7 +14,7 @@ from anndata import AnnData
 from vae4counts.data.annotated import annotated
 from vae4counts.data.errors import DataError, reading
 from vae4counts.data.foreign import check_hdf5
-from vae4counts.data.lines import open_bytes
+from vae4counts.data.lines import check_unpacks, open_bytes
 from vae4counts.data.tables import reading_text
 
 
@@ -102,8 +102,9 @@ def _find(folder: Path, *names: str) -> Path:
 
 
 def _read_matrix(path: Path) -> Any:
-    with reading(path, "a Matrix Market file"), open_bytes(path) as file:
-        matrix = scipy.io.mmread(file)
+    with reading(path, "a Matrix Market file"):
+        check_unpacks(path)
+        matrix = scipy.io.mmread(path)
     if matrix.dtype.kind == "c":
         raise DataError(f"{path} holds complex numbers, not counts.")
     return matrix
