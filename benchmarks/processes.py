@@ -25,7 +25,7 @@ from vae4counts.inference import fit
 from vae4counts.inference.processes import Processes
 from vae4counts.models import VAE
 
-BATCHES = (128, 512, 1024, 2048)
+BATCHES = (128, 512, 1024, 2048, 4096)
 EPOCHS = 3
 
 
