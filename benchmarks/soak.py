@@ -169,6 +169,7 @@ def one_process() -> dict[str, object]:
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=many_fits, args=(sender,))
     process.start()
+    sender.close()  # the process has its own: if it dies, nothing is waited for
     memory = [receiver.recv() for _ in range(FITS)]
     process.join()
     return {

@@ -51,8 +51,10 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
     Returns:
         Shares that sum to 1, shape ``(N, n)``.
     """
+    if n == 1:
+        return np.ones((len(points), 1))
     views: list[np.ndarray] = []
-    for times in FINER if n > 1 else (1,):
+    for times in FINER:
         mixtures = _mixtures(points, round(times * n), seed)
         finest = max(mixtures, key=itemgetter(0))[1]
         views += [merged(shares, n, overlaps) for _, shares in mixtures]
