@@ -41,9 +41,10 @@ def test_long_groups_of_unequal_size_that_k_means_cuts() -> None:
     )
 
 
-@pytest.mark.parametrize("asked", [8, 12])
-def test_it_counts_the_groups_that_there_are(asked: int) -> None:
-    points, _ = stretched([300, 300, 200, 100])
+@pytest.mark.parametrize("asked", [12, 16, 24])
+@pytest.mark.parametrize("seed", range(3))
+def test_it_counts_the_groups_that_there_are(asked: int, seed: int) -> None:
+    points, _ = stretched([300, 300, 200, 100], seed)
     assert count_groups(points, asked, seed=0) == 4
     assert merged_gaussians(points, asked, seed=0).shape[1] == asked
 
