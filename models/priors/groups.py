@@ -15,9 +15,7 @@ STARTS = 3
 # Groups with a smaller share of the points are merged first.
 SMALLEST = 0.01
 # Groups that overlap more are one: 0 for groups apart, 1 for equal ones.
-OVERLAP = 0.06
-# Shares of the components asked for by which groups are counted.
-TAKEN = (0.5, 0.75, 1.0)
+OVERLAP = 0.045
 
 
 def k_means(points: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -42,8 +40,8 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
 
     How much finer the mixture is, and where EM starts, is chance, and so some mixtures are merged,
     and the groups are what most of them agree on: the finest one's Gaussians are merged once more,
-    now those two whose points the others put in the same groups (the cosine of their mean
-    memberships, on average over the others; compare Strehl & Ghosh 2002 on cluster ensembles).
+    now those two whose points the merged ones put in the same groups (the cosine of their mean
+    memberships, on average over all; compare Strehl & Ghosh 2002 on cluster ensembles).
 
     Args:
         points: Shape ``(N, L)``.
@@ -67,21 +65,16 @@ def count_groups(points: np.ndarray, most: int, seed: int) -> int:
     """How many groups there are that do not overlap.
 
     A mixture of ``most`` Gaussians, the best of some starts of EM, is merged as by
-    `merged_gaussians`, until no two groups overlap by more than 0.06 and none holds less than 1 %
-    of the points. The more Gaussians, the more often they cut a group into pieces that lie apart by
-    chance, and too few miss groups: so are mixtures of half and three quarters of ``most``, and the
-    median of the three is the number.
+    `merged_gaussians`, until no two groups overlap by more than 0.045 and none holds less than 1 %
+    of the points.
 
     Args:
         points: Shape ``(N, L)``.
         most: More groups than there are, by far: three times as many are a good choice.
         seed: Seed of the starts of EM.
     """
-    counts = []
-    for share in TAKEN:
-        best = max(_mixtures(points, max(1, round(share * most)), seed), key=itemgetter(0))[1]
-        counts.append(merged(best, 1, overlaps, OVERLAP).shape[1])
-    return int(np.median(counts))
+    best = max(_mixtures(points, most, seed), key=itemgetter(0))[1]
+    return merged(best, 1, overlaps, OVERLAP).shape[1]
 
 
 def merged(
@@ -103,9 +96,10 @@ def merged(
     shares = shares.copy()
     while shares.shape[1] > n:
         alike = likeness(shares)
+        np.fill_diagonal(alike, -np.inf)
         small = shares.mean(0) < SMALLEST
         if small.any():
-            alike[~small] = -1
+            alike[~small] = -np.inf
         j, k = np.unravel_index(alike.argmax(), alike.shape)
         if alike[j, k] <= least and not small.any():
             break
@@ -115,11 +109,9 @@ def merged(
 
 
 def overlaps(shares: np.ndarray) -> np.ndarray:
-    """How far each two columns of shares ``(N, n)`` overlap, shape ``(n, n)``; 0 with itself."""
+    """How far each two columns of shares ``(N, n)`` overlap, shape ``(n, n)``."""
     sizes = np.maximum(shares.sum(0), 1e-12)
-    overlap = shares.T @ shares / np.sqrt(np.outer(sizes, sizes))
-    np.fill_diagonal(overlap, 0)
-    return overlap
+    return shares.T @ shares / np.sqrt(np.outer(sizes, sizes))
 
 
 def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
@@ -130,15 +122,13 @@ def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
         views: The other groupings of the same points.
 
     Returns:
-        Cosines of the groups' memberships in a view, means over views, shape ``(m, m)``; 0 with
-        itself.
+        Cosines of the groups' memberships in a view, means over views, shape ``(m, m)``.
     """
     total = np.zeros((shares.shape[1],) * 2)
     for view in views:
         memberships = shares.T @ view
         memberships /= np.maximum(np.linalg.norm(memberships, axis=1, keepdims=True), 1e-12)
         total += memberships @ memberships.T
-    np.fill_diagonal(total, 0)
     return total / len(views)
 
 
@@ -159,7 +149,7 @@ def _mixtures(points: np.ndarray, n: int, seed: int) -> list[tuple[float, np.nda
     found = []
     for start in range(STARTS):
         mixture = GaussianMixture(
-            min(n, len(points)), covariance_type="tied", random_state=seed + start
+            min(n, len(points)), covariance_type="tied", random_state=(seed + start) % 2**32
         )
         with warnings.catch_warnings():
             # near enough for a start; and points may be fewer than they seem
