@@ -6,7 +6,7 @@ All see the same features, split and latent size. A seed makes the split, the pa
 order. Ours stop by the validation ELBO; SCVI has the epochs of the GMVAE of one component a label,
 and goes back to its best state as ours do. Labels are never seen in training; clusters are scored
 on all observations that have one. Each fit adds its record to ``results/mixtures.jsonl``, and a fit
-that is there is not made again.
+that is there is not made again: after a change of code, take its records away first.
 """
 
 from __future__ import annotations
@@ -83,9 +83,12 @@ class Task:
     seed: int
     epochs: int
 
-    def gmvae(self, times: int = 1, guide: str | None = None, **weights: float) -> Fitted:
+    def gmvae(
+        self, times: int = 1, guide: str | None = None, concentration: float | None = None
+    ) -> Fitted:
         """Our GMVAE with some times as many components as labels."""
-        prior = GaussianMixture(LATENTS, times * self.n_labels, **weights)  # type: ignore[arg-type]
+        n = times * self.n_labels
+        prior = GaussianMixture(LATENTS, n, concentration=concentration)
         return self.ours(GMVAE(self.adata.n_vars, prior), guide)
 
     def vae(self) -> Fitted:
@@ -166,12 +169,12 @@ def scvi_bound(model: Any, indices: np.ndarray) -> float:
     return total / len(indices)
 
 
-REFERENCE = "GMVAE, K"
+REFERENCE, SPARSE_FITS, JOINT_FITS = "GMVAE, K", "GMVAE, 3K, sparse", "GMVAE, K, joint"
 CONTENDERS: dict[str, Callable[[Task], Fitted]] = {
     REFERENCE: lambda task: task.gmvae(),
-    "GMVAE, 3K, sparse": lambda task: task.gmvae(3, concentration=SPARSE),
+    SPARSE_FITS: lambda task: task.gmvae(3, concentration=SPARSE),
     "GMVAE, 3K": lambda task: task.gmvae(3),
-    "GMVAE, K, joint": lambda task: task.gmvae(guide="joint"),
+    JOINT_FITS: lambda task: task.gmvae(guide="joint"),
     "VAE": Task.vae,
     "SCVI": Task.scvi,
 }
@@ -180,14 +183,13 @@ CONTENDERS: dict[str, Callable[[Task], Fitted]] = {
 def record(fitted: Fitted, labels: np.ndarray) -> dict[str, object]:
     """A fit's figures; clusters by its components, by k-means and by a Gaussian mixture."""
     known = ~np.isin(np.char.lower(labels), list(NO_LABEL))
-    n = len(np.unique(labels[known]))
-    kept = fitted.latents
+    n = len(np.unique(np.char.lower(labels[known])))
     clusterings = {
         "components": fitted.components,
-        "k-means": KMeans(n, n_init=10, random_state=0).fit_predict(kept),
+        "k-means": KMeans(n, n_init=10, random_state=0).fit_predict(fitted.latents),
         "Gaussian mixture": mixture.GaussianMixture(
             n, covariance_type="diag", n_init=5, random_state=0
-        ).fit_predict(kept),
+        ).fit_predict(fitted.latents),
     }
     scores = {
         f"{score} {name}": None if of is None else float(function(labels[known], of[known]))
@@ -206,8 +208,8 @@ def over_seeds(column: pd.Series) -> str:
     """Mean and standard deviation; nothing for what a contender does not have."""
     values = column.astype(float)
     digits = 1 if values.abs().max() > 2 else 3
-    shown = f"{values.mean():,.{digits}f} ± {values.std(ddof=0):.{digits}f}"
-    return "" if values.isna().any() else shown
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return "" if values.isna().any() else f"{values.mean():,.{digits}f}{spread}"
 
 
 def table(records: pd.DataFrame) -> list[dict[str, object]]:
@@ -227,30 +229,34 @@ def table(records: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def summary(records: pd.DataFrame) -> list[dict[str, object]]:
-    """What matters most, a row for each data set; means over seeds, and standard deviations."""
+    """What matters most, a row for each data set: means over seeds and standard deviations.
+
+    Contenders are compared on seeds that both have: the split, and so the likelihood, is a seed's.
+    """
     rows: list[dict[str, object]] = []
     for data, of in records.groupby("data", sort=False):
-        by = dict(list(of.groupby("contender")))
-
-        def mean(contender: str, column: str, by: dict[str, pd.DataFrame] = by) -> str:
-            return over_seeds(by[contender][column]) if contender in by else ""
-
-        sparse = "GMVAE, 3K, sparse"
-        rows.append(
-            {
-                "data": data,
-                "labels, K": int(of.labels.iloc[0]),
-                "seeds": int(of.groupby("contender").size().min()),
-                "log-lik. GMVAE": mean(REFERENCE, "iw"),
-                "VAE": mean("VAE", "iw"),
-                "SCVI": mean("SCVI", "iw"),
-                "ARI components": mean(REFERENCE, "ARI components"),
-                "SCVI + k-means": mean("SCVI", "ARI k-means"),
-                "perplexity": mean(REFERENCE, "perplexity"),
-                "sparse, of 3K: used": mean(sparse, "used"),
-                "its ARI": mean(sparse, "ARI components"),
-            }
-        )
+        seeds = {name: fits.set_index("seed") for name, fits in of.groupby("contender")}
+        ours, sparse = seeds[REFERENCE], seeds.get(SPARSE_FITS)
+        row: dict[str, object] = {
+            "data": data,
+            "K": int(ours.labels.iloc[0]),
+            "seeds": len(ours),
+            "log-lik.": over_seeds(ours.iw),
+        }
+        for name in ("VAE", "SCVI", JOINT_FITS):
+            if name in seeds:
+                row[f"over the {name}"] = over_seeds((ours.iw - seeds[name].iw).dropna())
+        row["ARI, components"] = over_seeds(ours["ARI components"])
+        if "SCVI" in seeds:
+            row["SCVI + k-means"] = over_seeds(seeds["SCVI"]["ARI k-means"])
+        row["lowest perplexity / K"] = f"{(ours.perplexity / ours.labels).min():.2f}"
+        if sparse is not None:
+            row["sparse: used"] = ", ".join(str(int(used)) for used in sparse.used)
+            row["its ARI"] = over_seeds(sparse["ARI components"])
+        if JOINT_FITS in seeds:
+            row["joint: used"] = ", ".join(str(int(used)) for used in seeds[JOINT_FITS].used)
+            row["joint: ARI"] = over_seeds(seeds[JOINT_FITS]["ARI components"])
+        rows.append(row)
     return rows
 
 

@@ -221,6 +221,11 @@ def fit(
         epochs = max(1, round(400 * min(1.0, MANY_OBSERVATIONS / len(training))))
     if warm_up_steps is None:
         warm_up_steps = min(2000, epochs * steps // 5)
+    if warm_up_steps > epochs * steps:
+        raise SettingsError(
+            f"warm_up_steps is {warm_up_steps}, and {epochs} epochs of {steps} steps are "
+            f"{epochs * steps}: the KL weight would never reach 1; train longer, or warm up faster"
+        )
     if isinstance(guide, ExactGuide):
         warm_up_steps = 0  # nothing is sampled, so that there is no KL term
     schedule = Schedule(

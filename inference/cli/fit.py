@@ -72,14 +72,17 @@ def fit_command(
     concentration: Annotated[
         float | None,
         typer.Option(
-            help="Of a Dirichlet prior on a Gaussian mixture's weights. With 0.1, say, and many "
-            "components, those that the data do not ask for stay empty."
+            help="Of a Dirichlet prior on a Gaussian mixture's weights. With 0.1, say, and three "
+            "times as many components as you expect, those that the data do not ask for stay empty."
         ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Most epochs; by default up to 400, by data size.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Observations a step.")] = 128,
+    restarts: Annotated[
+        int, typer.Option(min=1, help="Short fits to choose from: the best one is gone on with.")
+    ] = 1,
     label: Annotated[
         str | None, typer.Option(help="Column of obs with known classes, to compare with.")
     ] = None,
@@ -174,6 +177,7 @@ def fit_command(
             label=label,
             epochs=epochs,
             batch_size=batch_size,
+            restarts=restarts,
             stratify=stratify,
             group=group,
             min_counts=min_counts,

@@ -28,9 +28,14 @@ from vae4counts.models.priors import MixturePrior
 
 # A mixture that wins less than this, in nats per observation, is no better than one Gaussian.
 NOTHING_WON = 0.05
+# Components of a lower perplexity are one and what is left of others.
+ONE_COMPONENT = 1.1
+# A component with less of an equal share of the weight holds nothing.
+EMPTY = 0.05
 TRY = (
-    "try restarts=3, more epochs, fewer latents, or another seed; and see in history.csv whether "
-    "the validation ELBO was still growing"
+    "try restarts (3, say), more epochs, fewer latents, or another seed; the marginal guide if it "
+    "was the joint one, or FreeNats and Balance with that; and see in history.csv whether the "
+    "validation ELBO was still growing"
 )
 
 
@@ -42,7 +47,8 @@ class Diagnosis:
         components_used: Components with over 1 % of the responsibility on held-out observations.
         component_perplexity: Exponential of the entropy of the mean responsibilities there.
         component_weights: The prior's weights, ``K``.
-        component_overlap: For each component, the largest overlap with another (see `overlaps`).
+        component_overlap: For each component, the largest overlap with another (see `overlaps`);
+            0 with and for components of hardly any weight.
         nats_over_one_gaussian: What the mixture wins over a single Gaussian, per observation.
         nats_standard_error: The standard error of that, over the held-out observations.
     """
@@ -55,8 +61,8 @@ class Diagnosis:
     nats_standard_error: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values, the warning among them."""
+        return asdict(self) | {"component_warning": self.warning}
 
     @property
     def warning(self) -> str | None:
@@ -64,14 +70,22 @@ class Diagnosis:
         n = len(self.component_weights)
         if n == 1:
             return None
-        if self.components_used < 2:
+        if self.component_perplexity < ONE_COMPONENT:
             return f"the mixture has collapsed to one of its {n} components: {TRY}"
+        won = (
+            f"{self.nats_over_one_gaussian:.2f} ± {self.nats_standard_error:.2f} nats per "
+            "observation over one Gaussian"
+        )
+        if self.nats_over_one_gaussian < NOTHING_WON:
+            return (
+                f"the mixture has collapsed to a plain VAE: its components win {won}: the data may "
+                f"have no clusters; else {TRY}"
+            )
         if self.nats_over_one_gaussian - 2 * self.nats_standard_error < NOTHING_WON:
             return (
-                f"the mixture has collapsed to a plain VAE: its {self.components_used} components "
-                f"win {self.nats_over_one_gaussian:.2f} ± {self.nats_standard_error:.2f} nats per "
-                "observation over one Gaussian: "
-                f"the data may have no clusters; else {TRY}"
+                f"the mixture may have collapsed to a plain VAE: its components win {won}, too "
+                "little to tell by so few held-out observations: a larger validation part would "
+                f"tell; if it has, {TRY}"
             )
         return None
 
@@ -104,12 +118,14 @@ def diagnose(
         shares.append(responsibilities.mean(0).cpu())
     won = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
-    overlap = overlaps(*prior.components())
+    weights = prior.log_weights().exp()
+    held = (weights * len(weights) > EMPTY).double()
+    overlap = overlaps(*prior.components()) * torch.outer(held, held)
     overlap.fill_diagonal_(0)
     return Diagnosis(
         components_used=components_used(mean_shares),
         component_perplexity=perplexity(mean_shares),
-        component_weights=prior.log_weights().exp().tolist(),
+        component_weights=weights.tolist(),
         component_overlap=overlap.max(0).values.tolist(),
         nats_over_one_gaussian=won.mean().item(),
         nats_standard_error=(won.std(correction=0) / len(won) ** 0.5).item(),

@@ -106,15 +106,15 @@ def diagnosis(subject: Subject) -> Section | None:
         f"{used} of {len(described)} components hold more than 1 % of the measured observations. "
         f"They are as many as {perplexity:.1f} of equal size (the perplexity)."
     )
-    if used == 1 < len(described):
-        words += " The mixture has collapsed to one component: it clusters nothing."
+    if warning := metrics.get("component_warning"):
+        words += f" At the end of the fit, {warning}."
     names = ("components_used", "component_perplexity", "nats_over_one_gaussian", "ari", "nmi")
     measured = {METRICS[name]: metrics[name] for name in names if metrics.get(name) is not None}
     body = [paragraph(words), facts(measured, "The mixture")]
     if "component_overlap" in metrics:
         drawn = diagnosis_figure(metrics)
         caption = (
-            "Each component's share and its overlap with the component nearest to it: 0 for "
+            "Each component's weight and its overlap with the component nearest to it: 0 for "
             "components that lie apart, 1 for two that are the same."
         )
         body.append(figure(drawn, "Two bar charts, a bar for each component.", caption))

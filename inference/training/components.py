@@ -55,9 +55,9 @@ class _PairOfSites(Tempering):
 class FreeNats(_PairOfSites):
     """Asks nothing for the first nats that ``q(component | x)`` departs from the prior by.
 
-    ``KL(q(y | x) || p(y))``, averaged over a batch, stands as ``max(KL, nats)`` (Kingma et al.
-    2016): below that it has no gradient, so that training does not begin by making ``y`` forget
-    ``x``. There ``p(y)`` is taken to be the posterior itself.
+    ``KL(q(y | x) || p(y))``, averaged over a batch, counts from some nats on (Kingma et al. 2016):
+    below that it has no gradient, so that training does not begin by making ``y`` forget ``x``.
+    There ``p(y)`` is taken to be the posterior itself, and the term is 0.
 
     Args:
         nats: How many, above 0; no more than ``log K`` can be of use.

@@ -84,7 +84,8 @@ class EpochRecord:
     """A row of the training history.
 
     Attributes:
-        phase: What was trained: "plain" for a mixture's warm start, else "full".
+        phase: What was trained: "plain" for a mixture's warm start, "restart" for a short fit to
+            choose from, else "full".
         epoch: Number of the epoch in its phase, from 1.
         step: Optimiser steps so far.
         kl_weight: KL weight of the epoch's last step.

@@ -84,7 +84,8 @@ class Fitting:
 
         A mixture that is learnt from scratch beside networks that know nothing yet tends to
         settle on few components. On the latents of a plain VAE, which shares every other
-        parameter, as many as asked for are found (see `merged_gaussians`).
+        parameter, as many as asked for are found, or fewer by a sparse prior (see
+        `merged_gaussians` and `count_groups`).
         """
         plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
         history = plain._train(schedule, "plain VAE") if schedule.epochs else []
@@ -118,17 +119,18 @@ class Fitting:
     def _best_of(self, restarts: int, short: Schedule) -> list[EpochRecord]:
         """Leaves the pair as the best of several short fits did, and returns that one's history.
 
-        The first starts from the parameters that are there, the others from new ones.
+        The first starts from the parameters that are there, the others from new ones. Only epochs
+        at the highest KL weight count.
         """
-        best, history = -math.inf, []
+        best, history = (0.0, -math.inf), []
         for number in range(restarts):
             again = replace(self, seed=self.seed + number)
             if number:
                 self.course.once(partial(self._redraw, number))
             records = again._from_start(short, title=f"restart {number + 1} of {restarts}")
-            elbo = max(r.validation_elbo for r in records if r.phase == short.phase)
-            if elbo > best:
-                best, history = elbo, records
+            found = max((r.kl_weight, r.validation_elbo) for r in records if r.phase == short.phase)
+            if found > best:
+                best, history = found, records
                 self.course.keep()
         self.course.come_back()
         return history

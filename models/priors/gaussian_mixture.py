@@ -29,8 +29,10 @@ class GaussianMixture(MixturePrior):
         weights: "learnt", or "uniform" for weights fixed at ``1 / K``.
         concentration: Concentration of a symmetric Dirichlet prior on learnt weights, stated as
             the site ``"weights"``; training then finds their posterior mode. Above 1 it evens
-            components out. Below 1 it is sparse: ask for more components than needed, and those
-            stay empty for which the start finds no group of its own. None: no prior.
+            components out. Below 1 it is sparse: ask for three times as many components as you
+            expect, and under the marginal guide those stay empty for which the start finds no group
+            of its own. (The density alone prunes little: it weighs as much as a handful of
+            observations.) None: no prior.
 
     Raises:
         ValueError: Weights that are neither, a concentration for fixed weights or not above 0,

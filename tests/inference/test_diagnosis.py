@@ -12,10 +12,11 @@ import torch
 from anndata import AnnData
 from scipy import integrate, stats
 
-from vae4counts.guides import JointGuide, guide_for
+from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.guides import JointGuide, MarginalGuide, guide_for
 from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
 from vae4counts.inference.fit import SettingsError
-from vae4counts.inference.posterior.diagnosis import Diagnosis, overlaps
+from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
 from vae4counts.inference.training.course import Course
 from vae4counts.inference.training.loop import EpochRecord, Training
 from vae4counts.models import GMVAE, VAE
@@ -63,6 +64,49 @@ def test_a_mixture_of_groups_wins_what_groups_tell() -> None:
     assert sum(metrics["component_weights"]) == pytest.approx(1)
 
 
+def test_nats_won_are_the_integral_over_the_posteriors() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(1, 3))
+    guide = guide_for(model)
+    assert isinstance(guide, MarginalGuide)
+    model.eval(), guide.eval()
+    batch = next(iter(CountLoader(CountMatrix.from_anndata(groups()), batch_size=240)))
+    with torch.no_grad():
+        found = diagnose(model, guide, [batch], [batch], num_samples=400)
+        loc, scale = (part.double().flatten().numpy() for part in guide.posterior(batch.counts))
+        means, scales = (part.double().flatten().numpy() for part in model.prior.components())
+        weights = model.prior.log_weights().exp().double().numpy()
+    single = stats.norm(loc.mean(), math.sqrt((scale**2).mean() + loc.var()))
+
+    def gain(z: float, of: int) -> float:
+        mixture = np.log(weights @ stats.norm.pdf(z, means, scales))
+        return float(stats.norm.pdf(z, loc[of], scale[of]) * (mixture - single.logpdf(z)))
+
+    wanted = [
+        integrate.quad(gain, *(loc[i] + np.array([-8, 8]) * scale[i]), args=(i,))[0]
+        for i in range(0, 240, 10)
+    ]
+    everyone = found.nats_over_one_gaussian
+    # every tenth observation, and a Gaussian of one draw from each posterior
+    sampled = 3 * np.std(wanted) / math.sqrt(len(wanted))
+    assert everyone == pytest.approx(np.mean(wanted), abs=sampled)
+    assert abs(everyone) > 3 * sampled
+
+
+def test_components_that_hold_nothing_overlap_with_none() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(2, 6, concentration=0.1))
+    prior = model.prior
+    assert isinstance(prior, GaussianMixture)
+    prior.start_at(torch.randn(50, 2), torch.eye(2).repeat(25, 1))
+    model.eval()
+    guide = guide_for(model).eval()
+    batch = next(iter(CountLoader(CountMatrix.from_anndata(groups()))))
+    found = diagnose(model, guide, [batch], [batch])
+    assert all(overlap > 0 for overlap in found.component_overlap[:2])
+    assert found.component_overlap[2:] == [0, 0, 0, 0]
+
+
 def diagnosis(**changes: Any) -> Diagnosis:
     given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
     given["nats_standard_error"] = 0.1
@@ -72,11 +116,22 @@ def diagnosis(**changes: Any) -> Diagnosis:
 
 def test_collapses_are_put_in_words() -> None:
     assert diagnosis().warning is None
-    assert "collapsed to one of its 3" in str(diagnosis(components_used=1).warning)
-    assert "to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "collapsed to one of its 3" in str(diagnosis(component_perplexity=1.05).warning)
+    assert "has collapsed to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "may have collapsed to" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
     assert "0.20 ± 0.10" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
-    assert "restarts=3" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
-    assert diagnosis(component_weights=[1.0], components_used=1).warning is None
+    assert "restarts" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    alone = diagnosis(component_weights=[1.0], components_used=1, component_perplexity=1.0)
+    assert alone.warning is None
+    assert diagnosis().to_dict()["component_warning"] is None
+
+
+def test_many_small_components_are_no_collapse() -> None:
+    """Of 200 in even use none holds 1 %."""
+    even = diagnosis(
+        components_used=0, component_perplexity=198.0, component_weights=[1 / 200] * 200
+    )
+    assert even.warning is None
 
 
 def test_noise_without_groups_warns() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from anndata import AnnData
 from vae4counts.data import CountMatrix
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, TrainingError, fit
+from vae4counts.inference.settings import SettingsError
 from vae4counts.inference.training import loop
 from vae4counts.inference.training.loop import validation_parts
 from vae4counts.models import GMVAE, VAE, CountMixture, CountModel
@@ -186,3 +188,29 @@ def test_training_never_sees_the_test_part(adata: AnnData) -> None:
     guide.load_state_dict(q)
     fit(model, guide, adata, epochs=2, progress=False, device="cpu")
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_warm_up_that_would_not_end(adata: AnnData) -> None:
+    with pytest.raises(SettingsError, match="would never reach 1"):
+        fitted(adata, VAE(7, StandardNormal(2)), epochs=2, batch_size=40, warm_up_steps=1000)
+
+
+def test_the_prior_has_a_learning_rate_of_its_own(adata: AnnData) -> None:
+    """Adam's first step is as long as the learning rate, whatever the gradient."""
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = guide_for(model, "joint")  # not started at groups
+    settings: dict[str, Any] = {"learning_rate": 1e-4, "prior_learning_rate": 0.02}
+    modules = {"prior": model.prior, "guide": guide}
+    before = {name: deepcopy(module).state_dict() for name, module in modules.items()}
+    settings |= {"progress": False, "device": "cpu", "epochs": 1, "batch_size": 1000}
+    run = fit(model, guide, adata, **settings)
+    assert list(run.history.step) == [1]
+    moved = {
+        name: max(
+            (parameter.detach() - before[name][key]).abs().max().item()
+            for key, parameter in module.named_parameters()
+        )
+        for name, module in modules.items()
+    }
+    assert moved == pytest.approx({"prior": 0.02, "guide": 1e-4}, rel=1e-2)
