@@ -15,6 +15,8 @@ from vae4counts.inference.interpretation.prior_draws import (
     prior_draws,
 )
 from vae4counts.inference.posterior.annotation import assigned
+from vae4counts.inference.posterior.diagnosis import overlaps
+from vae4counts.models.priors import MixturePrior
 
 
 def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
@@ -47,6 +49,29 @@ def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
         },
         index=_names(shares.shape[1]),
     )
+
+
+def component_overlaps(fitted: Fitted) -> pd.DataFrame:
+    """How much each two components overlap: 0 for Gaussians apart, 1 for equal ones (`overlaps`).
+
+    Args:
+        fitted: A pair and data.
+
+    Returns:
+        Components x components, with 1 on the diagonal.
+
+    Raises:
+        NotInModelError: The model has no mixture of Gaussians for a prior.
+    """
+    prior = getattr(fitted.model, "prior", None)
+    if not isinstance(prior, MixturePrior):
+        raise NotInModelError(
+            f"this {type(fitted.model).__name__} has no components in a latent space"
+        )
+    with torch.no_grad():
+        overlap = overlaps(*prior.components()).cpu().numpy()
+    names = _names(len(overlap))
+    return pd.DataFrame(overlap, index=names, columns=names)
 
 
 def by_label(labels: pd.Series, components: pd.Series | pd.Categorical) -> pd.DataFrame:

@@ -162,6 +162,11 @@ class Interpretation(Fitted):
         with self._seeded():
             return components.component_table(self, num_samples=num_samples)
 
+    def component_overlaps(self) -> pd.DataFrame:
+        """Overlap of each two components. See `components.component_overlaps`."""
+        with self._seeded():
+            return components.component_overlaps(self)
+
     def component_labels(
         self, labels: str | pd.Series | Sequence[str] | np.ndarray, *, num_samples: int = 10
     ) -> pd.DataFrame:

@@ -55,6 +55,16 @@ def test_profiles_of_a_decoder(library: str, look: Look) -> None:
     np.testing.assert_allclose(table, wanted, rtol=0.03)
 
 
+def test_overlaps_are_sums_over_a_grid(look: Look) -> None:
+    view = look(GMVAE(6, GaussianMixture(2, 3), Poisson()))
+    loc, scale = (part.detach().double().numpy() for part in view.model.prior.components())
+    line, step = np.linspace(-10, 10, 801, retstep=True)
+    z = np.stack(np.meshgrid(line, line), -1)
+    densities = [stats.norm.pdf(z, loc[k], scale[k]).prod(-1) for k in range(3)]
+    wanted = [[np.sqrt(p * q).sum() * step**2 for q in densities] for p in densities]
+    np.testing.assert_allclose(view.component_overlaps(), wanted, rtol=1e-4)
+
+
 def test_contrasts_by_hand(mixture: Interpretation) -> None:
     weight, share = written_down(mixture)
     total = mixture.counts.library.double().numpy().sum()
@@ -135,7 +145,12 @@ def test_wrong_questions(mixture: Interpretation, look: Look) -> None:
     with pytest.raises(DataError, match="no feature 'fork'"):
         mixture.cooccurrence(0, ["fork"])
     plain = look(VAE(6))
-    for ask in (plain.component_table, plain.component_profiles, plain.component_contrasts):
+    for ask in (
+        plain.component_table,
+        plain.component_profiles,
+        plain.component_contrasts,
+        plain.component_overlaps,
+    ):
         with pytest.raises(NotInModelError, match="no components"):
             ask()
     with pytest.raises(NotInModelError, match="no distribution over counts"):
