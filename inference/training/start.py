@@ -18,9 +18,9 @@ from vae4counts.models.priors.groups import count_groups, merged_gaussians
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
-# Groups of more would take longer to find than an epoch.
-ENOUGH_FOR_GROUPS = 10_000
-# Draws from each posterior, so that the groups hang less on chance.
+# Groups of more points would take longer to find than a few epochs.
+ENOUGH_FOR_GROUPS = 12_000
+# Draws from each posterior of few observations, so that the groups hang less on chance.
 DRAWS = 3
 WARM_START_EPOCHS = 30
 WARM_START_STEPS = 600
@@ -72,7 +72,8 @@ def start_components(
     posteriors = [guide.posterior(batch.counts) for batch in loader]
     if not all(part.isfinite().all() for posterior in posteriors for part in posterior):
         raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
-    z = torch.cat([torch.normal(*posterior) for posterior in posteriors * DRAWS])
+    draws = min(DRAWS, ENOUGH_FOR_GROUPS // len(counts))
+    z = torch.cat([torch.normal(*posterior) for posterior in posteriors * draws])
     points = z.double().cpu().numpy()
     n = prior.n_components
     shares = merged_gaussians(points, count_groups(points, n, seed) if prior.sparse else n, seed)

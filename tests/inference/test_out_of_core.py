@@ -86,21 +86,23 @@ def test_a_view_on_disk_cannot_be_annotated(on_disk: AnnData) -> None:
         run.annotate(on_disk[:50])
 
 
-def test_components_start_from_a_sample_of_many(adata: AnnData) -> None:
+def test_components_start_from_enough_points(adata: AnnData) -> None:
+    """Draws of few observations, a sample of many."""
     pair = VAE(7, GaussianMixture(2, 3))
     guide = guide_for(pair)
     guide.attach(pair)
     counts = CountMatrix.from_anndata(adata)
+    assert len(counts) == 100
     starts = []
-    for enough in (100, 30):
+    for enough in (1000, 250, 30):
         with (
             patch("vae4counts.inference.training.start.ENOUGH_FOR_GROUPS", enough),
             patch.object(pair.prior, "start_at") as start_at,
         ):
             start_components(pair.prior, guide, counts, seed=0)
         starts.append(start_at.call_args.args)
-    for (z, shares), n in zip(starts, (100, 30), strict=True):
-        assert (z.shape, shares.shape) == ((3 * n, 2), (3 * n, 3))
+    for (z, shares), n in zip(starts, (300, 200, 30), strict=True):
+        assert (z.shape, shares.shape) == ((n, 2), (n, 3))
 
 
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
