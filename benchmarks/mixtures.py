@@ -257,13 +257,16 @@ def summary(records: pd.DataFrame) -> list[dict[str, object]]:
             row["joint: used"] = ", ".join(str(int(used)) for used in seeds[JOINT_FITS].used)
             row["joint: ARI"] = over_seeds(seeds[JOINT_FITS]["ARI components"])
         rows.append(row)
-    return rows
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column, "") for column in columns} for row in rows]
 
 
 def main() -> None:
     """Runs the benchmark and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="+", help="FILE:LABEL, the label a column of obs")
+    parser.add_argument(
+        "data", nargs="+", help="FILE:LABEL, the label a column of obs, or some joined by +"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--top-features", type=int, default=4096)
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
@@ -274,9 +277,10 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for source in arguments.data:
             path, label = source.rsplit(":", 1)
-            name = Path(path).stem
+            columns = label.split("+")
+            name = " + ".join([Path(path).stem, *columns[1:]])
             adata = top_features(load(path), arguments.top_features)
-            labels = adata.obs[label].astype(str).to_numpy().astype(str)
+            labels = adata.obs[columns].astype(str).agg(" ".join, axis=1).to_numpy().astype(str)
             n_labels = len(set(np.char.lower(labels)) - NO_LABEL)
             for contender in arguments.contenders:
                 made = {(r["data"], r["contender"], r["seed"]): r for r in read(arguments.records)}

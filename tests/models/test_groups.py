@@ -44,10 +44,10 @@ def test_long_groups_of_unequal_size_that_k_means_cuts() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_it_counts_the_groups_that_there_are(seed: int) -> None:
-    """Of five times as many, chance may set a piece of a group or two apart."""
+    """Of five times as many, chance may set a piece of a group apart."""
     points, _ = stretched([300, 300, 200, 100], seed)
     assert count_groups(points, 12, seed=0) == 4
-    assert 4 <= count_groups(points, 20, seed=0) <= 6
+    assert 4 <= count_groups(points, 20, seed=0) <= 5
     assert merged_gaussians(points, 12, seed=0).shape[1] == 12
 
 
