@@ -153,15 +153,17 @@ def _mixtures(points: np.ndarray, n: int, seed: int) -> list[tuple[float, np.nda
     """
     from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     found = []
-    for start in range(STARTS):
-        mixture = GaussianMixture(
-            min(n, len(points)), covariance_type="tied", random_state=(seed + start) % 2**32
-        )
-        with warnings.catch_warnings():
-            # near enough for a start; and points may be fewer than they seem
-            warnings.simplefilter("ignore", ConvergenceWarning)
+    # arrays so small that threads which wait for each other take several times as long
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # near enough for a start; and points may be fewer than they seem
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for start in range(STARTS):
+            mixture = GaussianMixture(
+                min(n, len(points)), covariance_type="tied", random_state=(seed + start) % 2**32
+            )
             shares = mixture.fit(points).predict_proba(points)
-        found.append((mixture.lower_bound_, shares))
+            found.append((mixture.lower_bound_, shares))
     return found
