@@ -36,7 +36,7 @@ def made_data() -> AnnData:
 def fitted_to(adata: AnnData) -> Run:
     """A run with a linear decoder and more components than there are groups."""
     torch.manual_seed(0)
-    model = GMVAE(9, GaussianMixture(3, 6), decoder="linear")
+    model = GMVAE(9, GaussianMixture(3, 5), decoder="linear")
     guide = guide_for(model, encoder=Encoder((16,)))
     settings: dict[str, Any] = {"epochs": 10, "batch_size": 16, "progress": False, "device": "cpu"}
     return fit(model, guide, adata, learning_rate=1e-2, **settings)
@@ -70,9 +70,7 @@ def test_scanpy_takes_it_as_it_is(fitted: tuple[Run, AnnData], tmp_path: Path) -
         axes = sc.pl.umap(adata, color=["component", "component_entropy"], show=False)
         sc.pl.umap(adata, color="gene0", layer="denoised", show=False)
         sc.pp.log1p(adata)
-        sizes = adata.obs["component"].value_counts()
-        several = adata[adata.obs["component"].isin(sizes.index[sizes > 1])].copy()
-        sc.tl.rank_genes_groups(several, "component", method="t-test")  # not of one cell
+        sc.tl.rank_genes_groups(adata, "component", method="t-test")
     assert len(axes) == 2
     assert len(adata.uns["component_colors"]) == adata.obs["component"].nunique()
 
