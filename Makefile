@@ -26,8 +26,8 @@ lint: mypy
 	$(BIN)/ruff format --check .
 
 mypy: $(VENV)/.installed-dev
-	mkdir -p .mypy_cache/root
-	ln -sfn ../.. .mypy_cache/root/vae4counts
+	mkdir -p .mypy_cache/root/vae4counts
+	ln -sf $(addprefix ../../../,data guides inference models vae4counts/__init__.py) .mypy_cache/root/vae4counts
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev

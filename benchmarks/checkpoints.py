@@ -22,7 +22,7 @@ from tables import report
 
 from vae4counts.guides import guide_for
 from vae4counts.inference import fit
-from vae4counts.inference.training.course import Course
+from vae4counts.inference.fitting.resumption import Course
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture
 

@@ -22,7 +22,7 @@ from tables import report
 
 from vae4counts.guides import guide_for
 from vae4counts.inference import fit
-from vae4counts.inference.processes import Processes
+from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import VAE
 
 BATCHES = (128, 512, 1024, 2048, 4096)

@@ -27,8 +27,8 @@ from anndata import AnnData
 from peak import peak_megabytes
 
 from vae4counts.data import load_coco2017_object_counts, load_tcga_pancancer_rna_seq
-from vae4counts.data.coco2017 import ANNOTATIONS
-from vae4counts.data.tcga import PHENOTYPES, RNA_SEQ
+from vae4counts.data.datasets.coco2017 import ANNOTATIONS
+from vae4counts.data.datasets.tcga import PHENOTYPES, RNA_SEQ
 
 GENES = 60_498
 QUARTERS = 4  # expected counts are made in quarters

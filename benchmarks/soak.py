@@ -36,8 +36,9 @@ from peak import megabytes, peak_megabytes
 from tables import report
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit, storage
+from vae4counts.inference import fit
 from vae4counts.inference.cli import app
+from vae4counts.inference.run import storage
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture
 

@@ -10,7 +10,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.encoder import Encoder
 from vae4counts.models.base import CountModel
 from vae4counts.models.config import Configured

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.base import Guide
 from vae4counts.guides.encoder import Encoder
 from vae4counts.models import CountMixture, CountModel, GaussianMixtureModel

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.networks import SparseLinear
 

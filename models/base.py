@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import pyro
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.models.config import Configured
 
 

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.models.config import Configured
 
 

@@ -7,12 +7,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch, first_rows
+from vae4counts.data.counts.batch import Batch, first_rows
 from vae4counts.models.base import CountModel, mean_counts, observations
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
-from vae4counts.models.priors.groups import k_means
+from vae4counts.models.priors.clustering import k_means
 
 
 class CountMixture(CountModel):

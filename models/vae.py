@@ -8,7 +8,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import CountModel, mean_counts, observations
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial

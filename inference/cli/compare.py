@@ -10,11 +10,11 @@ import typer
 from rich.table import Table
 
 from vae4counts.data import load
-from vae4counts.inference import storage
 from vae4counts.inference.cli.shared import app, one_line_errors, screen, source_of
+from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.posterior.comparison import FEWEST_DRAWS, compare
-from vae4counts.inference.run import Run
-from vae4counts.inference.settings import SettingsError
+from vae4counts.inference.run import storage
+from vae4counts.inference.run.run import Run
 
 
 @app.command("compare")

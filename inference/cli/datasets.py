@@ -6,7 +6,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from vae4counts.data import DATASETS, DataSet
-from vae4counts.data.download import data_directory
+from vae4counts.data.datasets.download import data_directory
 from vae4counts.inference.cli.shared import app, screen
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vae4counts.inference.cli.shared import app, data_of, one_line_errors, show
-from vae4counts.inference.run import Run
+from vae4counts.inference.run.run import Run
 
 
 @app.command("evaluate")

@@ -14,8 +14,6 @@ from anndata import AnnData
 
 from vae4counts.data import FEATURE_SCORES, UnknownName, frequent_features, load, top_features
 from vae4counts.guides import GUIDES, guide_for
-from vae4counts.inference import storage
-from vae4counts.inference.alignment import labels_of
 from vae4counts.inference.cli.shared import (
     app,
     command_line,
@@ -24,10 +22,12 @@ from vae4counts.inference.cli.shared import (
     screen,
     show,
 )
-from vae4counts.inference.fit import fit
-from vae4counts.inference.processes import Processes
-from vae4counts.inference.settings import DEVICES, SettingsError
-from vae4counts.inference.training.finite import NonFinite
+from vae4counts.inference.fitting.checks import DEVICES, SettingsError
+from vae4counts.inference.fitting.fit import fit
+from vae4counts.inference.fitting.nonfinite import NonFinite
+from vae4counts.inference.parallel.processes import Processes
+from vae4counts.inference.run import storage
+from vae4counts.inference.run.alignment import labels_of
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior
@@ -205,7 +205,7 @@ def fit_command(
         if staging is None:
             return
         show(run.metrics, title=f"{type(pair).__name__} on {data}")
-        from vae4counts.inference.figures import write_figures  # slow to import
+        from vae4counts.inference.report.figures import write_figures  # slow to import
 
         run.write(staging)
         annotated = _without_counts(adata) if out_of_core else adata

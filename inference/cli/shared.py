@@ -16,13 +16,13 @@ from rich.table import Table
 
 from vae4counts.data import DataError, UnknownName, load
 from vae4counts.guides import IncompatiblePairError
-from vae4counts.inference import storage
-from vae4counts.inference.processes import ProcessError, Processes
-from vae4counts.inference.run import Run
-from vae4counts.inference.settings import SettingsError
-from vae4counts.inference.training.finite import TrainingError
-from vae4counts.inference.training.interruption import FitInterrupted
-from vae4counts.inference.wording import METRICS
+from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.nonfinite import TrainingError
+from vae4counts.inference.fitting.signals import FitInterrupted
+from vae4counts.inference.parallel.processes import ProcessError, Processes
+from vae4counts.inference.run import storage
+from vae4counts.inference.run.metric_names import METRICS
+from vae4counts.inference.run.run import Run
 
 app = typer.Typer(
     help="Variational autoencoders for sparse counts: fit one, and understand your data.",

@@ -4,8 +4,8 @@
 """
 
 from .fitted import Fitted, NotInModelError
+from .interpretation import Interpretation
 from .loadings import loadings, orient_signs, varimax
-from .look import Interpretation
 from .ranking import strongest_features
 
 __all__ = [

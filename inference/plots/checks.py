@@ -8,7 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vae4counts.inference.plots.style import BLUE, ORANGE, VERMILLION, axes
-from vae4counts.inference.posterior.checks import INTERVAL, LIBRARY_QUANTILES, PredictiveChecks
+from vae4counts.inference.posterior.predictive_checks import (
+    INTERVAL,
+    LIBRARY_QUANTILES,
+    PredictiveChecks,
+)
 
 WHAT = {"model": "replicates from the model", "posterior": "replicates given each observation"}
 SHARE = f"{INTERVAL[1] - INTERVAL[0]:.0%}"

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
-from vae4counts.inference.noise import whole_noise
+from vae4counts.inference.parallel.processes import Processes
+from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.rows import Rows
-from vae4counts.inference.processes import Processes
 from vae4counts.models import CountModel
 
 WRITTEN = "vae4counts"

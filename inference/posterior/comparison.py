@@ -21,7 +21,7 @@ from vae4counts.models import CountModel
 from vae4counts.models.likelihoods import Categorical
 
 if TYPE_CHECKING:
-    from vae4counts.inference.run import Run
+    from vae4counts.inference.run.run import Run
 
 # With fewer draws there are too few in the tail of the weights to fit its shape.
 FEWEST_DRAWS = 100

@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
 from vae4counts.models import CountModel, GaussianMixtureModel
 from vae4counts.models.library import ObservedLibrary

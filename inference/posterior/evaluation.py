@@ -13,12 +13,12 @@ import torch
 from scipy.special import entr
 from torch import Tensor
 
-from vae4counts.data.batch import Batch
+from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.noise import whole_noise
+from vae4counts.inference.parallel.processes import Processes
+from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.rows import Rows
-from vae4counts.inference.processes import Processes
 from vae4counts.models import CountModel
 
 # A component is used if it holds more than this share of the responsibility.

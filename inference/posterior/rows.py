@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vae4counts.data import Batch
-from vae4counts.inference.processes import Processes
+from vae4counts.inference.parallel.processes import Processes
 
 
 class Rows:

@@ -7,20 +7,20 @@ import pandas as pd
 from markupsafe import Markup
 
 from vae4counts.inference import plots
-from vae4counts.inference.figures import (
-    blank_figure,
-    components_figure,
-    diagnosis_figure,
-    loadings_figure,
-)
 from vae4counts.inference.interpretation import NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.posterior.draws import require_counts
 from vae4counts.inference.report.elements import facts, figure, paragraph, table
+from vae4counts.inference.report.figures import (
+    blank_figure,
+    components_figure,
+    diagnosis_figure,
+    loadings_figure,
+)
 from vae4counts.inference.report.scatter import scatter
 from vae4counts.inference.report.subject import Section, Subject
-from vae4counts.inference.wording import METRICS
+from vae4counts.inference.run.metric_names import METRICS
 from vae4counts.models.priors import StandardNormal
 
 MOST_POINTS = 10_000

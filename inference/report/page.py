@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
-from vae4counts.inference.run import Run
-from vae4counts.inference.storage import RunDirectoryError
+from vae4counts.inference.run.run import Run
+from vae4counts.inference.run.storage import RunDirectoryError
 
 HERE = Path(__file__).parent
 

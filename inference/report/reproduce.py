@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
-from vae4counts.inference.fit import fit
-from vae4counts.inference.run import Run
+from vae4counts.inference.fitting.fit import fit
+from vae4counts.inference.run.run import Run
 from vae4counts.models import Configured
 
 # Between the arguments of a call: each on a line of its own.

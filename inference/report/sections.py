@@ -14,12 +14,12 @@ from markupsafe import Markup
 from torch import nn
 
 from vae4counts.data import CountLoader
-from vae4counts.inference.figures import history_figure
 from vae4counts.inference.report import insights
 from vae4counts.inference.report.elements import code, facts, figure, paragraph, shown, table
+from vae4counts.inference.report.figures import history_figure
 from vae4counts.inference.report.reproduce import python_lines, versions
 from vae4counts.inference.report.subject import Section, Subject
-from vae4counts.inference.wording import METRICS
+from vae4counts.inference.run.metric_names import METRICS
 from vae4counts.models import Configured
 
 FURTHER = {

@@ -12,11 +12,11 @@ import pandas as pd
 from anndata import AnnData
 from markupsafe import Markup
 
-from vae4counts.inference.alignment import labels_of
 from vae4counts.inference.interpretation import Interpretation
+from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.annotation import assigned
-from vae4counts.inference.randomness import own_randomness
-from vae4counts.inference.run import Run
+from vae4counts.inference.run.alignment import labels_of
+from vae4counts.inference.run.run import Run
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.batch import Batch, first_rows
+from vae4counts.data.counts.batch import Batch, first_rows
 
 from .base import MixturePrior
 

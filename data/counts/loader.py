@@ -1,0 +1,84 @@
+"""Seeded, shuffled mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.file import CountFile, Counts, counts_of
+from vae4counts.data.counts.matrix import CountMatrix
+from vae4counts.data.counts.parts import Share
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class CountLoader:
+    """Goes through a data set in mini-batches, each observation once an epoch.
+
+    The order is a pure function of the seed and the epoch's number (and, of counts on disk, of
+    the batch size): an epoch can be repeated, or training taken up again in the middle, and no
+    other random state is read or changed.
+
+    Args:
+        counts: The data; of an AnnData, what `counts_of` makes of it.
+        batch_size: Observations a batch. The last one of an epoch may be shorter.
+        shuffle: Whether each epoch has an order of its own, or all go from first to last.
+        seed: What the orders are drawn from; 0 or more.
+        layer: The layer of the AnnData that holds the raw counts; ``None`` for ``X``.
+        share: What this process takes of every batch, where several share them.
+
+    Raises:
+        DataError: If the AnnData does not hold raw counts.
+        UnknownName: If the AnnData has no such layer.
+        ValueError: If ``batch_size`` is below 1, ``seed`` is negative, or a layer is named
+            though the counts are no AnnData.
+    """
+
+    def __init__(
+        self,
+        counts: Counts | AnnData,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        layer: str | None = None,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}.")
+        if not isinstance(counts, (CountMatrix, CountFile)):
+            counts = counts_of(counts, layer=layer)
+        elif layer is not None:
+            raise ValueError(
+                f"layer= names a layer of an AnnData; a {type(counts).__name__} has none."
+            )
+        self.counts = counts
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.share = share
+
+    def __len__(self) -> int:
+        """The number of batches an epoch."""
+        return -(-len(self.counts) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(0)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of one epoch, on the device of the counts.
+
+        Args:
+            number: Which epoch, from 0; the same number always gives the same batches.
+            start: The batch to start with, from 0; those before it are not read.
+        """
+        if start >= len(self):
+            return iter(())
+        random = np.random.default_rng([self.seed, number]) if self.shuffle else None
+        return self.counts.batches(self.batch_size, random, start, self.share)

@@ -1,0 +1,225 @@
+"""A whole data set of sparse counts in memory, and mini-batches cut from it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.columns import column_tensor, find_column
+from vae4counts.data.counts.parts import Share
+from vae4counts.data.counts.sparse import canonical_csr
+from vae4counts.data.counts.validation import check_counts, suggest_layer
+from vae4counts.data.errors import DataError, UnknownName
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# torch says once a process that sparse CSR tensors are in beta, and that their invariants are
+# not checked. Neither is news to a user of this package: have them said here, unheard.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.zeros(1, 1).to_sparse_csr()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountMatrix:
+    """``N`` observations of ``G`` counts as flat sparse arrays, on one device.
+
+    CSR, but that each row has a start and an end of its own: some of the observations are then a
+    data set that shares the arrays of all.
+
+    Attributes:
+        starts: Where each row starts in ``indices`` and ``values``, shape ``(N,)``, int64.
+        ends: Where each row ends in them, shape ``(N,)``, int64.
+        indices: Feature of each non-zero count, shape ``(nnz,)``, int32, sorted in each row.
+        values: The non-zero counts, shape ``(nnz,)``, float32.
+        library: Total count of each observation, shape ``(N,)``, float32.
+        n_features: The number of features ``G``.
+        covariates: Further columns by name, each of shape ``(N,)``.
+    """
+
+    starts: Tensor
+    ends: Tensor
+    indices: Tensor
+    values: Tensor
+    library: Tensor
+    n_features: int
+    covariates: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def from_anndata(
+        cls, adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()
+    ) -> CountMatrix:
+        """Copies the counts of an AnnData, after checking that they are counts.
+
+        Args:
+            adata: Observations x features; the counts may be CSR, CSC or dense, of any
+                numeric type.
+            layer: The layer that holds the raw counts; ``None`` for ``X``.
+            covariates: Columns of ``obs`` to carry along: categorical ones as int64 codes,
+                numeric ones as float32.
+
+        Raises:
+            DataError: If the values are not raw counts, or there are none, or a covariate
+                has missing values.
+            UnknownName: If there is no such layer or column.
+
+        Warns:
+            UserWarning: If whole rows or columns are zero, or counts are too large for
+                float32.
+        """
+        if layer is not None and layer not in adata.layers:
+            raise UnknownName("layer", layer, adata.layers)
+        layers = [other for other in adata.layers if other != layer]
+        name = "X" if layer is None else f"Layer {layer!r}"
+        matrix = adata.X if layer is None else adata.layers[layer]
+        if matrix is None:
+            raise DataError(f"{name} holds nothing.{suggest_layer(layers)}")
+        csr = canonical_csr(matrix.to_memory() if hasattr(matrix, "to_memory") else matrix, name)
+        names = {"rows": adata.obs_names, "columns": adata.var_names}
+        totals = check_counts([csr], csr.shape, name=name, layers=layers, **names)
+        columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
+        return cls.from_checked(csr, totals, columns)
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> CountMatrix:
+        """Copies a SciPy sparse matrix (or a dense array) of shape ``(N, G)``.
+
+        Raises and warns as `from_anndata` does of its values.
+        """
+        csr = canonical_csr(matrix, "The matrix")
+        return cls.from_checked(csr, check_counts([csr], csr.shape))
+
+    @classmethod
+    def from_checked(
+        cls, csr: sp.csr_matrix, totals: np.ndarray, covariates: Mapping[str, Tensor] | None = None
+    ) -> CountMatrix:
+        """Takes over canonical CSR counts whose values and totals are known to be good."""
+        indptr = torch.from_numpy(csr.indptr.astype(np.int64))
+        return cls(
+            starts=indptr[:-1],
+            ends=indptr[1:],
+            indices=torch.from_numpy(csr.indices.astype(np.int32, copy=False)),
+            values=torch.from_numpy(csr.data.astype(np.float32, copy=False)),
+            library=torch.from_numpy(totals.astype(np.float32)),
+            n_features=csr.shape[1],
+            covariates=covariates or {},
+        )
+
+    @property
+    def n_observations(self) -> int:
+        """The number of observations ``N``."""
+        return self.library.shape[0]
+
+    def __len__(self) -> int:
+        return self.n_observations
+
+    @property
+    def device(self) -> torch.device:
+        """Where the counts are, and where batches are cut."""
+        return self.values.device
+
+    def to(self, device: torch.device | str) -> CountMatrix:
+        """Copies the counts to ``device`` (those that are there already are not copied)."""
+        return replace(
+            self,
+            starts=self.starts.to(device),
+            ends=self.ends.to(device),
+            indices=self.indices.to(device),
+            values=self.values.to(device),
+            library=self.library.to(device),
+            covariates={name: column.to(device) for name, column in self.covariates.items()},
+        )
+
+    def batches(
+        self,
+        batch_size: int,
+        random: np.random.Generator | None = None,
+        start: int = 0,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
+    ) -> Iterator[Batch]:
+        """Cuts all observations into mini-batches.
+
+        Args:
+            batch_size: Observations a batch; the last may have fewer.
+            random: What shuffles them; None to go from first to last.
+            start: The batch to start with, from 0.
+            share: Which part of every batch to cut; all of it unless said otherwise.
+        """
+        order = np.arange(len(self)) if random is None else random.permutation(len(self))
+        # Moved once an epoch, not once a batch.
+        rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
+        for index in rest.split(batch_size):
+            part = share.part(len(index))
+            yield replace(self.batch(index[part.rows]), part=part)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Cuts a mini-batch out, on the device of the counts.
+
+        Args:
+            index: Positions of ``B`` observations, shape ``(B,)``, int64, in any order and
+                with repeats if you like.
+
+        Returns:
+            The batch; its counts are a float32 CSR tensor of shape ``(B, G)`` with int32
+            indices.
+        """
+        index = index.to(self.device)
+        crow, entries = self._entries(index)
+        counts = torch.sparse_csr_tensor(
+            crow.to(torch.int32),
+            self.indices.index_select(0, entries),
+            self.values.index_select(0, entries),
+            size=(index.shape[0], self.n_features),
+            check_invariants=False,  # they hold by construction
+        )
+        return Batch(
+            counts=counts,
+            library=self.library.index_select(0, index),
+            index=index,
+            n_observations=self.n_observations,
+            covariates=self._covariates(index),
+        )
+
+    def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountMatrix:
+        """Some observations as a data set of their own, which shares the counts with this one.
+
+        Batches of the subset have its size as their ``n_observations``, and their ``index``
+        runs over the subset.
+
+        Args:
+            rows: Positions of the observations to keep, shape ``(M,)``, int64.
+        """
+        index = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).to(self.device)
+        return replace(
+            self,
+            starts=self.starts.index_select(0, index),
+            ends=self.ends.index_select(0, index),
+            library=self.library.index_select(0, index),
+            covariates=self._covariates(index),
+        )
+
+    def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the row starts of a cut, ``(B + 1,)``, and where each of its entries is stored."""
+        starts = self.starts.index_select(0, index)
+        ends = self.ends.index_select(0, index)
+        crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
+        # Entries lie one after the other but for a jump from the end of a row to the start of
+        # the next: a running sum of ones and jumps, quicker than repeating each row's start.
+        # Empty rows add their jump to the next row's; those at the end to the spare last step.
+        n_entries = int(crow[-1])
+        steps = starts.new_ones(n_entries + 1)
+        jumps = starts - torch.cat([starts.new_ones(1), ends[:-1]])
+        steps.index_add_(0, crow[:-1], jumps)
+        return crow, steps.cumsum(0)[:n_entries]
+
+    def _covariates(self, index: Tensor) -> dict[str, Tensor]:
+        return {name: column.index_select(0, index) for name, column in self.covariates.items()}

@@ -1,0 +1,161 @@
+"""Sparse matrices that stay on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import scipy.sparse as sp
+import zarr
+from anndata.abc import CSCDataset, CSRDataset
+
+from vae4counts.data.counts.sparse import canonical_csr
+from vae4counts.data.errors import DataError, UnknownName, reading
+
+# Rows that are read in one go, where they lie together.
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredMatrix:
+    """A CSR matrix on disk, of which some columns are wanted.
+
+    Attributes:
+        data: HDF5 or zarr array of the stored values, row by row.
+        indices: HDF5 or zarr array of their columns.
+        indptr: Where each row starts in the two, shape ``(M + 1,)``, int64, in memory.
+        width: Number of columns on disk.
+        columns: Positions of the wanted columns; None for all.
+        name: What the matrix is called in errors.
+    """
+
+    data: Any
+    indices: Any
+    indptr: np.ndarray
+    width: int
+    columns: np.ndarray | None
+    name: str
+
+    @classmethod
+    def of(cls, matrix: Any, columns: np.ndarray | None, name: str) -> StoredMatrix:
+        """Takes what AnnData shows of a matrix on disk.
+
+        Raises:
+            DataError: If the matrix is not stored by row, or its row starts are broken.
+        """
+        if not isinstance(matrix, CSRDataset):
+            form = "by column (CSC)" if isinstance(matrix, CSCDataset) else "dense"
+            raise DataError(
+                f"{name} is stored {form}; from disk only CSR is read: "
+                "load it into memory, or write it anew with X=scipy.sparse.csr_matrix(X)."
+            )
+        group = matrix.group
+        data, indices = group["data"], group["indices"]
+        with _reading(data):
+            indptr = np.asarray(group["indptr"][:], dtype=np.int64)
+            sizes = {data.shape[0], indices.shape[0], int(indptr[-1])}
+        if indptr[0] != 0 or (np.diff(indptr) < 0).any() or len(sizes) > 1:
+            raise DataError(
+                f"{name} is broken: its indptr does not go from 0 up to the number of its "
+                "stored values."
+            )
+        return cls(data, indices, indptr, matrix.shape[1], columns, name)
+
+    @property
+    def n_features(self) -> int:
+        """The number of wanted columns."""
+        return self.width if self.columns is None else len(self.columns)
+
+    def n_entries(self, rows: np.ndarray) -> int:
+        """The number of values that are stored for some rows, in columns wanted or not."""
+        return int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+
+    def read(self, rows: np.ndarray) -> sp.csr_matrix:
+        """Reads rows, those that lie together on disk in one go.
+
+        Args:
+            rows: Their positions on disk, shape ``(B,)``, in any order.
+
+        Returns:
+            Canonical CSR, shape ``(B, n_features)``, in the order of ``rows``.
+
+        Raises:
+            DataError: If the file is broken, or has a column index out of range.
+        """
+        order = np.argsort(rows, kind="stable")
+        with _reading(self.data):
+            parts = [self._span(run) for run in _runs(rows[order])]
+        csr = canonical_csr(sp.vstack(parts, format="csr"), self.name)[np.argsort(order)]
+        return csr if self.columns is None else canonical_csr(csr[:, self.columns], self.name)
+
+    def _span(self, rows: np.ndarray) -> sp.csr_matrix:
+        """Reads from the first of ascending rows to the last, and keeps those that are wanted."""
+        first, last = rows[0], rows[-1]
+        start, stop = self.indptr[first], self.indptr[last + 1]
+        parts = (
+            self.data[start:stop],
+            self.indices[start:stop],
+            self.indptr[first : last + 2] - start,
+        )
+        span = sp.csr_matrix((last + 1 - first, self.width), dtype=parts[0].dtype)
+        span.data, span.indices, span.indptr = parts
+        is_whole = np.array_equal(rows, np.arange(first, last + 1))
+        return span if is_whole else span[rows - first]
+
+
+def _runs(rows: np.ndarray) -> list[np.ndarray]:
+    """Cuts ascending rows where a block of the file ends."""
+    return np.split(rows, np.flatnonzero(np.diff(rows // BLOCK)) + 1)
+
+
+@contextmanager
+def _reading(array: Any) -> Iterator[None]:
+    is_hdf5 = isinstance(array, h5py.Dataset)
+    place = array.file.filename if is_hdf5 else getattr(array, "store_path", array)  # zarr 3, 2
+    with reading(Path(str(place)), "counts on disk"):
+        yield
+
+
+def is_on_disk(adata: anndata.AnnData, layer: str | None = None) -> bool:
+    """Whether the counts of an AnnData, or of what it is a view of, are on disk.
+
+    Raises:
+        UnknownName: If there is no such layer.
+    """
+    on_disk = (CSRDataset, CSCDataset, h5py.Dataset, zarr.Array)
+    return isinstance(_matrix(_whole(adata), layer), on_disk)
+
+
+def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix, np.ndarray]:
+    """Finds the counts of an AnnData on disk, and which rows of them are its observations.
+
+    Which rows and columns a view has is read from AnnData's private attributes: asked for its
+    matrix, a view would read all of it into memory.
+
+    Raises:
+        DataError: If they cannot be read from there.
+        UnknownName: If there is no such layer.
+    """
+    whole = _whole(adata)
+    rows, columns = np.arange(whole.n_obs), np.arange(whole.n_vars)
+    if adata.is_view:
+        rows, columns = rows[adata._oidx], columns[adata._vidx]
+    chosen = None if np.array_equal(columns, np.arange(whole.n_vars)) else columns
+    name = "X" if layer is None else f"Layer {layer!r}"
+    return StoredMatrix.of(_matrix(whole, layer), chosen, name), rows
+
+
+def _whole(adata: anndata.AnnData) -> anndata.AnnData:
+    return adata._adata_ref if adata.is_view else adata
+
+
+def _matrix(adata: anndata.AnnData, layer: str | None) -> Any:
+    if layer is not None and layer not in adata.layers:
+        raise UnknownName("layer", layer, adata.layers)
+    return adata.X if layer is None else adata.layers[layer]

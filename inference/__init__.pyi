@@ -1,0 +1,17 @@
+from .fitting.checkpoints import CheckpointError as CheckpointError
+from .fitting.checks import SettingsError as SettingsError
+from .fitting.component_handlers import AnalyticKL as AnalyticKL
+from .fitting.component_handlers import Balance as Balance
+from .fitting.component_handlers import FreeNats as FreeNats
+from .fitting.fit import fit as fit
+from .fitting.handlers import CyclicalAnnealing as CyclicalAnnealing
+from .fitting.handlers import KLWarmUp as KLWarmUp
+from .fitting.nonfinite import NonFiniteError as NonFiniteError
+from .fitting.nonfinite import TrainingError as TrainingError
+from .fitting.signals import FitInterrupted as FitInterrupted
+from .parallel.processes import ProcessError as ProcessError
+from .posterior.comparison import compare as compare
+from .posterior.evaluation import Evaluation as Evaluation
+from .posterior.evaluation import evaluate as evaluate
+from .run.run import Run as Run
+from .run.storage import RunDirectoryError as RunDirectoryError

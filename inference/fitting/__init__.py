@@ -1,0 +1,1 @@
+"""Fitting: options, checks, phases, the SVI loop, checkpoints."""

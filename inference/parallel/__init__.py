@@ -1,0 +1,1 @@
+"""Processes that share the work, shared noise, random states."""

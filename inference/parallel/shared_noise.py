@@ -1,0 +1,150 @@
+"""The same noise and normalisation for an observation, however many processes share its batch.
+
+Processes that start from one seed and draw the same numbers have the same random state for ever.
+So each of them draws what one process alone would, the noise of the whole batch, and uses the
+rows that are its own. The noise is small beside the counts: ``L`` numbers of latents and ``H`` of
+hidden units for each observation of ``G`` features. Batch normalisation is by the moments of the
+whole batch, which the processes add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+
+from vae4counts.data import Batch, Part
+from vae4counts.inference.parallel.processes import Processes
+from vae4counts.models.derivatives import first_order
+from vae4counts.models.networks import BatchNorm
+
+
+@contextmanager
+def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
+    """Has the noise and the moments of a whole batch where only a part of it is at hand.
+
+    The numbers are those of one process for dropout, for Gaussian latents and what is made of
+    them, and for components (all guides of this package). What another distribution draws is as
+    random, but hangs on the number of processes.
+
+    Args:
+        batch: The part, or a whole batch: then nothing is changed.
+        pair: The modules whose dropout and batch normalisation are meant too; none of them where
+            they do not train.
+    """
+    if batch.whole.number == 1:
+        yield
+        return
+    modules = [m for part in pair for m in part.modules() if isinstance(m, tuple(INSTEAD))]
+    for module in modules:
+        instead = next(own for kind, own in INSTEAD.items() if isinstance(module, kind))
+        module.forward = partial(instead, module, batch)
+    try:
+        with _WholeNoise(batch.whole):
+            yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+class _WholeNoise(Messenger):
+    """Gives latents a value before they are drawn."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+
+    def _pyro_sample(self, message: dict[str, Any]) -> None:
+        in_batch = any(frame.name == "observations" for frame in message["cond_indep_stack"])
+        if in_batch and message["value"] is None:
+            fn = message["fn"]
+            value = _own_rows(fn, self.part, row=-1 - len(fn.event_shape))
+            if value is None:
+                value = fn(torch.Size([self.part.number]))[self.part.rank]
+            message["value"] = value
+
+
+def _own_rows(fn: Any, part: Part, row: int) -> Tensor | None:
+    """Own rows of a draw for the whole batch; None of a distribution that is not known here.
+
+    Args:
+        fn: The distribution of own rows.
+        part: Which rows they are.
+        row: The dimension of the rows, from the last.
+    """
+    if isinstance(fn, torch.distributions.Independent):
+        return _own_rows(fn.base_dist, part, row)
+    if isinstance(fn, torch.distributions.TransformedDistribution):
+        value = _own_rows(fn.base_dist, part, row)
+        for transform in fn.transforms if value is not None else ():
+            value = transform(value)
+        return value
+    if isinstance(fn, torch.distributions.Categorical):
+        shape = list(fn.probs.shape)
+        shape[row - 1] = part.size
+        # one number is drawn for each row, whatever its probabilities are
+        probs = fn.probs.new_ones(shape)
+        probs.narrow(row - 1, part.rows.start, fn.probs.shape[row - 1]).copy_(fn.probs)
+        return (
+            dist.Categorical(probs).sample().narrow(row, part.rows.start, fn.probs.shape[row - 1])
+        )
+    if not isinstance(fn, torch.distributions.Normal):
+        return None
+    shape = list(fn.loc.shape)
+    shape[row] = part.size
+    standard = dist.Normal(fn.loc.new_zeros(()), fn.loc.new_ones(())).expand(shape)
+    return fn.loc + standard.rsample().narrow(row, part.rows.start, fn.loc.shape[row]) * fn.scale
+
+
+def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
+    """Dropout of the batch's rows, once or several times over."""
+    if not module.training:
+        return inputs
+    times = len(inputs) // len(batch)
+    kept = 1 - module.p
+    part = batch.whole
+    mask = inputs.new_empty(times, part.size, *inputs.shape[1:]).bernoulli_(kept)
+    return inputs * mask[:, part.rows].reshape(inputs.shape).div_(kept)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of what all processes have; and so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004
+        return Processes.here().sum(own)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return Processes.here().sum(gradient)
+
+
+def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
+    """Normalisation by the moments of the whole batch, gradients through them included."""
+    rows = len(inputs) // len(batch) * batch.whole.size
+    if not module.training or rows == 1:
+        return type(module).forward(module, inputs)
+    own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
+    sums = torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])
+    mean, square = _Sum.apply(sums) / rows
+    variance = square - mean.square()
+    with torch.no_grad():
+        weight = module.remember(rows)
+        module.running_mean.lerp_(mean.to(module.running_mean), weight)
+        unbiased = variance * (rows / (rows - 1))
+        module.running_var.lerp_(unbiased.to(module.running_var), weight)
+    scale = module.weight * (variance + module.eps).rsqrt()
+    return ((inputs - mean) * scale + module.bias).to(inputs)
+
+
+INSTEAD: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Dropout: _dropped,
+    BatchNorm: _normalised,
+}

@@ -1,0 +1,5 @@
+"""A run: a trained pair, how it is stored, and how new data meet it."""
+
+from .run import Run
+
+__all__ = ["Run"]

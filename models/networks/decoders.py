@@ -1,0 +1,86 @@
+"""Decoders: from latents to a likelihood's outputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from vae4counts.models.config import Configured
+from vae4counts.models.networks.mlp import MLP, check_layers
+
+
+class Decoder(Configured, nn.Module):
+    """From latents to a likelihood's outputs."""
+
+    def build(self, n_latent: int, n_outputs: int) -> None:
+        """Makes the layers. Called once, by the model.
+
+        Raises:
+            ValueError: The decoder is another model's already, and would lose what it learnt.
+        """
+        self.claim()
+        self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
+
+    @abstractmethod
+    def _build_hidden(self, n_latent: int) -> int:
+        """Makes what comes before the output layer and tells its width."""
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor:
+        """Maps latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
+
+
+class MLPDecoder(Decoder):
+    """A multilayer perceptron.
+
+    Args:
+        hidden: Widths of the hidden layers.
+        norm: One of "layer", "batch", "rms", "none".
+        activation: One of "relu", "gelu", "silu", "softplus".
+        dropout: Share of units dropped in training.
+
+    Raises:
+        ValueError: An unknown name, or no hidden layer.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128,),
+        norm: str = "batch",
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_layers(hidden, norm, activation)
+        self.hidden, self.norm = tuple(hidden), norm
+        self.activation, self.dropout = activation, dropout
+
+    def _build_hidden(self, n_latent: int) -> int:
+        first = nn.Linear(n_latent, self.hidden[0])
+        self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
+        return self.hidden[-1]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See `Decoder.forward`."""
+        rows = z.reshape(-1, z.shape[-1])  # batch normalisation takes matrices
+        return self.output(self.layers(rows)).view(*z.shape[:-1], -1)
+
+
+class LinearDecoder(Decoder):
+    """A linear map, whose weights are the factors' loadings (Svensson et al. 2020).
+
+    The loading ``W_jl`` is the change of feature ``j``'s log-rate for one unit of latent ``l``, up
+    to a constant that all features share in a model with a library size.
+    """
+
+    def _build_hidden(self, n_latent: int) -> int:
+        return n_latent
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See `Decoder.forward`."""
+        return self.output(z)
+
+
+DECODERS: dict[str, type[Decoder]] = {"mlp": MLPDecoder, "linear": LinearDecoder}

@@ -1,0 +1,84 @@
+"""A linear layer that takes sparse input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from vae4counts.models.derivatives import first_order
+
+
+class _SparseProduct(torch.autograd.Function):
+    """``Y = X W`` for sparse ``X``; the gradient by ``W`` is ``X^T G``, none is taken by ``X``."""
+
+    @staticmethod
+    def forward(ctx: Any, counts: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(counts)
+        return _product(counts, weight)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        (counts,) = ctx.saved_tensors
+        return None, _product(_transpose(counts), gradient.contiguous())
+
+
+def _product(sparse: Tensor, dense: Tensor) -> Tensor:
+    """A CSR matrix times a dense one, as weighted sums of rows.
+
+    A bag of embeddings is the same sum, and three times faster than torch's sparse product on a
+    CPU, which goes through the columns.
+    """
+    return nn.functional.embedding_bag(
+        sparse.col_indices(),
+        dense,
+        sparse.crow_indices(),
+        mode="sum",
+        per_sample_weights=sparse.values(),
+        include_last_offset=True,
+    )
+
+
+def _transpose(counts: Tensor) -> Tensor:
+    """The transpose of a CSR matrix, in CSR."""
+    if counts.device.type != "cpu":
+        return counts.t().to_sparse_csr()
+    # torch sorts the entries, SciPy counts them: ten times faster, and nothing is copied
+    parts = (counts.values(), counts.col_indices(), counts.crow_indices())
+    csc = csr_matrix(tuple(part.numpy() for part in parts), shape=counts.shape).tocsc()
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(csc.indptr),
+        torch.from_numpy(csc.indices),
+        torch.from_numpy(csc.data),
+        size=(counts.shape[1], counts.shape[0]),
+        check_invariants=False,
+    )
+
+
+class SparseLinear(nn.Module):
+    """A linear layer without bias whose input is a CSR (or dense) matrix.
+
+    The weight has shape ``(n_inputs, n_outputs)``, so that the row of a feature is contiguous and
+    the product costs one such row for every non-zero. It is never taken in half precision, which
+    sparse products do not know and large counts do not bear.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(n_inputs)
+        self.weight = nn.Parameter(torch.empty(n_inputs, n_outputs).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``inputs @ weight``, shape ``(B, n_outputs)``."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            if inputs.layout == torch.strided:
+                return inputs @ self.weight
+            return _SparseProduct.apply(inputs, self.weight)
+
+    def extra_repr(self) -> str:
+        """The layer's shape."""
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

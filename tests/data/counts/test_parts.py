@@ -1,0 +1,155 @@
+"""Parts of a batch, each with its own rows of the whole noise, add up to the whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyro import poutine
+from pyro.infer import TraceEnum_ELBO
+from torch import nn
+
+from vae4counts.data import Batch, CountLoader, CountMatrix, Share, load
+from vae4counts.inference.parallel.shared_noise import whole_noise
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.models import observations
+from vae4counts.models.networks import BatchNorm
+
+Pair = tuple[Any, Any]
+numbers = st.integers(1, 7)
+
+
+def part_of(batch: Batch, rank: int, number: int) -> Batch:
+    part = Share(rank, number).part(len(batch))
+    rows = part.rows
+    counts = batch.counts.to_dense()[rows].to_sparse_csr()
+    return replace(
+        batch, counts=counts, library=batch.library[rows], index=batch.index[rows], part=part
+    )
+
+
+@given(size=st.integers(1, 40), number=numbers)
+def test_parts_are_even_and_follow_each_other(size: int, number: int) -> None:
+    parts = [Share(rank, number).part(size) for rank in range(number)]
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(size))
+    assert max(part.n_rows for part in parts) - min(part.n_rows for part in parts) <= 1
+    for part in parts:
+        assert len(range(size)[part.rows]) == max(1, part.n_rows)  # there is a row to work on
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 30), batch_size=st.integers(1, 9), number=numbers, start=st.integers(0, 2))
+def test_processes_have_the_rows_of_one_among_them(
+    n: int, batch_size: int, number: int, start: int
+) -> None:
+    counts = CountMatrix.from_scipy(sp.csr_matrix(np.arange(1, n + 1, dtype=np.float32)[:, None]))
+    loaders = [
+        CountLoader(counts, batch_size=batch_size, seed=3, share=Share(rank, number))
+        for rank in range(number)
+    ]
+    whole = list(CountLoader(counts, batch_size=batch_size, seed=3).epoch(1, start))
+    for one, *parts in zip(whole, *(loader.epoch(1, start) for loader in loaders), strict=True):
+        index = torch.cat([part.index[: part.whole.n_rows] for part in parts])
+        library = torch.cat([part.library[: part.whole.n_rows] for part in parts])
+        assert index.equal(one.index)
+        assert library.equal(one.library)
+        assert all(part.whole.size == len(one) for part in parts)
+        assert all(part.n_observations == n for part in parts)
+
+
+def test_parts_of_counts_on_disk_are_those_of_one_process(tmp_path: Path, adata: AnnData) -> None:
+    adata.write_h5ad(tmp_path / "counts.h5ad")
+    stored = load(tmp_path / "counts.h5ad", out_of_core=True)
+    whole = CountLoader(stored, batch_size=33, seed=1)
+    parts = [CountLoader(stored, batch_size=33, seed=1, share=Share(r, 3)) for r in range(3)]
+    for one, *own in zip(whole, *parts, strict=True):
+        dense = torch.cat([b.counts.to_dense()[: b.whole.n_rows] for b in own])
+        assert dense.equal(one.counts.to_dense())
+        assert torch.cat([b.index[: b.whole.n_rows] for b in own]).equal(one.index)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(
+    pair: Pair, batch: Batch, number: int
+) -> None:
+    """For all pairs of the registries, with the dropout that they have.
+
+    The moments of a batch take processes that speak to each other: see test_processes.py.
+    """
+    elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair).train()
+    for module in elbo.modules():
+        module.train(not isinstance(module, BatchNorm))
+
+    def loss_and_gradient(own: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        torch.manual_seed(7)
+        elbo.zero_grad()
+        with whole_noise(own, elbo):
+            loss = elbo(own) * (own.whole.n_rows / own.whole.size)
+        loss.backward()
+        named = {name: p.grad.clone() for name, p in elbo.named_parameters() if p.grad is not None}
+        return loss.detach(), named
+
+    whole, gradient = loss_and_gradient(batch)
+    state = torch.get_rng_state()
+    parts = []
+    for rank in range(number):
+        parts.append(loss_and_gradient(part_of(batch, rank, number)))
+        assert torch.get_rng_state().equal(state)  # as many numbers drawn as by one process
+    torch.testing.assert_close(sum(loss for loss, _ in parts), whole, rtol=1e-5, atol=1e-4)
+    for name, expected in gradient.items():
+        added = sum(own[name] for _, own in parts)
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5 * (1 + scale), msg=name)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_draws_for_parts_are_those_for_the_whole(pair: Pair, batch: Batch, number: int) -> None:
+    model, guide = (half.eval() for half in pair)
+
+    def weights(own: Batch) -> torch.Tensor:
+        torch.manual_seed(7)
+        with whole_noise(own):
+            return draw(model, guide, own, 3).log_weights[:, : own.whole.n_rows]
+
+    parts = [weights(part_of(batch, rank, number)) for rank in range(number)]
+    torch.testing.assert_close(torch.cat(parts, -1), weights(batch), rtol=1e-5, atol=1e-4)
+
+
+def test_a_process_without_a_row_adds_nothing(batch: Batch) -> None:
+    own = part_of(replace(part_of(batch, 0, 12), part=None), 0, 2)
+    assert len(own) == 1
+    assert own.whole.n_rows == 0
+
+
+def test_noise_of_other_distributions_differs_between_processes(batch: Batch) -> None:
+    """It is independent of the other rows', though not that of one process."""
+
+    def guide(own: Batch) -> None:
+        with observations(own):
+            pyro.sample("rate", dist.Gamma(torch.full((len(own),), 2.0), 1.0))
+
+    draws = []
+    for rank in range(2):
+        own = part_of(batch, rank, 2)
+        torch.manual_seed(0)
+        with whole_noise(own):
+            draws.append(poutine.trace(guide).get_trace(own).nodes["rate"]["value"])
+    assert torch.cat(draws).unique().numel() == len(batch)
+
+
+def test_dropout_is_as_it_was_afterwards(batch: Batch) -> None:
+    dropout = nn.Dropout(0.5)
+    own = part_of(batch, 1, 2)
+    with whole_noise(own, dropout):
+        assert "forward" in vars(dropout)
+    assert "forward" not in vars(dropout)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vae4counts.data import DataError
+from vae4counts.data.readers.xena import read_blocks, read_samples
+
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5)
+VALUES = st.none() | st.floats(-1e6, 1e6) | st.integers(-9, 9).map(float)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    samples=st.lists(NAMES, min_size=1, max_size=4, unique=True),
+    rows=st.lists(st.tuples(NAMES, st.lists(VALUES, min_size=4, max_size=4)), max_size=7),
+    end=st.sampled_from(["\n", "\r\n"]),
+    absent=st.sampled_from(["NA", ""]),
+    closed=st.booleans(),
+    size=st.integers(1, 4),
+    suffix=st.sampled_from([".tsv", ".gz"]),
+)
+def test_blocks_are_the_table(
+    tmp_path: Path,
+    samples: list[str],
+    rows: list[tuple[str, list[float | None]]],
+    end: str,
+    absent: str,
+    closed: bool,
+    size: int,
+    suffix: str,
+) -> None:
+    n = len(samples)
+    lines = ["\t".join(["sample", *samples])]
+    for name, values in rows:
+        texts = (absent if value is None else repr(value) for value in values[:n])
+        lines.append("\t".join([name, *texts]))
+    text = (end.join(lines) + end * closed).encode()
+    path = tmp_path / f"table{suffix}"
+    path.write_bytes(gzip.compress(text) if suffix == ".gz" else text)
+    assert read_samples(path) == samples
+    blocks = list(read_blocks(path, size))
+    assert [name for block in blocks for name in block.features] == [name for name, _ in rows]
+    assert [line for block in blocks for line in block.lines] == list(range(2, len(rows) + 2))
+    found = [row for block in blocks for row in block.numbers.tolist()]
+    for row, (_, values) in zip(found, rows, strict=True):
+        for number, value in zip(row, values[:n], strict=True):
+            assert math.isnan(number) if value is None else number == pytest.approx(value)
+
+
+def test_quotes_are_letters(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text('sample\t"a"\tb\n"g"\t1\t2\n')
+    assert read_samples(path) == ['"a"', "b"]
+    (block,) = read_blocks(path)
+    assert block.features == ['"g"']
+    np.testing.assert_array_equal(block.numbers, [[1, 2]])
+    path.write_text('sample\ta\tb\ng\t"1\t2\nh\t1"\t2\n')
+    with pytest.raises(DataError, match=r"table\.tsv, line 2: '\"1' is no number"):
+        list(read_blocks(path))
+
+
+def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("sample\ta\n\ng\t1\n  \nh\t2\n\n")
+    (block,) = read_blocks(path)
+    assert (block.features, block.lines) == (["g", "h"], [3, 5])

@@ -1,0 +1,197 @@
+"""Steps that are not finite: found where they are, passed over or not, and nothing spoilt."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+from torch import Tensor, nn
+
+from vae4counts.data import random_split
+from vae4counts.guides import Encoder, guide_for
+from vae4counts.inference import NonFiniteError, Run, TrainingError, fit
+from vae4counts.inference.fitting import loop
+from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
+from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
+from vae4counts.models.likelihoods import CountDistribution, Poisson
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+pytestmark = pytest.mark.filterwarnings("ignore:Encountered")  # Pyro's own words
+
+CULPRIT = 3
+LARGE = 5000.0
+QUICK: dict[str, Any] = {"progress": False, "device": "cpu", "batch_size": 16, "seed": 0}
+
+
+class Fragile(Poisson):
+    """It breaks at observations with a large total count."""
+
+    def forward(self, outputs: Tensor, library: Tensor | None) -> CountDistribution:
+        assert library is not None
+        return super().forward(outputs + torch.where(library > LARGE, math.nan, 0.0), library)
+
+
+@pytest.fixture
+def spoilt(adata: AnnData) -> AnnData:
+    """Data with one such observation, among those trained on."""
+    row = random_split(100, validation=0.1, test=0.1, seed=0).train[CULPRIT]
+    counts = adata.X.toarray()
+    counts[row] = 1000
+    adata.obs_names = [
+        f"culprit{i}" if i == row else name for i, name in enumerate(adata.obs_names)
+    ]
+    return AnnData(counts, adata.obs, adata.var)
+
+
+def fitted(adata: AnnData, **options: Any) -> Run:
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2), Fragile())
+    return fit(model, guide_for(model), adata, **({"epochs": 3} | QUICK | options))
+
+
+def test_it_stops_and_says_where(spoilt: AnnData) -> None:
+    with pytest.raises(
+        NonFiniteError, match=r"'counts' in the model .* 'culprit\d+': try"
+    ) as caught:
+        fitted(spoilt)
+    assert caught.value.rows == [CULPRIT]
+    assert caught.value.step <= 5
+
+
+@pytest.mark.parametrize("policy", ["skip", "slow"])
+def test_a_batch_is_skipped_and_counted(
+    policy: Any, spoilt: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowed = []
+    monkeypatch.setattr(loop, "slow_down", lambda optimiser: slowed.append(optimiser))
+    run = fitted(spoilt, non_finite=policy)
+    assert list(run.history.skipped) == [1, 1, 1]
+    assert list(run.history.step) == [4, 8, 12]
+    assert run.metrics["batches_skipped"] == 3
+    assert run.history.train_elbo.between(-40, 0).all()
+    assert all(p.isfinite().all() for p in run.model.parameters())
+    assert len(slowed) == (3 if policy == "slow" else 0)
+
+
+def test_the_state_before_the_step_is_saved(spoilt: AnnData, tmp_path: Path) -> None:
+    """It goes on from there, under another policy, as if that had been asked for at once."""
+    with pytest.raises(NonFiniteError):
+        fitted(spoilt, checkpoint_dir=tmp_path / "states")
+    resumed = fitted(spoilt, resume_from=tmp_path / "states", non_finite="skip")
+    whole = fitted(spoilt, non_finite="skip")
+    assert list(resumed.history.train_elbo) == list(whole.history.train_elbo)
+    for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_gradient_that_is_not_finite(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2))
+    model.decoder.output.bias.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(NonFiniteError, match="the gradient is not finite in step 1") as caught:
+        fit(model, guide_for(model), adata, epochs=2, **QUICK)
+    assert len(caught.value.rows) == 16
+    assert "and 11 more" in str(caught.value)
+
+
+def test_a_gradient_of_a_mixture_without_layers_that_is_not_finite(adata: AnnData) -> None:
+    model = CountMixture(7, 3)
+    model.outputs.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(NonFiniteError, match="the gradient is not finite in step 1"):
+        fit(model, guide_for(model), adata, epochs=2, **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["marginal", "joint"])
+def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData) -> None:
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = guide_for(model, kind)
+    with torch.no_grad():
+        guide.head.linear.bias[0] = math.nan
+    with pytest.raises(NonFiniteError, match="is not finite in step 1"):
+        fit(model, guide, adata, epochs=6, **QUICK)
+    with pytest.raises(TrainingError, match="no batch of epoch 1 had a finite loss"):
+        fit(model, guide, adata, epochs=6, non_finite="skip", **QUICK)
+
+
+def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = guide_for(model)
+    with torch.no_grad():
+        guide.head.linear.bias[0] = math.nan
+    with pytest.raises(TrainingError, match="that components start at are not finite: try"):
+        fit(model, guide, adata, epochs=2, **QUICK)  # too few to train a plain VAE first
+
+
+@pytest.mark.filterwarnings("ignore:X has counts up to")
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_moments_of_batch_normalisation_are_not_spoilt(policy: Any, spoilt: AnnData) -> None:
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2), Fragile(), MLPDecoder((8,), norm="batch"))
+    guide = guide_for(model, encoder=Encoder((8,), inputs="identity", norm="batch"))
+    spoilt.X[np.flatnonzero(spoilt.X.sum(1) > LARGE)] = 1e30  # breaks the encoder's moments
+    found = moments(nn.ModuleList([model, guide]))
+    if policy == "stop":
+        with pytest.raises(NonFiniteError):
+            fit(model, guide, spoilt, epochs=2, **QUICK)
+    else:
+        run = fit(model, guide, spoilt, epochs=2, non_finite=policy, **QUICK)
+        assert list(run.history.skipped) == [1, 1]
+    assert len(found) == 6
+    assert all(moment.isfinite().all() for moment in found)
+
+
+@pytest.mark.parametrize("length", [0.1, 1e6])
+def test_gradients_are_cut_as_torch_cuts_them(length: float) -> None:
+    torch.manual_seed(0)
+    modules = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    inputs = torch.randn(5, 3)
+    for module in modules:
+        module.load_state_dict(modules[0].state_dict())
+        module(inputs).pow(2).sum().backward()
+    assert Gradient(modules[0], length).is_finite()
+    torch.nn.utils.clip_grad_norm_(modules[1].parameters(), length)
+    for one, other in zip(modules[0].parameters(), modules[1].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_cut_gradients_train(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2))
+    run = fit(model, guide_for(model), adata, epochs=3, clip_norm=0.5, **QUICK)
+    assert run.settings["clip_norm"] == 0.5
+    assert run.history.train_elbo.is_monotonic_increasing
+
+
+def test_slower() -> None:
+    optimiser = torch.optim.Adam([{"params": [nn.Parameter(torch.ones(1))], "lr": 0.2}])
+    slow_down(optimiser)
+    assert optimiser.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"clip_norm": 0.0}, "clip_norm is 0.0"), ({"non_finite": "ignore"}, "stop, skip, slow")],
+)
+def test_settings_out_of_range(options: dict[str, Any], words: str, adata: AnnData) -> None:
+    with pytest.raises(SettingsError, match=words):
+        fitted(adata, **options)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "rms", "none"])
+@pytest.mark.parametrize("kind", ["marginal", "joint"])
+def test_batches_of_one_row_break_no_normalisation(norm: str, kind: str, adata: AnnData) -> None:
+    """A batch size of 23 leaves one of the 24 rows for the last batch; and batches of one alone."""
+    adata = adata[:30].copy()
+    for batch_size in (23, 1):
+        torch.manual_seed(0)
+        model = GMVAE(7, GaussianMixture(2, 3), decoder=MLPDecoder((8,), norm=norm))
+        guide = guide_for(model, kind, encoder=Encoder((8,), norm=norm))
+        run = fit(model, guide, adata, epochs=3, **(QUICK | {"batch_size": batch_size}))
+        assert run.history.notna().all().all()
+        assert math.isfinite(run.evaluate(adata, num_samples=3).elbo)

@@ -1,0 +1,216 @@
+"""The training loop: the best state is kept, early stopping stops, what diverges is reported."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData
+
+from vae4counts.data import CountMatrix
+from vae4counts.guides import Guide, guide_for
+from vae4counts.inference import Run, TrainingError, fit
+from vae4counts.inference.fitting import loop
+from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.loop import validation_parts
+from vae4counts.models import GMVAE, VAE, CountMixture, CountModel
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+
+def fitted(adata: AnnData, model: CountModel, kind: str | None = None, **settings: Any) -> Run:
+    settings = {"progress": False, "device": "cpu"} | settings
+    return fit(model, guide_for(model, kind), adata, **settings)
+
+
+def validation_elbo(run: Run, adata: AnnData) -> float:
+    counts = CountMatrix.from_anndata(adata).subset(run.split.validation)
+    return sum(validation_parts(run.model, run.guide, counts).values())
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets validation find the given ELBOs, one an epoch, whatever the model."""
+
+    def script(*elbos: float) -> None:
+        values = itertools.chain(elbos, itertools.repeat(elbos[-1]))
+        monkeypatch.setattr(loop, "validation_parts", lambda *_: {"counts": next(values), "z": 0.0})
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (VAE(7, StandardNormal(2)), "marginal"),
+        (GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+        (GMVAE(7, GaussianMixture(2, 3)), "joint"),
+        (CountMixture(7, 3), "exact"),
+    ],
+)
+def test_the_best_validation_elbo_is_that_of_the_run(
+    model: CountModel, kind: str, adata: AnnData
+) -> None:
+    run = fitted(adata, model, kind, epochs=20, learning_rate=0.1, warm_up_steps=5)
+    full = run.history[(run.history.phase == "full") & (run.history.kl_weight == 1)]
+    # training multiplies with another library, which adds up in another order
+    assert validation_elbo(run, adata) == pytest.approx(full.validation_elbo.max(), rel=1e-6)
+
+
+def test_the_best_state_at_full_kl_weight_is_kept(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elbos = [0.0, 0.0, -5.0, -3.0, -4.0]
+    states: list[dict[str, torch.Tensor]] = []
+
+    def validate(model: CountModel, guide: Guide, _: CountMatrix) -> dict[str, float]:
+        pair = torch.nn.ModuleList([model, guide])
+        states.append({name: value.clone() for name, value in pair.state_dict().items()})
+        return {"counts": elbos[len(states) - 1]}
+
+    monkeypatch.setattr(loop, "validation_parts", validate)
+    model = VAE(7, StandardNormal(2))
+    run = fitted(adata, model, epochs=5, batch_size=80, warm_up_steps=3)
+    assert run.history.kl_weight.tolist() == [1 / 3, 2 / 3, 1, 1, 1]
+    assert run.history.validation_elbo.tolist() == elbos
+    kept = torch.nn.ModuleList([run.model, run.guide]).state_dict()
+    same = [all(torch.equal(kept[name], state[name]) for name in kept) for state in states]
+    assert same == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_stops(patience: int, adata: AnnData, scripted: Any) -> None:
+    scripted(-9.0, -7.0, -8.0)
+    run = fitted(adata, VAE(7, StandardNormal(2)), epochs=50, warm_up_steps=0, patience=patience)
+    assert len(run.history) == 2 + patience
+
+
+def test_early_stopping_waits_for_full_kl_weight(adata: AnnData, scripted: Any) -> None:
+    scripted(-1.0, -2.0)
+    run = fitted(
+        adata, VAE(7, StandardNormal(2)), epochs=50, batch_size=80, warm_up_steps=10, patience=4
+    )
+    assert len(run.history) == 10 + 4
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7])
+def test_a_mixture_takes_no_more_epochs_than_asked_for(epochs: int, adata: AnnData) -> None:
+    run = fitted(adata, GMVAE(7, GaussianMixture(2, 3)), epochs=epochs)
+    assert len(run.history) == epochs
+    assert run.history.phase.tolist().count("plain") == epochs // 3
+
+
+def test_history_tells_what_happened(adata: AnnData) -> None:
+    model = GMVAE(7, GaussianMixture(2, 3))
+    run = fitted(adata, model, epochs=9, batch_size=30, warm_up_steps=4)
+    history = run.history
+    assert history.phase.tolist() == ["plain"] * 3 + ["full"] * 6
+    for _, phase in history.groupby("phase"):
+        assert phase.epoch.tolist() == list(range(1, len(phase) + 1))
+        assert phase.step.tolist() == [3 * epoch for epoch in phase.epoch]
+    assert history.kl_weight.iloc[-1] == 1
+    assert (history.validation_reconstruction < 0).all()
+    assert np.isfinite(history.drop(columns="phase").to_numpy()).all()
+    assert run.metrics["epochs"] == 9
+    assert run.metrics["observations_per_second"] > 0
+    assert 0 < run.history.seconds.sum() < run.metrics["seconds"]
+
+
+def test_training_raises_the_objective(adata: AnnData) -> None:
+    run = fitted(adata, VAE(7, StandardNormal(2)), epochs=60, learning_rate=5e-3, warm_up_steps=0)
+    assert run.history.train_elbo.iloc[-5:].mean() > run.history.train_elbo.iloc[0] + 1
+    assert run.history.validation_elbo.iloc[-1] > run.history.validation_elbo.iloc[0]
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_objective_that_is_not_finite(value: float, adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    guide = guide_for(model)
+    with torch.no_grad():
+        guide.head.linear.bias[0] = value
+    with pytest.raises(TrainingError, match=r"in step 1, .* try a lower learning rate"):
+        fit(model, guide, adata, epochs=3, progress=False, device="cpu")
+
+
+def test_validation_that_is_never_finite(adata: AnnData, scripted: Any) -> None:
+    scripted(math.nan)
+    with pytest.raises(TrainingError, match="the validation ELBO is nan"):
+        fitted(adata, VAE(7, StandardNormal(2)), epochs=2)
+
+
+def test_validation_draws_are_the_same_each_time(adata: AnnData) -> None:
+    run = fitted(adata, GMVAE(7, GaussianMixture(2, 3)), epochs=1)
+    values = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        values.append(validation_elbo(run, adata))
+        assert torch.initial_seed() == seed
+    assert values[0] == values[1]
+
+
+def test_evaluation_of_the_fitted_data_looks_at_the_test_part_alone(adata: AnnData) -> None:
+    run = fitted(adata, GMVAE(7, GaussianMixture(2, 3)), epochs=2)
+    parts = [run.split.train, run.split.validation, run.split.test]
+    assert sorted(np.concatenate(parts)) == list(range(100))
+    result = run.evaluate(adata, num_samples=4)
+    assert result.n == len(run.split.test) == 10
+    test_part = adata[run.split.test].copy()
+    assert run.evaluate(test_part, num_samples=4) == result
+    changed = adata.copy()
+    changed.X = changed.X.toarray()
+    changed.X[run.split.train] = changed.X[run.split.train][:, ::-1]  # the same totals
+    assert run.evaluate(changed, num_samples=4) == result
+    other = adata.copy()
+    other.obs_names = pd.Index([f"other{i}" for i in range(100)])
+    assert run.evaluate(other, num_samples=4).n == 100
+    assert run.metrics["n_test"] == 10
+    assert run.metrics["elbo"] == result.elbo
+
+
+def test_training_never_sees_the_test_part(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    guide = guide_for(model)
+    q = {name: value.clone() for name, value in guide.state_dict().items()}
+    first = fit(model, guide, adata, epochs=2, progress=False, device="cpu")
+    adata.X = adata.X.toarray()
+    adata.X[first.split.test] = 5
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(start)
+    guide.load_state_dict(q)
+    fit(model, guide, adata, epochs=2, progress=False, device="cpu")
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_warm_up_that_would_not_end(adata: AnnData) -> None:
+    with pytest.raises(SettingsError, match="would never reach 1"):
+        fitted(adata, VAE(7, StandardNormal(2)), epochs=2, batch_size=40, warm_up_steps=1000)
+
+
+def test_the_prior_has_a_learning_rate_of_its_own(adata: AnnData) -> None:
+    """Adam's first step is as long as the learning rate, whatever the gradient."""
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = guide_for(model, "joint")  # not started at groups
+    settings: dict[str, Any] = {"learning_rate": 1e-4, "prior_learning_rate": 0.02}
+    modules = {"prior": model.prior, "guide": guide}
+    before = {name: deepcopy(module).state_dict() for name, module in modules.items()}
+    settings |= {"progress": False, "device": "cpu", "epochs": 1, "batch_size": 1000}
+    run = fit(model, guide, adata, **settings)
+    assert list(run.history.step) == [1]
+    moved = {
+        name: max(
+            (parameter.detach() - before[name][key]).abs().max().item()
+            for key, parameter in module.named_parameters()
+        )
+        for name, module in modules.items()
+    }
+    assert moved == pytest.approx({"prior": 0.02, "guide": 1e-4}, rel=1e-2)

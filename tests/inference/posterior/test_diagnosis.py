@@ -1,0 +1,207 @@
+"""Overlaps and nats won against numerical integrals; collapses are seen; the best restart stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+from scipy import integrate, stats
+
+from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.guides import JointGuide, MarginalGuide, guide_for
+from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
+from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.loop import EpochRecord, Training
+from vae4counts.inference.fitting.resumption import Course
+from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
+
+
+def test_overlap_is_the_integral_of_the_root_of_the_product() -> None:
+    loc, scale = np.array([0.0, 1.0, -4.0]), np.array([1.0, 0.5, 2.0])
+    found = overlaps(torch.tensor(loc)[:, None], torch.tensor(scale)[:, None])
+    for j in range(3):
+        for k in range(3):
+
+            def root(z: float, j: int = j, k: int = k) -> float:
+                densities = stats.norm.pdf(z, loc[[j, k]], scale[[j, k]])
+                return math.sqrt(densities.prod())
+
+            assert found[j, k].item() == pytest.approx(integrate.quad(root, -15, 15)[0], rel=1e-6)
+
+
+def test_dimensions_multiply() -> None:
+    loc, scale = torch.randn(4, 3), torch.rand(4, 3) + 0.1
+    each = torch.stack([overlaps(loc[:, [i]], scale[:, [i]]) for i in range(3)])
+    torch.testing.assert_close(overlaps(loc, scale), each.prod(0))
+
+
+def groups(n: int = 240) -> AnnData:
+    """Three groups that differ in all 12 features, and no more."""
+    random = np.random.default_rng(0)
+    profiles = np.repeat(random.dirichlet(np.ones(12) * 0.5, 3), n // 3, axis=0)
+    counts = random.poisson(200 * profiles).astype(np.float32)
+    adata = AnnData(counts, layers={"raw": counts.copy()})
+    return adata[random.permutation(n)].copy()
+
+
+def test_a_mixture_of_groups_wins_what_groups_tell() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(2, 3))
+    adata = groups()
+    metrics = fit(model, guide_for(model), adata, epochs=150, **QUICK).metrics
+    assert metrics["components_used"] == 3
+    assert metrics["nats_over_one_gaussian"] > 0.5
+    assert max(metrics["component_overlap"]) < 0.1
+    assert sum(metrics["component_weights"]) == pytest.approx(1)
+
+
+def test_nats_won_are_the_integral_over_the_posteriors() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(1, 3))
+    guide = guide_for(model)
+    assert isinstance(guide, MarginalGuide)
+    model.eval(), guide.eval()
+    batch = next(iter(CountLoader(CountMatrix.from_anndata(groups()), batch_size=240)))
+    with torch.no_grad():
+        found = diagnose(model, guide, [batch], [batch], num_samples=400)
+        loc, scale = (part.double().flatten().numpy() for part in guide.posterior(batch.counts))
+        means, scales = (part.double().flatten().numpy() for part in model.prior.components())
+        weights = model.prior.log_weights().exp().double().numpy()
+    single = stats.norm(loc.mean(), math.sqrt((scale**2).mean() + loc.var()))
+
+    def gain(z: float, of: int) -> float:
+        mixture = np.log(weights @ stats.norm.pdf(z, means, scales))
+        return float(stats.norm.pdf(z, loc[of], scale[of]) * (mixture - single.logpdf(z)))
+
+    wanted = [
+        integrate.quad(gain, *(loc[i] + np.array([-8, 8]) * scale[i]), args=(i,))[0]
+        for i in range(0, 240, 10)
+    ]
+    everyone = found.nats_over_one_gaussian
+    # every tenth observation, and a Gaussian of one draw from each posterior
+    sampled = 3 * np.std(wanted) / math.sqrt(len(wanted))
+    assert everyone == pytest.approx(np.mean(wanted), abs=sampled)
+    assert abs(everyone) > 3 * sampled
+
+
+def test_components_that_hold_nothing_overlap_with_none() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(2, 6, concentration=0.1))
+    prior = model.prior
+    assert isinstance(prior, GaussianMixture)
+    prior.start_at(torch.randn(50, 2), torch.eye(2).repeat(25, 1))
+    model.eval()
+    guide = guide_for(model).eval()
+    batch = next(iter(CountLoader(CountMatrix.from_anndata(groups()))))
+    found = diagnose(model, guide, [batch], [batch])
+    assert all(overlap > 0 for overlap in found.component_overlap[:2])
+    assert found.component_overlap[2:] == [0, 0, 0, 0]
+
+
+def diagnosis(**changes: Any) -> Diagnosis:
+    given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
+    given["nats_standard_error"] = 0.1
+    lists = {"component_weights": [0.4, 0.3, 0.3], "component_overlap": [0.1, 0.1, 0.1]}
+    return Diagnosis(**(given | lists | changes))
+
+
+def test_collapses_are_put_in_words() -> None:
+    assert diagnosis().warning is None
+    assert "collapsed to one of its 3" in str(diagnosis(component_perplexity=1.05).warning)
+    assert "has collapsed to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "may have collapsed to" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
+    assert "0.20 ± 0.10" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
+    assert "restarts" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    alone = diagnosis(component_weights=[1.0], components_used=1, component_perplexity=1.0)
+    assert alone.warning is None
+    assert diagnosis().to_dict()["component_warning"] is None
+
+
+def test_many_small_components_are_no_collapse() -> None:
+    """Of 200 in even use none holds 1 %."""
+    even = diagnosis(
+        components_used=0, component_perplexity=198.0, component_weights=[1 / 200] * 200
+    )
+    assert even.warning is None
+
+
+def test_noise_without_groups_warns() -> None:
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    counts = random.poisson(5, (200, 12)).astype(np.float32)
+    model = GMVAE(12, GaussianMixture(2, 3))
+    adata = AnnData(counts, layers={"raw": counts.copy()})
+    with pytest.warns(UserWarning, match="collapsed to"):
+        fit(model, guide_for(model), adata, epochs=60, **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["marginal", "joint"])
+def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    run = fit(model, guide_for(model, kind), adata, epochs=20, restarts=3, **QUICK)
+    short = run.history[run.history.phase == "restart"]
+    full = run.history[run.history.phase == "full"]
+    assert len(short) + (run.history.phase == "plain").sum() == 4
+    assert len(full) == 16
+    assert (full.kl_weight == 1).all()
+    assert run.settings["restarts"] == 3
+
+
+def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    run = fit(model, guide_for(model), adata, epochs=1, restarts=2, **QUICK)
+    assert list(run.history.phase) == ["restart"]
+
+
+def test_a_restart_has_new_parameters_and_the_best_are_kept(
+    adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
+
+    def trained(_: Course, make: Callable[[], Training], __: Any) -> list[EpochRecord]:
+        training = make()
+        states.append(training.model.decoder.output.weight.detach().clone())
+        return [EpochRecord(training.schedule.phase, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
+
+    monkeypatch.setattr(Course, "train", trained)
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2))
+    fit(model, guide_for(model), adata, epochs=10, restarts=3, **QUICK)
+    assert len(states) == 4
+    for i in range(3):
+        assert torch.equal(states[3], states[i]) == (i == 1)
+
+
+@pytest.mark.parametrize(
+    ("handler", "model", "kind"),
+    [
+        (FreeNats(0.5), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+        (Balance(0.5), VAE(7, StandardNormal(2)), "marginal"),
+        (AnalyticKL(), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+    ],
+)
+def test_handlers_that_do_not_go_with_the_pair(
+    handler: Any, model: VAE, kind: str, adata: AnnData
+) -> None:
+    with pytest.raises(SettingsError, match=type(handler).__name__):
+        fit(model, guide_for(model, kind), adata, epochs=2, tempering=[handler], **QUICK)
+
+
+def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = JointGuide(7, 2, 3)
+    handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
+    run = fit(model, guide, adata, epochs=5, tempering=handlers, **QUICK)
+    assert run.settings["tempering"] == list(map(repr, handlers))
+    assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()
