@@ -1,18 +1,19 @@
-"""What a guide is: q(latents | counts), sampling exactly the sites that are not summed out.
+"""What a guide is: q(latents | values), sampling exactly the sites that are not summed out.
 
-To write a new guide, subclass `Guide` and add it to the registry in ``guides/__init__.py``. The
-generic tests then cover it.
+To write a new guide, subclass `Guide`. To have `guide_for` and the command line know it, and the
+generic tests cover it, add it to ``guides/registry.py``.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import abc
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.encoder import Encoder
-from vae4counts.models.base import CountModel
+from vae4counts.models.base import Model
 from vae4counts.models.config import Configured
 
 
@@ -20,22 +21,69 @@ class IncompatiblePairError(ValueError):
     """A guide that does not fit a model."""
 
 
-class Guide(Configured, nn.Module):
-    """q(latents | counts): a Pyro guide of a batch."""
+def sampled_sites(model: Model) -> set[str]:
+    """Return the names of the latents that a model leaves to a guide, enumerated ones not."""
+    return {latent.name for latent in model.latents if latent.states is None}
+
+
+class Guide(Configured, nn.Module, abc.ABC):
+    """q(latents | values): a Pyro guide of a batch."""
 
     @classmethod
-    @abstractmethod
-    def fits(cls, model: CountModel) -> bool:
-        """Whether the guide samples what the model needs."""
+    @abc.abstractmethod
+    def fits(cls, model: Model) -> bool:
+        """Whether a guide of this class can sample what the model leaves to it."""
 
     @classmethod
-    @abstractmethod
-    def for_model(cls, model: CountModel, encoder: Encoder) -> Guide:
-        """Makes an untrained guide for a model that it fits: `guide_for` makes sure of that."""
+    @abc.abstractmethod
+    def for_model(cls, model: Model, encoder: Encoder | None) -> Guide:
+        """Make an untrained guide for a model that it fits: `guide_for` checks that.
 
-    def attach(self, model: CountModel) -> None:
-        """Hands the model's prior what it shares with the guide; nothing unless overridden."""
+        Args:
+            model: The model.
+            encoder: The encoder to use; None for the default. A guide without one ignores it.
+        """
 
-    @abstractmethod
+    @property
+    @abc.abstractmethod
+    def sites(self) -> Sequence[str]:
+        """The names of the sites that `forward` samples."""
+
+    @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
-        """Samples the latents inside the observation plate."""
+        """Sample the sites inside the observation plate (see `vae4counts.models.observations`)."""
+
+    def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:  # noqa: ARG002
+        """Compare the sizes that the guide was made for with a model's.
+
+        Yields:
+            A size's name, the guide's value and the model's.
+        """
+        return ()
+
+    def check(self, model: Model) -> None:
+        """Make sure that the guide can be trained with a model.
+
+        Raises:
+            IncompatiblePairError: It does not fit, or was made for a model of other sizes.
+        """
+        if not self.fits(model):
+            raise IncompatiblePairError(f"{type(self).__name__} does not fit {model.title}")
+        for name, own, wanted in self.made_for(model):
+            if own != wanted:
+                raise IncompatiblePairError(
+                    f"the guide was made for {name}={own} but the model has {wanted}: "
+                    "make it with guide_for(model)"
+                )
+
+    def attach(self, model: Model) -> None:
+        """Give the model what it shares with the guide; nothing unless overridden."""
+
+    @property
+    def flips(self) -> bool:
+        """Whether `flip` can change the signs of latents."""
+        return False
+
+    def flip(self, signs: Tensor) -> None:
+        """Multiply the latents ``z`` by signs, shape ``(L,)``, of a guide with `flips`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot change the signs of its latents")

@@ -1,23 +1,27 @@
-"""The guide of models whose only latent is summed out: it samples nothing."""
+"""The guide of models that sum every latent out: it samples nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.base import Guide
 from vae4counts.guides.encoder import Encoder
-from vae4counts.models import CountMixture, CountModel, GaussianMixtureModel
+from vae4counts.models.base import Model
 
 
 class ExactGuide(Guide):
     """Samples nothing: the ELBO is then the exact log-likelihood."""
 
-    @classmethod
-    def fits(cls, model: CountModel) -> bool:
-        """See `Guide.fits`: a mixture without a network."""
-        return isinstance(model, (CountMixture, GaussianMixtureModel))
+    sites: Sequence[str] = ()
 
     @classmethod
-    def for_model(cls, model: CountModel, encoder: Encoder) -> ExactGuide:  # noqa: ARG003
+    def fits(cls, model: Model) -> bool:
+        """See `Guide.fits`: a model that is exact."""
+        return model.is_exact
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: Encoder | None) -> ExactGuide:  # noqa: ARG003
         """See `Guide.for_model`."""
         return cls()
 

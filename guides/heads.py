@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyro
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
@@ -19,6 +20,14 @@ class GaussianHead(nn.Module):
     def __init__(self, n_inputs: int, n_gaussians: int) -> None:
         super().__init__()
         self.linear = nn.Linear(n_inputs, 2 * n_gaussians)
+
+    @torch.no_grad()
+    def flip(self, signs: Tensor) -> None:
+        """Multiply the means by signs, shape ``(L,)``; of several Gaussians, those of each."""
+        for parameter in self.linear.parameters():
+            # the first half of the outputs are the means
+            means = parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)
+            means[signs < 0] *= -1
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Maps ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""

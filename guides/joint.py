@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable, Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.guides.base import Guide
+from vae4counts.guides.base import Guide, IncompatiblePairError, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
-from vae4counts.models import VAE, CountModel, observations
+from vae4counts.models.base import Model, observations
 from vae4counts.models.precision import at_least_float32
-from vae4counts.models.priors import GaussianMixture
 
 CONDITIONINGS = ("selection", "addition")
 
@@ -67,21 +66,48 @@ class JointGuide(Guide):
         self.library_head = LibraryHead(width) if latent_library else None
 
     @classmethod
-    def fits(cls, model: CountModel) -> bool:
-        """See `Guide.fits`: a VAE with a Gaussian mixture prior."""
-        return isinstance(model, VAE) and isinstance(model.prior, GaussianMixture)
+    def fits(cls, model: Model) -> bool:
+        """See `Guide.fits`: a model with a mixture prior that is not made of q(z | x) itself."""
+        mixture = model.mixture_prior
+        if mixture is None or mixture.needs_posterior:
+            return False
+        return {site.name for site in model.latents} <= {"component", "z", "library"}
 
     @classmethod
-    def for_model(cls, model: CountModel, encoder: Encoder) -> JointGuide:
+    def for_model(cls, model: Model, encoder: Encoder | None) -> JointGuide:
         """See `Guide.for_model`."""
-        prior = cast(GaussianMixture, cast(VAE, model).prior)
+        mixture = model.mixture_prior
+        if mixture is None:
+            raise IncompatiblePairError(f"{cls.__name__} does not fit {model.title}")
         return cls(
             model.n_features,
-            prior.n_latent,
-            prior.n_components,
-            latent_library=cast(VAE, model).library.latent,
+            mixture.n_latent,
+            mixture.n_components,
+            latent_library="library" in sampled_sites(model),
             encoder=encoder,
         )
+
+    @property
+    def sites(self) -> Sequence[str]:
+        """See `Guide.sites`."""
+        return (*(("library",) if self.latent_library else ()), "component", "z")
+
+    def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:
+        """See `Guide.made_for`."""
+        states = {latent.name: latent.states for latent in model.latents}
+        yield "n_features", self.n_features, model.n_features
+        yield "n_latent", self.n_latent, model.n_latent
+        yield "n_components", self.n_components, states.get("component")
+        yield "latent_library", self.latent_library, "library" in states
+
+    @property
+    def flips(self) -> bool:
+        """See `Guide.flips`."""
+        return True
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Guide.flip`."""
+        self.head.flip(signs)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable, Sequence
 
 import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.guides.base import Guide
+from vae4counts.guides.base import Guide, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
-from vae4counts.models import VAE, CountModel, observations
-from vae4counts.models.priors import VampPrior
+from vae4counts.models.base import Model, observations
 
 
 class MarginalGuide(Guide):
@@ -47,20 +46,40 @@ class MarginalGuide(Guide):
         self.library_head = LibraryHead(self.encoder.hidden[-1]) if latent_library else None
 
     @classmethod
-    def fits(cls, model: CountModel) -> bool:
-        """See `Guide.fits`: any VAE."""
-        return isinstance(model, VAE)
+    def fits(cls, model: Model) -> bool:
+        """See `Guide.fits`: any model whose only sites to sample are ``z`` and ``library``."""
+        sampled = sampled_sites(model)
+        return "z" in sampled and sampled <= {"z", "library"}
 
     @classmethod
-    def for_model(cls, model: CountModel, encoder: Encoder) -> MarginalGuide:
+    def for_model(cls, model: Model, encoder: Encoder | None) -> MarginalGuide:
         """See `Guide.for_model`."""
-        vae = cast(VAE, model)
-        return cls(vae.n_features, vae.prior.n_latent, vae.library.latent, encoder)
+        n_latent = model.n_latent or 0  # never 0: it fits
+        return cls(model.n_features, n_latent, "library" in sampled_sites(model), encoder)
 
-    def attach(self, model: CountModel) -> None:
-        """See `Guide.attach`: a `VampPrior` shares the encoder."""
-        if isinstance(model, VAE) and isinstance(model.prior, VampPrior):
-            model.prior.share_encoder(self.settled_posterior)
+    @property
+    def sites(self) -> Sequence[str]:
+        """See `Guide.sites`."""
+        return ("library", "z") if self.latent_library else ("z",)
+
+    def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:
+        """See `Guide.made_for`."""
+        yield "n_features", self.n_features, model.n_features
+        yield "n_latent", self.n_latent, model.n_latent
+        yield "latent_library", self.latent_library, "library" in sampled_sites(model)
+
+    def attach(self, model: Model) -> None:
+        """See `Guide.attach`: a prior that is made of q(z | x), as `VampPrior`, takes it."""
+        model.share_posterior(self.settled_posterior)
+
+    @property
+    def flips(self) -> bool:
+        """See `Guide.flips`."""
+        return True
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Guide.flip`."""
+        self.head.flip(signs)
 
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of q(z | x), each ``(B, L)``, for CSR or dense counts."""
@@ -69,7 +88,7 @@ class MarginalGuide(Guide):
     def settled_posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """`posterior` as it is after training: without dropout, and by the running moments.
 
-        A prior that hangs on it is the same density for all observations of a batch.
+        A prior that depends on it is the same density for all observations of a batch.
         """
         modes = [(module, module.training) for module in self.modules()]
         self.eval()

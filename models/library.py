@@ -1,8 +1,9 @@
-"""The library size: how many counts an observation has to share out among its features."""
+"""The library size: how many counts an observation distributes over its features."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import abc
+from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -10,23 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
+from vae4counts.models.base import Latent
 from vae4counts.models.config import Configured
 
 
-class Library(Configured, nn.Module):
+class Library(Configured, nn.Module, abc.ABC):
     """Gives each observation's library size, inside the observation plate.
 
     Attributes:
         scales: Whether there is a library size that scales the expected counts.
-        latent: Whether the library size is a latent, the site ``"library"``.
+        given: Whether it is the observed total count, which the model then does not explain.
+        latents: The sites that it samples.
     """
 
     scales: bool = True
-    latent: bool = False
+    given: bool = False
+    latents: Sequence[Latent] = ()
 
-    @abstractmethod
+    @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
-        """Library sizes in counts, shape ``(*batch, 1)``, or None for a model without."""
+        """Return library sizes in counts, shape ``(*batch, 1)``, or None for a model without."""
 
 
 class NoLibrary(Library):
@@ -41,6 +45,8 @@ class NoLibrary(Library):
 class ObservedLibrary(Library):
     """The observed total count of each observation."""
 
+    given = True
+
     def forward(self, batch: Batch) -> Tensor:
         """See `Library.forward`."""
         return batch.library.unsqueeze(-1)
@@ -53,7 +59,7 @@ class LatentLibrary(Library):
     scVI (Lopez et al. 2018).
     """
 
-    latent = True
+    latents = (Latent("library"),)
     loc: Tensor
     scale: Tensor
 
@@ -63,7 +69,7 @@ class LatentLibrary(Library):
         self.register_buffer("scale", torch.ones(()))
 
     def initialise(self, batch: Batch) -> None:
-        """Fits the prior to the library sizes of training observations (empty ones left out)."""
+        """Fit the prior to the library sizes of training observations, empty ones left out."""
         log_library = batch.library[batch.library > 0].log()
         if len(log_library) == 0:
             return

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
-from vae4counts.models.base import CountModel, mean_counts, observations
+from vae4counts.models.base import Latent, Model, mean_counts, observations
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
 from vae4counts.models.priors.clustering import k_means
 
 
-class CountMixture(CountModel):
+class CountMixture(Model):
     r"""A finite mixture of count distributions.
 
     .. math:: p(x) = \sum_k \pi_k\, \mathrm{likelihood}(x \mid a_k, \mathrm{library})
@@ -29,6 +31,10 @@ class CountMixture(CountModel):
         likelihood: p(x | outputs, library). `NegativeBinomial` if None.
     """
 
+    latents: Sequence[Latent] = ()
+    given_library = True
+    scales_with_library = True
+
     def __init__(
         self, n_features: int, n_components: int = 10, likelihood: Likelihood | None = None
     ) -> None:
@@ -39,13 +45,14 @@ class CountMixture(CountModel):
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
         self.likelihood.build(n_features)
         n_outputs = self.likelihood.outputs_per_feature * n_features
-        self.outputs_per_draw = n_components * n_outputs
+        self.numbers_per_draw = n_components * n_outputs
         self.library = LIBRARIES["observed"]()
+        self.latents = (Latent("component", states=n_components),)
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.outputs = nn.Parameter(torch.randn(n_components, n_outputs) * 0.1)
 
     def forward(self, batch: Batch) -> Tensor:
-        """See `CountModel.forward`."""
+        """See `Model.forward`."""
         with observations(batch):
             component = pyro.sample(
                 "component",
@@ -68,7 +75,7 @@ class CountMixture(CountModel):
             row.copy_(self.likelihood.initial_outputs(start))
 
 
-class GaussianMixtureModel(CountModel):
+class GaussianMixtureModel(Model):
     r"""A mixture of diagonal Gaussians over ``log(1 + x)``: the classical base line, dense.
 
     The site ``"counts"`` holds ``log(1 + x)``, so that its log-density is one of transformed
@@ -79,14 +86,18 @@ class GaussianMixtureModel(CountModel):
         n_components: Number ``K`` of components.
     """
 
+    latents: Sequence[Latent] = ()
+    holds_counts = False
+
     def __init__(self, n_features: int, n_components: int = 10) -> None:
         super().__init__()
         self.n_features, self.n_components = n_features, n_components
-        self.outputs_per_draw = n_components * n_features
+        self.numbers_per_draw = n_components * n_features
+        self.latents = (Latent("component", states=n_components),)
         self.mixture = GaussianMixture(n_features, n_components)
 
     def forward(self, batch: Batch) -> Tensor:
-        """See `CountModel.forward`."""
+        """See `Model.forward`."""
         loc, scale = self.mixture.components()
         with observations(batch):
             component = pyro.sample(

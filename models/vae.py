@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import CountModel, mean_counts, observations
+from vae4counts.data.counts.batch import COUNTS, Batch
+from vae4counts.models.base import Latent, Model, Posterior, mean_counts, observations
 from vae4counts.models.library import LIBRARIES, Library
-from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
+from vae4counts.models.likelihoods import Likelihood, NegativeBinomial, Poisson
 from vae4counts.models.networks import DECODERS, Decoder
-from vae4counts.models.priors import Prior, StandardNormal
+from vae4counts.models.priors import MixturePrior, Prior, StandardNormal
 
 EXAMPLES = {"prior": "GaussianMixture(n_latent=10)", "likelihood": "NegativeBinomial()"}
 
 
-class VAE(CountModel):
+class VAE(Model):
     r"""A variational autoencoder for counts.
 
     .. math:: z \sim p(z), \qquad
@@ -36,12 +38,19 @@ class VAE(CountModel):
         decoder: "mlp", "linear", a `Decoder`, or any module that maps ``(*batch, L)`` to
             ``(*batch, likelihood.outputs_per_feature * G)``.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
-            that gives the expected counts without a library size; or a `Library`.
+            that gives the expected counts without a library size; or a `Library`. "default" is
+            the class's own: observed, and latent for `CountVAE`.
 
     Raises:
         ValueError: An unknown name, a decoder of the wrong output size, or a likelihood given
             the total with a library that is not observed.
     """
+
+    # what a subclass makes where it is told nothing else
+    default_prior: ClassVar[type[Prior]] = StandardNormal
+    default_likelihood: ClassVar[type[Likelihood]] = NegativeBinomial
+    default_library: ClassVar[str] = "observed"
+    needs_mixture: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -49,47 +58,142 @@ class VAE(CountModel):
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
         decoder: str | nn.Module = "mlp",
-        library: str | Library | None = "observed",
+        library: str | Library | None = "default",
     ) -> None:
         super().__init__()
         for name, part, kind in (("prior", prior, Prior), ("likelihood", likelihood, Likelihood)):
             if part is not None and not isinstance(part, kind):
                 raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
         self.n_features = n_features
-        self.prior = StandardNormal() if prior is None else prior
+        self.prior = self.default_prior() if prior is None else prior
+        if self.needs_mixture and self.prior.mixture is None:
+            raise ValueError(
+                f"a {type(self).__name__} needs a mixture prior, not {type(self.prior).__name__}"
+            )
         self.prior.build(n_features)
-        self.likelihood = NegativeBinomial() if likelihood is None else likelihood
+        self.likelihood = self.default_likelihood() if likelihood is None else likelihood
         self.likelihood.build(n_features)
-        self.outputs_per_draw = self.likelihood.outputs_per_feature * n_features
+        self.numbers_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
 
     def forward(self, batch: Batch) -> Tensor:
-        """See `CountModel.forward`."""
+        """See `Model.forward`."""
         self.prior.hyperprior()
         with observations(batch):
             library = self.library(batch)
             z = self.prior()
             counts = self.likelihood(self.decoder(z), library)
-            return pyro.sample("counts", counts, obs=batch.counts)
+            return pyro.sample(COUNTS, counts, obs=batch.counts)
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Starts the decoder's bias at the mean counts, so that z explains departures from them."""
+        """Start the decoder's bias at the mean counts, so that z explains departures from them."""
         if isinstance(self.decoder, Decoder):
             mean = mean_counts(batch)
             smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
             self.decoder.output.bias.copy_(self.likelihood.initial_outputs(smoothed))
 
+    @property
+    def latents(self) -> Sequence[Latent]:
+        """See `Model.latents`."""
+        return (*self.library.latents, *self.prior.latents)
+
+    @property
+    def title(self) -> str:
+        """See `Model.title`."""
+        return f"{type(self).__name__} with {type(self.prior).__name__}"
+
+    @property
+    def n_latent(self) -> int:  # type: ignore[override]
+        """Dimension of the latent space."""
+        return self.prior.n_latent
+
+    @property
+    def given_library(self) -> bool:  # type: ignore[override]
+        """Whether the library size is the observed one."""
+        return self.library.given
+
+    @property
+    def scales_with_library(self) -> bool:  # type: ignore[override]
+        """Whether there is a library size."""
+        return self.library.scales
+
+    @property
+    def rotation_invariant(self) -> bool:  # type: ignore[override]
+        """Whether the prior is the same after any rotation."""
+        return self.prior.rotation_invariant
+
+    @property
+    def lumped_from(self) -> int | None:  # type: ignore[override]
+        """See `Likelihood.lumped_from`."""
+        return self.likelihood.lumped_from
+
+    @property
+    def mixture_prior(self) -> MixturePrior | None:
+        """See `Model.mixture_prior`."""
+        return self.prior.mixture
+
+    def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
+        """Return ``library * softmax(decoder(z))``, or ``exp(decoder(z))`` without a library size.
+
+        Extra zeros are left out, as in scVI (Lopez et al. 2018): a rate is what a zero-inflated
+        likelihood expects where its gate is open. A likelihood without rates (a categorical one)
+        gives its mean. See `Model.rates`.
+        """
+        if not self.library.scales:
+            library = None
+        elif not isinstance(library, Tensor) and library is not None:
+            library = z.new_full((*z.shape[:-1], 1), library)
+        return self.likelihood.rates(self.decoder(z), library)
+
+    def loadings(self) -> Tensor | None:
+        """See `Model.loadings`.
+
+        In a model with a library size a constant that all features share changes nothing, so that
+        each column is centred.
+        """
+        weight = self.decoder.loadings() if isinstance(self.decoder, Decoder) else None
+        if weight is None or not self.likelihood.reads_rates:
+            return None
+        weight = weight[: self.n_features].detach().clone()
+        return weight - weight.mean(0) if self.library.scales else weight
+
+    @property
+    def flips(self) -> bool:
+        """See `Model.flips`: if the decoder is linear and the prior knows how."""
+        return self.loadings() is not None and self.prior.flips
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Model.flip`."""
+        if not isinstance(self.decoder, Decoder) or not self.flips:
+            super().flip(signs)
+        else:
+            self.decoder.flip(signs)
+            self.prior.flip(signs)
+
+    def plain_twin(self) -> VAE | None:
+        """See `Model.plain_twin`: the same under the prior that stands in for this one."""
+        plain = self.prior.plain()
+        return None if plain is None else self.with_prior(plain)
+
+    def start_from_latents(self, z: Tensor, seed: int) -> None:
+        """See `Model.start_from_latents`."""
+        self.prior.start_from_latents(z, seed)
+
+    def share_posterior(self, posterior: Posterior) -> None:
+        """See `Model.share_posterior`."""
+        self.prior.share_posterior(posterior)
+
     def with_prior(self, prior: Prior) -> VAE:
-        """The same model, sharing every other parameter, under another prior of that dimension."""
+        """Return the same model under another prior, sharing every other parameter."""
         twin = copy.copy(self)
         twin._modules = {**self._modules, "prior": prior}
         return twin
 
     def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:
         n_latent = self.prior.n_latent
-        n_outputs = self.outputs_per_draw
+        n_outputs = self.numbers_per_draw
         if isinstance(decoder, str):
             if decoder not in DECODERS:
                 raise ValueError(f"decoder is {decoder!r}: it must be one of {', '.join(DECODERS)}")
@@ -107,13 +211,22 @@ class VAE(CountModel):
         return decoder
 
     def _make_library(self, library: str | Library | None) -> Library:
+        if library == "default":
+            library = self.default_library
         if not isinstance(library, Library):
             if library not in LIBRARIES:
                 raise ValueError(f"library is {library!r}: it must be 'observed', 'latent' or None")
             library = LIBRARIES[library]()
-        if self.likelihood.library_is_total and not isinstance(library, LIBRARIES["observed"]):
+        if self.likelihood.library_is_total and not library.given:
             raise ValueError(
                 f"{type(self.likelihood).__name__} models counts given their total: "
                 "it needs library='observed'"
             )
         return library
+
+
+class CountVAE(VAE):
+    """The seed project's variant: Poisson counts and a latent library size by default."""
+
+    default_likelihood = Poisson
+    default_library = "latent"

@@ -16,9 +16,10 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
+from vae4counts import models
 from vae4counts.data import Batch
 from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
-from vae4counts.models import GMVAE, MODELS, CountModel, StartsFromData
+from vae4counts.models import GMVAE, Model, start_from_data
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
@@ -26,7 +27,15 @@ from vae4counts.models.priors import PRIORS, MixturePrior
 
 N_FEATURES = 7
 SIZES = {"n_features": N_FEATURES, "n_latent": 2, "n_components": 3, "hidden": (8,)}
-Pair = tuple[CountModel, Guide]
+Pair = tuple[Model, Guide]
+MODELS: dict[str, type[Model]] = {
+    "vae": models.VAE,
+    "gmvae": models.GMVAE,
+    "count-vae": models.CountVAE,
+    "count-gmvae": models.CountGMVAE,
+    "count-mixture": models.CountMixture,
+    "gaussian-mixture": models.GaussianMixtureModel,
+}
 
 
 def small(kind: Callable[..., Any], **given: Any) -> Any:
@@ -47,7 +56,7 @@ class Spec:
     decoder: str = "mlp"
     inputs: str = "log1p"
 
-    def make_model(self) -> CountModel:
+    def make_model(self) -> Model:
         kind = MODELS[self.model]
         named = inspect.signature(kind).parameters
         parts: dict[str, Any] = {"decoder": small(DECODERS[self.decoder])}
@@ -91,15 +100,14 @@ SPECS = {
 
 def prepare(pair: Pair, batch: Batch) -> None:
     """Starts a pair from data, as fitting does."""
-    for module in (*pair[0].modules(), *pair[1].modules()):
-        if isinstance(module, StartsFromData):
-            module.initialise(batch)
+    for module in pair:
+        start_from_data(module, batch)
 
 
 def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = None) -> Batch:
     """A batch of all rows of a matrix, as if drawn from a data set of ``n_observations``."""
     dense = torch.as_tensor(np.asarray(counts), dtype=dtype or torch.float32)
-    return Batch(
+    return Batch.of_counts(
         counts=dense.to_sparse_csr(),
         library=dense.sum(-1),
         index=torch.arange(len(dense)),
@@ -126,6 +134,12 @@ def _heard() -> Iterator[None]:
 @pytest.fixture(params=SPECS.values(), ids=list(SPECS))
 def spec(request: pytest.FixtureRequest) -> Spec:
     """One of all the pairs of the registries, by name."""
+    return request.param
+
+
+@pytest.fixture(params=MODELS.values(), ids=list(MODELS))
+def model_kind(request: pytest.FixtureRequest) -> type[Model]:
+    """One of the classes of models."""
     return request.param
 
 

@@ -38,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     # read again as quick
     monkeypatch.delitem(sys.modules, "example_data")
-    registries = (LIKELIHOODS, PRIORS, Configured.known)
+    registries = (LIKELIHOODS, PRIORS, Configured.registry)
     before = [dict(registry) for registry in registries]
     with mpl.rc_context({"backend": "agg"}):
         yield

@@ -1,4 +1,4 @@
-"""One mini-batch of observations: the only thing that models, guides and data all name."""
+"""A mini-batch of observations: what models, guides and data have in common."""
 
 from __future__ import annotations
 
@@ -10,51 +10,127 @@ from torch import Tensor
 
 from vae4counts.data.counts.parts import Part
 
+COUNTS = "counts"
+"""The name of the table of an AnnData, and of the sample site that observes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a batch of ``B`` observations holds of one modality with ``G`` features.
+
+    Attributes:
+        values: Counts as a floating-point CSR tensor, or other values as a dense tensor with NaN
+            where an entry is missing; shape ``(B, G)``.
+        library: Total count of each observation, shape ``(B,)``; None for values that are not
+            counts.
+        rows: Positions in the batch of the observations that have this modality, int64; ``values``
+            and ``library`` then have a row for each of these alone. None if all of them have it.
+    """
+
+    values: Tensor
+    library: Tensor | None = None
+    rows: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Table:
+        """Copy the table to ``device``; tensors that are on it already are not copied."""
+        return Table(
+            self.values.to(device),
+            None if self.library is None else self.library.to(device),
+            None if self.rows is None else self.rows.to(device),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A mini-batch of ``B`` observations of ``G`` counts.
+    """A mini-batch of ``B`` observations.
 
     Attributes:
-        counts: Sparse CSR tensor of shape ``(B, G)``, floating point, in counts.
-        library: Total count of each observation, shape ``(B,)``.
+        tables: The observed values by modality. The name of a table is the name of the sample
+            site that observes it: ``"counts"`` for the only table of an AnnData.
         index: Position of each observation in its data set, shape ``(B,)``, int64.
         n_observations: Size ``N`` of the data set that the batch is drawn from. Plates are
             given it, so that the ELBO of a batch estimates that of the whole data set.
         covariates: Further columns by name (for instance an experimental batch), each of
             shape ``(B,)`` or ``(B, D)``.
         part: Which rows of a larger batch these are, where several processes share it; None for
-            a batch that is whole.
+            a whole batch.
     """
 
-    counts: Tensor
-    library: Tensor
+    tables: Mapping[str, Table]
     index: Tensor
     n_observations: int
     covariates: Mapping[str, Tensor] = field(default_factory=dict)
     part: Part | None = None
 
+    @classmethod
+    def of_counts(
+        cls,
+        counts: Tensor,
+        library: Tensor,
+        index: Tensor,
+        n_observations: int,
+        covariates: Mapping[str, Tensor] | None = None,
+    ) -> Batch:
+        """Make a batch of one table of counts.
+
+        Args:
+            counts: CSR, floating point, shape ``(B, G)``.
+            library: Total counts, shape ``(B,)``.
+            index: See `Batch`.
+            n_observations: See `Batch`.
+            covariates: See `Batch`.
+        """
+        return cls({COUNTS: Table(counts, library)}, index, n_observations, covariates or {})
+
     def __len__(self) -> int:
-        return self.library.shape[0]
+        return self.index.shape[0]
+
+    @property
+    def counts(self) -> Tensor:
+        """The values of the only table.
+
+        Raises:
+            ValueError: There are several tables.
+        """
+        return self._only.values
+
+    @property
+    def library(self) -> Tensor:
+        """The total counts of the only table.
+
+        Raises:
+            ValueError: There are several tables, or the only one does not hold counts.
+        """
+        if self._only.library is None:
+            raise ValueError(f"the table {next(iter(self.tables))!r} does not hold counts")
+        return self._only.library
 
     @property
     def whole(self) -> Part:
-        """Where its rows stand in the whole batch."""
+        """Which rows of the whole batch these are."""
         return self.part or Part(len(self))
 
     def to(self, device: torch.device | str) -> Batch:
-        """Copies the batch to ``device`` (a batch that is there already is not copied)."""
+        """Copy the batch to ``device``; tensors that are on it already are not copied."""
         return replace(
             self,
-            counts=self.counts.to(device),
-            library=self.library.to(device),
+            tables={name: table.to(device) for name, table in self.tables.items()},
             index=self.index.to(device),
             covariates={name: column.to(device) for name, column in self.covariates.items()},
         )
 
+    @property
+    def _only(self) -> Table:
+        if len(self.tables) != 1:
+            raise ValueError(
+                f"the batch has {len(self.tables)} tables ({', '.join(self.tables)}): "
+                "name one, batch.tables[...]"
+            )
+        return next(iter(self.tables.values()))
+
 
 def first_rows(counts: Tensor, n: int) -> Tensor:
-    """The first ``n`` rows of a CSR matrix, dense, without making the others so."""
+    """Return the first ``n`` rows of a CSR matrix as a dense one; the others stay sparse."""
     starts = counts.crow_indices()[: n + 1]
     size = int(starts[-1])
     return torch.sparse_csr_tensor(

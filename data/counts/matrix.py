@@ -181,7 +181,7 @@ class CountMatrix:
             size=(index.shape[0], self.n_features),
             check_invariants=False,  # they hold by construction
         )
-        return Batch(
+        return Batch.of_counts(
             counts=counts,
             library=self.library.index_select(0, index),
             index=index,

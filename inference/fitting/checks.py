@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 import torch
 
 from vae4counts.data import CountFile, Counts
-from vae4counts.guides import Guide, IncompatiblePairError, fitting_guides
+from vae4counts.guides import Guide
 from vae4counts.inference.fitting.nonfinite import NonFinite
 from vae4counts.inference.parallel.processes import Precision, started_here
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 
 class SettingsError(ValueError):
@@ -54,38 +54,20 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise SettingsError(f"{name} is {settings[name]!r}: it must be one of {known}")
 
 
-def check_pair(model: CountModel, guide: Guide, *, n_features: int, n_training: int) -> None:
+def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) -> None:
     """Finds a pair that does not fit together, or not to the data, before anything is changed."""
-    if not guide.fits(model):
-        raise IncompatiblePairError(
-            f"{type(guide).__name__} does not fit {type(model).__name__} with this prior: "
-            f"these guides do: {', '.join(fitting_guides(model))}"
-        )
+    guide.check(model)
     if n_features != model.n_features:
         raise SettingsError(
             f"the model has {model.n_features} features but the data have {n_features}: "
             "make the model with n_features=adata.n_vars"
         )
-    prior = getattr(model, "prior", model)
-    library = getattr(model, "library", None)
-    made_for = {
-        "n_features": model.n_features,
-        "n_latent": getattr(prior, "n_latent", None),
-        "n_components": getattr(prior, "n_components", None),
-        "latent_library": getattr(library, "latent", None),
-    }
-    for name, wanted in made_for.items():
-        if getattr(guide, name, wanted) != wanted:
-            raise IncompatiblePairError(
-                f"the guide was made for {name}={getattr(guide, name)} but the model has {wanted}: "
-                "make it with guide_for(model)"
+    for latent in model.latents:
+        if (latent.states or 0) > n_training:
+            raise SettingsError(
+                f"the model has {latent.states} states of {latent.name!r} but there are only "
+                f"{n_training} training observations: ask for fewer"
             )
-    n_components = made_for["n_components"] or 0
-    if n_components > n_training:
-        raise SettingsError(
-            f"the model has {n_components} components but there are only {n_training} training "
-            "observations: ask for fewer components"
-        )
 
 
 def accelerator_for(device: str, devices: int, counts: Counts) -> str:

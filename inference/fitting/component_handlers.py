@@ -18,10 +18,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from vae4counts.guides import Guide, JointGuide
+from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Tempering
-from vae4counts.models import VAE, CountModel
-from vae4counts.models.priors import MixturePrior
+from vae4counts.models import Model
 
 
 class _PairOfSites(Tempering):
@@ -29,9 +28,9 @@ class _PairOfSites(Tempering):
 
     site: str
 
-    def fits(self, model: CountModel, guide: Guide) -> bool:  # noqa: ARG002
+    def fits(self, model: Model, guide: Guide) -> bool:  # noqa: ARG002
         """Whether the guide samples the component."""
-        return isinstance(guide, JointGuide)
+        return "component" in guide.sites
 
     def __enter__(self) -> Any:
         self.posterior: Any = None
@@ -129,11 +128,9 @@ class AnalyticKL(_PairOfSites):
 
     site = "z"
 
-    def fits(self, model: CountModel, guide: Guide) -> bool:
+    def fits(self, model: Model, guide: Guide) -> bool:
         """Whether the guide samples all that ``z`` hangs on."""
-        return super().fits(model, guide) or (
-            isinstance(model, VAE) and not isinstance(model.prior, MixturePrior)
-        )
+        return {latent.name for latent in model.latents} == set(guide.sites)
 
     def _in_guide(self, message: dict[str, Any]) -> None:
         message["scale"] = message["scale"] * 0.0  # drawn as before, without a density

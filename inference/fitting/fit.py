@@ -25,10 +25,7 @@ from vae4counts.data import (
     grouped_split,
     random_split,
 )
-from vae4counts.guides import (
-    ExactGuide,
-    Guide,
-)
+from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import (
     SettingsError,
     Strategy,
@@ -55,15 +52,14 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.run.alignment import fingerprint, labels_of
 from vae4counts.inference.run.run import Run
-from vae4counts.models import VAE, CountModel
-from vae4counts.models.priors import MixturePrior
+from vae4counts.models import Model
 
 # scVI's rule: 400 epochs, fewer above this many observations.
 MANY_OBSERVATIONS = 20_000
 
 
 def fit(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     adata: AnnData,
     *,
@@ -226,7 +222,7 @@ def fit(
             f"warm_up_steps is {warm_up_steps}, and {epochs} epochs of {steps} steps are "
             f"{epochs * steps}: the KL weight would never reach 1; train longer, or warm up faster"
         )
-    if isinstance(guide, ExactGuide):
+    if model.is_exact:
         warm_up_steps = 0  # nothing is sampled, so that there is no KL term
     schedule = Schedule(
         epochs=epochs,
@@ -272,7 +268,7 @@ def fit(
         "observations_per_second": len(training) * len(history) / training_seconds,
     }
     model.eval(), guide.eval()
-    if isinstance(model, VAE) and isinstance(model.prior, MixturePrior):
+    if model.mixture_prior is not None:
         place = next(model.parameters()).device
         parts = (part.to(place) for part in (training, held_out))
         loaders = (CountLoader(part, shuffle=False) for part in parts)
@@ -297,7 +293,7 @@ def fit(
 
 
 def _train(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     training: Counts,
     held_out: Counts,

@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from vae4counts.guides import Guide
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 
 class Tempering(Messenger):
@@ -30,7 +30,7 @@ class Tempering(Messenger):
         arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__name__}({arguments})"
 
-    def fits(self, model: CountModel, guide: Guide) -> bool:  # noqa: ARG002
+    def fits(self, model: Model, guide: Guide) -> bool:  # noqa: ARG002
         """Whether it has something to do with this pair, and does it right."""
         return True
 

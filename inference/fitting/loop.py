@@ -32,7 +32,7 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import own_randomness, set_torch_state, torch_state
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 # What a training changes that is a number.
 VALUES = (
@@ -131,7 +131,7 @@ class Training:
     def __init__(
         self,
         fabric: Fabric,
-        model: CountModel,
+        model: Model,
         guide: Guide,
         training: Counts,
         validation: Counts,
@@ -359,7 +359,7 @@ def _optimiser(elbo: nn.Module, schedule: Schedule) -> torch.optim.Adam:
     )
 
 
-def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[str, float]:
+def validation_parts(model: Model, guide: Guide, counts: Counts) -> dict[str, float]:
     """Each site's share of the ELBO, means per observation in nats, by one draw each.
 
     The draws are the same at every call, so that the values of two epochs can be compared.
@@ -368,7 +368,7 @@ def validation_parts(model: CountModel, guide: Guide, counts: Counts) -> dict[st
     guide.eval()
     processes = Processes.here()
     totals: dict[str, float] = {}
-    batch_size = max(1, min(1024, CHUNK_NUMBERS // model.outputs_per_draw))
+    batch_size = max(1, min(1024, CHUNK_NUMBERS // model.numbers_per_draw))
     with own_randomness(counts.device, seed=0):
         loader = CountLoader(counts, batch_size=batch_size, shuffle=False, share=processes.share)
         for batch in loader:

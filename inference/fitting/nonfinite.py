@@ -13,7 +13,7 @@ from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 from vae4counts.models.networks import BatchNorm, SparseLinear
 
 NonFinite = Literal["stop", "skip", "slow"]
@@ -85,7 +85,7 @@ class Gradient:
         return True
 
 
-def culprit(model: CountModel, guide: Guide, batch: Batch) -> tuple[str, list[int]]:
+def culprit(model: Model, guide: Guide, batch: Batch) -> tuple[str, list[int]]:
     """What of a step is not finite, and for which observations.
 
     Args:

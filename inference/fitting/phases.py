@@ -10,14 +10,13 @@ from functools import partial
 from lightning_fabric import Fabric
 
 from vae4counts.data import Counts
-from vae4counts.guides import Guide, MarginalGuide
+from vae4counts.guides import Guide
 from vae4counts.inference.fitting.loop import EpochRecord, Schedule, Training
 from vae4counts.inference.fitting.resumption import Course
 from vae4counts.inference.fitting.start import start_components, start_from_data, warm_start
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.models import VAE, CountModel, from_config
+from vae4counts.models import Model, from_config
 from vae4counts.models.config import Configured
-from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 # Each of several short fits has this share of the epochs.
 SHORT = 0.2
@@ -43,7 +42,7 @@ class Fitting:
     """
 
     fabric: Fabric
-    model: CountModel
+    model: Model
     guide: Guide
     training: Counts
     validation: Counts
@@ -68,18 +67,13 @@ class Fitting:
     def _from_start(self, schedule: Schedule, title: str = "training") -> list[EpochRecord]:
         model, guide = self.model, self.guide
         self.course.once(lambda: start_from_data(model, guide, self.training, self.seed))
-        if not (
-            isinstance(model, VAE)
-            and isinstance(model.prior, GaussianMixture)
-            and isinstance(guide, MarginalGuide)
-        ):
+        twin = model.plain_twin()
+        if twin is None or not guide.fits(twin):
             return self._train(schedule, title)
         plain, schedule = warm_start(schedule, self._steps(schedule))
-        return self._spread(model, model.prior, guide, plain) + self._train(schedule, title)
+        return self._spread(twin, plain) + self._train(schedule, title)
 
-    def _spread(
-        self, model: VAE, prior: GaussianMixture, guide: MarginalGuide, schedule: Schedule
-    ) -> list[EpochRecord]:
+    def _spread(self, twin: Model, schedule: Schedule) -> list[EpochRecord]:
         """Trains with an N(0, I) prior for a while, then starts the components at groups.
 
         A mixture that is learnt from scratch beside networks that know nothing yet tends to
@@ -87,9 +81,9 @@ class Fitting:
         parameter, as many as asked for are found, or fewer by a sparse prior (see
         `merged_gaussians` and `count_groups`).
         """
-        plain = replace(self, model=model.with_prior(StandardNormal(prior.n_latent)))
+        plain = replace(self, model=twin)
         history = plain._train(schedule, "plain VAE") if schedule.epochs else []
-        self.course.once(lambda: start_components(prior, guide, self.training, self.seed))
+        self.course.once(lambda: start_components(self.model, self.guide, self.training, self.seed))
         return history
 
     def _train(self, schedule: Schedule, title: str) -> list[EpochRecord]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from pyro import poutine
+from torch import Tensor
 
-from vae4counts.data import CountLoader, Counts
-from vae4counts.guides import Guide, MarginalGuide
+from vae4counts import models
+from vae4counts.data import Batch, CountLoader, Counts
+from vae4counts.guides import Guide
 from vae4counts.inference.fitting.loop import Schedule
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
-from vae4counts.models import CountModel, StartsFromData
-from vae4counts.models.priors import GaussianMixture
-from vae4counts.models.priors.clustering import count_groups, merged_gaussians
+from vae4counts.models import Model
 
 # Enough observations to know means and variances from.
 ENOUGH = 10_000
@@ -26,12 +28,11 @@ WARM_START_EPOCHS = 30
 WARM_START_STEPS = 600
 
 
-def start_from_data(model: CountModel, guide: Guide, counts: Counts, seed: int) -> None:
+def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
     """Lets every module that wants to set its parameters from training observations."""
     batch = next(iter(CountLoader(counts, batch_size=ENOUGH, seed=seed)))
-    for module in (*model.modules(), *guide.modules()):
-        if isinstance(module, StartsFromData):
-            module.initialise(batch)
+    models.start_from_data(model, batch)
+    models.start_from_data(guide, batch)
 
 
 def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Schedule]:
@@ -54,10 +55,8 @@ def warm_start(schedule: Schedule, steps_per_epoch: int) -> tuple[Schedule, Sche
 
 
 @torch.no_grad()
-def start_components(
-    prior: GaussianMixture, guide: MarginalGuide, counts: Counts, seed: int
-) -> None:
-    """Starts a mixture's components at groups of latents, of all observations or of enough.
+def start_components(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
+    """Start a model's prior at draws of the latents of all observations, or of enough.
 
     Draws from q(z | x) are what the prior is a density of, not their means.
 
@@ -69,12 +68,14 @@ def start_components(
         chosen = np.random.default_rng(0).permutation(len(counts))[:ENOUGH_FOR_GROUPS]
         counts = counts.subset(np.sort(chosen))
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
-    posteriors = [guide.posterior(batch.counts) for batch in loader]
-    if not all(part.isfinite().all() for posterior in posteriors for part in posterior):
-        raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
     draws = min(DRAWS, ENOUGH_FOR_GROUPS // len(counts))
-    z = torch.cat([torch.normal(*posterior) for posterior in posteriors * draws])
-    points = z.double().cpu().numpy()
-    n = prior.n_components
-    shares = merged_gaussians(points, count_groups(points, n, seed) if prior.sparse else n, seed)
-    prior.start_at(z, torch.as_tensor(shares).to(z.device))
+    z = torch.cat([_latents(guide, batch) for _ in range(draws) for batch in loader])
+    if not z.isfinite().all():
+        raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
+    model.start_from_latents(z, seed)
+
+
+def _latents(guide: Guide, batch: Batch) -> Tensor:
+    """A draw of ``z`` for each observation."""
+    trace: Any = poutine.trace(guide).get_trace(batch)
+    return trace.nodes["z"]["value"]

@@ -16,7 +16,6 @@ from vae4counts.inference.interpretation.prior_draws import (
 )
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.diagnosis import overlaps
-from vae4counts.models.priors import MixturePrior
 
 
 def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
@@ -63,8 +62,8 @@ def component_overlaps(fitted: Fitted) -> pd.DataFrame:
     Raises:
         NotInModelError: The model has no mixture of Gaussians for a prior.
     """
-    prior = getattr(fitted.model, "prior", None)
-    if not isinstance(prior, MixturePrior):
+    prior = fitted.model.mixture_prior
+    if prior is None:
         raise NotInModelError(
             f"this {type(fitted.model).__name__} has no components in a latent space"
         )

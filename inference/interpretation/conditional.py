@@ -11,7 +11,7 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation.fitted import Fitted
-from vae4counts.inference.interpretation.prior_draws import log_prob_at, presence, prior_draws
+from vae4counts.inference.interpretation.prior_draws import presence, prior_draws
 
 # With fewer draws than this to count on, an answer is mostly noise.
 FEWEST_DRAWS = 50
@@ -61,7 +61,7 @@ def expected_given(
         if values is None:
             log_weights = presence(counts, known).double().log().sum(-1)
         else:
-            log_weights = log_prob_at(counts, known, values.to(device)).double().sum(-1)
+            log_weights = counts.log_prob_at(known, values.to(device)).double().sum(-1)
         there = presence(counts, unknown).double()
         answers = torch.stack([counts.mean[:, unknown].double(), there], dim=1)
         log_totals.append(log_weights.logsumexp(0))

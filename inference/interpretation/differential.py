@@ -10,7 +10,7 @@ import torch
 
 from vae4counts.data import CountLoader
 from vae4counts.inference.interpretation.fitted import Fitted
-from vae4counts.inference.interpretation.rates import SMALLEST_RATE, rates
+from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 
 Mode: TypeAlias = Literal["vanilla", "change"]
 # Keeps Bayes factors finite where all pairs say the same, as scvi-tools does.
@@ -81,7 +81,7 @@ def differential_expression(
     pairs = _Pairs(len(fitted.features), delta, pseudocount)
     left, right = fitted.rows(first, num_pairs), fitted.rows(second, num_pairs)
     for (z1, _), (z2, _) in zip(fitted.draws(left), fitted.draws(right), strict=True):
-        pairs.add(rates(fitted.vae, z1, 1.0), rates(fitted.vae, z2, 1.0))
+        pairs.add(fitted.model.rates(z1, 1.0), fitted.model.rates(z2, 1.0))
     results = pairs.vanilla() if mode == "vanilla" else pairs.change()
     table = pd.DataFrame(
         results | _raw(fitted, first, 1) | _raw(fitted, second, 2),

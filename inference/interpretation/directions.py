@@ -8,7 +8,7 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation.fitted import Fitted
-from vae4counts.inference.interpretation.rates import SMALLEST_RATE, mean_rates, rates
+from vae4counts.inference.interpretation.rates import SMALLEST_RATE, mean_rates
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def latent_effects(fitted: Fitted, *, num_points: int = 500) -> pd.DataFrame:
     Raises:
         NotInModelError: A model without latents.
     """
-    model, points = fitted.vae, _everywhere(fitted, num_points)
+    model, points = fitted.model, _everywhere(fitted, num_points)
     effects = torch.zeros(len(fitted.features), points.shape[1]).double()
     for latent, step in enumerate(points.std(0, correction=0)):
         # an observation at a time would be slow, all at once large
@@ -79,7 +79,7 @@ def latent_effects(fitted: Fitted, *, num_points: int = 500) -> pd.DataFrame:
             for sign in (1, -1):
                 moved = z.clone()
                 moved[:, latent] += sign * step
-                log_rates = rates(model, moved, 1.0).clamp_min(SMALLEST_RATE).log2().double()
+                log_rates = model.rates(moved, 1.0).clamp_min(SMALLEST_RATE).log2().double()
                 effects[:, latent] += sign * log_rates.sum(0).cpu()
     index = pd.Index(fitted.features, name="feature")
     return pd.DataFrame(effects.numpy() / num_points, index=index, columns=fitted.latents)
@@ -126,7 +126,7 @@ def traverse_latent(
     for position in positions:
         moved = points.clone()
         moved[:, which] = mean + float(position) * scale
-        along.append(mean_rates(fitted.vae, moved, library_size))
+        along.append(mean_rates(fitted.model, moved, library_size))
     index = pd.Index(positions, name=f"{names[which]} (standard deviations)")
     return pd.DataFrame(np.stack(along), index=index, columns=fitted.features)
 
@@ -160,7 +160,7 @@ def traverse_groups(
     first, last = fitted.cloud(start, num_points), fitted.cloud(end, num_points)
     positions = np.linspace(0, 1, steps)
     along = [
-        mean_rates(fitted.vae, torch.lerp(first, last, float(t)), library_size) for t in positions
+        mean_rates(fitted.model, torch.lerp(first, last, float(t)), library_size) for t in positions
     ]
     index = pd.Index(positions, name="way")
     return pd.DataFrame(np.stack(along), index=index, columns=fitted.features)

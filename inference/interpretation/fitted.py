@@ -17,14 +17,10 @@ from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
-from vae4counts.models import VAE, CountModel
+from vae4counts.models import Model, NotInModelError
 
 # No chunk of draws has more rows than this: an encoder's hidden layers have a size too.
 CHUNK_ROWS = 4096
-
-
-class NotInModelError(ValueError):
-    """Something was asked for that this kind of model does not have."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +35,7 @@ class Fitted:
         obs: The table of the observations.
     """
 
-    model: CountModel
+    model: Model
     guide: Guide
     counts: Counts
     features: list[str]
@@ -50,22 +46,17 @@ class Fitted:
         return f"{type(self).__name__}({type(self.model).__name__}, {size})"
 
     @property
-    def vae(self) -> VAE:
-        """The model, if it has a latent space and a decoder.
+    def latents(self) -> pd.Index:
+        """Names of the latents, ``z0`` to ``z{L-1}``.
 
         Raises:
-            NotInModelError: It has none.
+            NotInModelError: The model has no latent space.
         """
-        if not isinstance(self.model, VAE):
+        if self.model.n_latent is None:
             raise NotInModelError(
                 f"{type(self.model).__name__} has no latent space: this needs a VAE or a GMVAE"
             )
-        return self.model
-
-    @property
-    def latents(self) -> pd.Index:
-        """Names of the latents, ``z0`` to ``z{L-1}``."""
-        return latent_names(self.vae.prior.n_latent)
+        return latent_names(self.model.n_latent)
 
     def columns(self, features: Sequence[str] | None) -> np.ndarray:
         """Positions of features; of all for None.
@@ -102,14 +93,18 @@ class Fitted:
             ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, 1)``,
             observed or drawn; None for a model without.
         """
-        library = self.vae.library
-        numbers = repeats * self.model.outputs_per_draw
+        if self.model.n_latent is None:
+            raise NotInModelError(
+                f"{type(self.model).__name__} has no latent space: this needs a VAE or a GMVAE"
+            )
+        numbers = repeats * self.model.numbers_per_draw
         size = max(1, min(CHUNK_ROWS // repeats, CHUNK_NUMBERS // numbers))
         for chunk in rows.split(size):
             batch = self.counts.batch(chunk.repeat_interleave(repeats))
             sites: Any = poutine.trace(self.guide).get_trace(batch).nodes
-            sizes = sites["library"]["value"] if library.latent else batch.library
-            yield sites["z"]["value"], sizes.unsqueeze(-1) if library.scales else None
+            sizes = sites["library"]["value"] if "library" in sites else batch.library
+            scales = self.model.scales_with_library
+            yield sites["z"]["value"], sizes.unsqueeze(-1) if scales else None
 
     def cloud(self, mask: np.ndarray, n: int) -> Tensor:
         """``n`` draws from the aggregate posterior of some observations, shape ``(n, L)``."""
@@ -144,8 +139,8 @@ class Fitted:
             weights: One an observation, shape ``(N,)``: a mask, for instance.
         """
         library = self.counts.library.double().cpu().numpy()
-        scales = getattr(getattr(self.model, "library", None), "scales", False)
-        return float(1 / np.maximum(weights @ (library if scales else np.ones_like(library)), 1))
+        sizes = library if self.model.scales_with_library else np.ones_like(library)
+        return float(1 / np.maximum(weights @ sizes, 1))
 
 
 def latent_names(n: int) -> pd.Index:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from vae4counts.guides import Guide, JointGuide, MarginalGuide
+from vae4counts.guides import Guide
 from vae4counts.inference.interpretation.fitted import latent_names
-from vae4counts.models import VAE, CountModel, LinearDecoder
-from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
+from vae4counts.models import Model
 
 
-def loadings(model: CountModel, features: Sequence[str]) -> pd.DataFrame | None:
+def loadings(model: Model, features: Sequence[str]) -> pd.DataFrame | None:
     r"""A table of loadings, features x latents (Svensson et al. 2020).
 
     .. math:: \log \rho_j = b_j + \sum_l W_{jl} z_l + \mathrm{const}
@@ -44,7 +42,7 @@ def loadings(model: CountModel, features: Sequence[str]) -> pd.DataFrame | None:
         The table, or None if the decoder is not linear, or gives no log-rates (a categorical
         likelihood).
     """
-    weight = _loadings(model)
+    weight = model.loadings()
     if weight is None:
         return None
     index = pd.Index(features, name="feature")
@@ -80,7 +78,7 @@ def varimax(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 @torch.no_grad()
-def orient_signs(model: CountModel, guide: Guide) -> None:
+def orient_signs(model: Model, guide: Guide) -> None:
     """Turns the latents of a linear decoder so that its loadings have the signs of `loadings`.
 
     Model and guide are turned together, which changes neither the likelihood nor the ELBO: so
@@ -91,30 +89,11 @@ def orient_signs(model: CountModel, guide: Guide) -> None:
         model: A trained model, changed in place.
         guide: Its guide, changed in place.
     """
-    weight = _loadings(model)
-    if not isinstance(model, VAE) or weight is None:
-        return
-    if not isinstance(guide, (MarginalGuide, JointGuide)):
-        return
-    if not isinstance(model.prior, (StandardNormal, GaussianMixture, VampPrior)):
-        return
-    signs = _signs(weight)
-    cast(LinearDecoder, model.decoder).output.weight.mul_(signs)
-    if isinstance(model.prior, GaussianMixture):
-        model.prior.loc.mul_(signs)
-    for parameter in guide.head.linear.parameters():
-        # the first half of a head's outputs are the means, of each component in turn
-        parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)[signs < 0] *= -1
-
-
-def _loadings(model: CountModel) -> Tensor | None:
-    """Centred loadings, shape ``(G, L)``; None for models without."""
-    if not isinstance(model, VAE) or not isinstance(model.decoder, LinearDecoder):
-        return None
-    if not model.likelihood.reads_rates:
-        return None
-    weight = model.decoder.output.weight[: model.n_features].detach().clone()
-    return weight - weight.mean(0) if model.library.scales else weight
+    weight = model.loadings()
+    if weight is not None and model.flips and guide.flips:
+        signs = _signs(weight)
+        model.flip(signs)
+        guide.flip(signs)
 
 
 def _signs(weight: Tensor) -> Tensor:

@@ -10,19 +10,19 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vae4counts.data import Batch
-from vae4counts.inference.interpretation.fitted import CHUNK_ROWS, NotInModelError
+from vae4counts.data.counts.batch import COUNTS, Batch
+from vae4counts.inference.interpretation.fitted import CHUNK_ROWS
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
-from vae4counts.models import CountModel
-from vae4counts.models.likelihoods import CountDistribution, MultinomialCounts
+from vae4counts.models import Model, NotInModelError
+from vae4counts.models.joint import JointDistribution
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @torch.no_grad()
 def prior_draws(
-    model: CountModel, library: Tensor, fixed: Mapping[str, float] = NOTHING
-) -> Iterator[CountDistribution]:
+    model: Model, library: Tensor, fixed: Mapping[str, float] = NOTHING
+) -> Iterator[JointDistribution]:
     """Draws the latents from the prior and gives the counts' distributions, chunk by chunk.
 
     Args:
@@ -37,20 +37,19 @@ def prior_draws(
     Raises:
         NotInModelError: The model is not one of counts.
     """
-    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.outputs_per_draw))
+    if not model.holds_counts:
+        raise NotInModelError(f"{type(model).__name__} has no distribution over counts")
+    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):
         given = {name: torch.full_like(sizes, value) for name, value in fixed.items()}
         if "component" in given:
             given["component"] = given["component"].long()
-        site = poutine.trace(poutine.condition(model, given)).get_trace(_empty(model, sizes))
-        counts = site.nodes["counts"]["fn"]
-        if not isinstance(counts, CountDistribution):
-            raise NotInModelError(f"{type(model).__name__} has no distribution over counts")
-        yield counts
+        trace: Any = poutine.trace(poutine.condition(model, given)).get_trace(_empty(model, sizes))
+        yield trace.nodes[COUNTS]["fn"]
 
 
 @torch.no_grad()
-def component_weights(model: CountModel) -> Tensor:
+def component_weights(model: Model) -> Tensor:
     """Prior weights of the components, shape ``(K,)``.
 
     Raises:
@@ -63,38 +62,12 @@ def component_weights(model: CountModel) -> Tensor:
     return sites["component"]["fn"].probs.reshape(-1)
 
 
-def log_prob_at(counts: CountDistribution, columns: Tensor, values: Tensor) -> Tensor:
-    """Log-probability of each of a few counts, the other features left out.
-
-    Args:
-        counts: Distributions of batch shape ``(B,)``, independent over features.
-        columns: Positions of ``F`` features.
-        values: Their counts, shape ``(F,)``.
-
-    Returns:
-        Nats, shape ``(B, F)``.
-
-    Raises:
-        NotInModelError: The features are not independent (a multinomial).
-    """
-    if isinstance(counts, MultinomialCounts):
-        raise NotInModelError(
-            "a Multinomial models counts given their total, which a few of them do not tell: "
-            "take another likelihood"
-        )
-    shape = (*counts.batch_shape, counts.event_shape[0])
-    parameters = [p.expand(shape)[..., columns] for p in counts.parameters]
-    zero, _ = counts.family.zero(*parameters)
-    ratio, _ = counts.family.ratio(values.clamp_min(1).expand_as(parameters[0]), *parameters)
-    return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
-
-
-def presence(counts: CountDistribution, columns: Tensor) -> Tensor:
+def presence(counts: JointDistribution, columns: Tensor) -> Tensor:
     """Probability that a feature is there at all, ``1 - p(0)``, shape ``(B, F)``."""
-    return -torch.expm1(log_prob_at(counts, columns, columns.new_zeros(len(columns)).float()))
+    return -torch.expm1(counts.log_prob_at(columns, columns.new_zeros(len(columns)).float()))
 
 
-def _empty(model: CountModel, library: Tensor) -> Batch:
+def _empty(model: Model, library: Tensor) -> Batch:
     """A batch of observations without counts: models draw their latents without looking."""
     n = len(library)
     nothing = library.new_empty(0)
@@ -105,4 +78,4 @@ def _empty(model: CountModel, library: Tensor) -> Batch:
         size=(n, model.n_features),
         check_invariants=False,
     )
-    return Batch(counts, library, torch.arange(n, device=library.device), n)
+    return Batch.of_counts(counts, library, torch.arange(n, device=library.device), n)

@@ -11,45 +11,17 @@ from torch import Tensor
 
 from vae4counts.inference.interpretation.fitted import CHUNK_ROWS, Fitted
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
-from vae4counts.models import VAE
-from vae4counts.models.likelihoods import base
+from vae4counts.models import Model
 
 # Rates that float32 lets underflow are taken for this one before a logarithm.
 SMALLEST_RATE = 1e-20
 
 
-def rates(model: VAE, z: Tensor, library: Tensor | float | None) -> Tensor:
-    """Rates of the features, as decoded from latents.
-
-    ``library * softmax(decoder(z))``, or ``exp(decoder(z))`` in a model without a library size.
-    Extra zeros are left out, as in scVI (Lopez et al. 2018): a rate is what a zero-inflated
-    likelihood expects where its gate is open. A likelihood without rates (a categorical one)
-    gives its mean.
-
-    Args:
-        model: The model.
-        z: Latents, shape ``(*batch, L)``.
-        library: Library sizes in counts, shape ``(*batch, 1)``, or one for all (of no effect in
-            a model without).
-
-    Returns:
-        Shape ``(*batch, G)``.
-    """
-    if not model.library.scales:
-        library = None
-    elif not isinstance(library, Tensor) and library is not None:
-        library = z.new_full((*z.shape[:-1], 1), library)
-    outputs = model.decoder(z)
-    if not model.likelihood.reads_rates:
-        return model.likelihood(outputs, library).mean
-    return base.rates(model.likelihood.split(outputs)[0], library)
-
-
 @torch.no_grad()
-def mean_rates(model: VAE, points: Tensor, library_size: float) -> np.ndarray:
+def mean_rates(model: Model, points: Tensor, library_size: float) -> np.ndarray:
     """Rates averaged over points ``(P, L)`` of the latent space, shape ``(G,)``."""
-    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.outputs_per_draw))
-    sums = [rates(model, z, library_size).sum(0, dtype=torch.float64) for z in points.split(size)]
+    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
+    sums = [model.rates(z, library_size).sum(0, dtype=torch.float64) for z in points.split(size)]
     return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
 
@@ -85,7 +57,7 @@ def denoised(
     chosen = torch.as_tensor(columns, device=fitted.counts.device)
     parts = []
     for z, own in fitted.draws(torch.arange(len(fitted.counts)), repeats=num_samples):
-        decoded = rates(fitted.vae, z, own if library_size is None else library_size)
+        decoded = fitted.model.rates(z, own if library_size is None else library_size)
         parts.append(decoded[:, chosen].unflatten(0, (-1, num_samples)).mean(1).cpu())
     names = [fitted.features[j] for j in columns]
     return pd.DataFrame(torch.cat(parts).numpy(), index=fitted.obs.index, columns=names)
@@ -119,7 +91,7 @@ def feature_correlation(
     size = len(columns)
     count, mean, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
     for z, _ in fitted.draws(torch.arange(len(fitted.counts)), repeats=num_samples):
-        decoded = rates(fitted.vae, z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)
+        decoded = fitted.model.rates(z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)
         values = decoded.log().double().cpu()
         # chunks are put together by their means (Chan et al. 1979): raw squares would cancel
         shift = values.mean(0) - mean

@@ -17,14 +17,14 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.rows import Rows
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 WRITTEN = "vae4counts"
 COLUMNS = ("component", "component_entropy")
 
 
 def latents_and_components(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     batches: Iterable[Batch],
     num_samples: int,

@@ -16,9 +16,8 @@ from scipy.special import logsumexp
 from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.arviz import pareto_smoothed
-from vae4counts.inference.posterior.draws import chunks, draw, given_library, require_counts
-from vae4counts.models import CountModel
-from vae4counts.models.likelihoods import Categorical
+from vae4counts.inference.posterior.draws import chunks, draw, require_counts
+from vae4counts.models import Model
 
 if TYPE_CHECKING:
     from vae4counts.inference.run.run import Run
@@ -66,7 +65,7 @@ def compare(
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
     _check_held_out(runs, adata)
-    given = [name for name, run in runs.items() if given_library(run.model)]
+    given = [name for name, run in runs.items() if run.model.given_library]
     modelled = [name for name in runs if name not in given]
     if given and modelled:
         warnings.warn(
@@ -109,7 +108,7 @@ def rank(log_likelihoods: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def log_likelihoods(
-    model: CountModel, guide: Guide, batches: Iterable[Batch], num_samples: int
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""The log-likelihood of each observation, by Pareto-smoothed importance sampling.
 
@@ -138,7 +137,7 @@ def log_likelihoods(
         raise ValueError(f"num_samples is {num_samples}: it must be {FEWEST_DRAWS} or more")
     values, shapes = [], []
     for batch in batches:
-        _check_classes(model, batch)
+        _check_lumped(model, batch)
         sizes = chunks(num_samples, model, batch)
         log_weights = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
         value, k = smoothed_log_mean(log_weights.T.cpu().numpy())
@@ -198,14 +197,13 @@ def _check_held_out(runs: Mapping[str, Run], adata: AnnData) -> None:
             )
 
 
-def _check_classes(model: CountModel, batch: Batch) -> None:
-    likelihood = getattr(model, "likelihood", None)
-    if isinstance(likelihood, Categorical):
-        last = likelihood.n_classes - 1
-        largest = batch.counts.values().max().item() if batch.counts.values().numel() else 0
-        if largest > last:
-            raise ValueError(
-                f"Categorical({likelihood.n_classes}) takes all counts from {last} on for one, and "
-                f"there is a count of {largest:.0f}: its likelihood is not to be compared with "
-                "that of others"
-            )
+def _check_lumped(model: Model, batch: Batch) -> None:
+    last = model.lumped_from
+    if last is None or not batch.counts.values().numel():
+        return
+    largest = batch.counts.values().max().item()
+    if largest > last:
+        raise ValueError(
+            f"{model.title} takes all counts from {last} on for one, and there is a count of "
+            f"{largest:.0f}: its likelihood is not to be compared with that of others"
+        )

@@ -23,7 +23,7 @@ from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.evaluation import components_used, perplexity
-from vae4counts.models import VAE
+from vae4counts.models import Model
 from vae4counts.models.priors import MixturePrior
 
 # A mixture that wins less than this, in nats per observation, is no better than one Gaussian.
@@ -92,7 +92,7 @@ class Diagnosis:
 
 @torch.no_grad()
 def diagnose(
-    model: VAE,
+    model: Model,
     guide: Guide,
     training: Iterable[Batch],
     held_out: Iterable[Batch],
@@ -108,7 +108,7 @@ def diagnose(
         held_out: Observations that training has not seen.
         num_samples: Draws of the latents of each held-out observation.
     """
-    prior = cast(MixturePrior, model.prior)
+    prior = cast(MixturePrior, model.mixture_prior)
     single = _single_gaussian(z for z, _ in _latents(model, guide, training, 1))
     gains, shares = [], []
     for batch in held_out:
@@ -158,7 +158,7 @@ def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
 
 
 def _latents(
-    model: VAE, guide: Guide, batches: Iterable[Batch], num_samples: int
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Draws of ``z``, ``(S, B, L)``, and of the responsibilities, ``(S, B, K)``."""
     for batch in batches:

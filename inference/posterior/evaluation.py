@@ -19,7 +19,7 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.rows import Rows
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 # A component is used if it holds more than this share of the responsibility.
 USED_SHARE = 0.01
@@ -58,7 +58,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     batches: Iterable[Batch],
     *,

@@ -15,11 +15,9 @@ from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import (
     chunks,
     draw,
-    given_library,
-    predict,
     require_counts,
 )
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 Replicates = Literal["model", "posterior"]
 
@@ -52,7 +50,7 @@ class PredictiveChecks:
 
 
 def check(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     batches: Iterable[Batch],
     features: Sequence[str],
@@ -102,11 +100,11 @@ def check(
         done = 1
         for size in chunks(num_replicates, model, batch):
             given = draw(model, guide, batch, size).latents() if replicates == "posterior" else None
-            sets.add(done, predict(model, batch, size, given)["counts"])
+            sets.add(done, model.draw(batch, size, given)["counts"])
             done += size
     statistics = sets.statistics()
     table = pd.DataFrame({name: _row(values) for name, values in statistics.items()}).T
-    if given_library(model):
+    if model.given_library:
         table.loc["library size", "p_value"] = np.nan
     return PredictiveChecks(
         table=table.rename_axis("check"),

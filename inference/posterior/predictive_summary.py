@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw, predict, require_counts
-from vae4counts.models import CountModel
+from vae4counts.inference.posterior.draws import chunks, draw, require_counts
+from vae4counts.models import Model
 
 # Counts are put into bins: one for each count below 64, then 32 for each doubling, up to 2^24.
 EXACT, PER_DOUBLING, DOUBLINGS = 64, 32, 18
@@ -39,7 +39,7 @@ class PredictiveSummary:
 
 
 def summarise(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     batches: Iterable[Batch],
     observations: Sequence[str],
@@ -76,7 +76,7 @@ def summarise(
         by_observation = CountSummary(len(batch))
         for size in chunks(num_samples, model, batch):
             latents = draw(model, guide, batch, size).latents()
-            counts = predict(model, batch, size, given=latents)["counts"].flatten()
+            counts = model.draw(batch, size, given=latents)["counts"].flatten()
             place = counts.nonzero().squeeze(-1)
             counts = counts[place]
             by_feature.add(place % len(features), counts)

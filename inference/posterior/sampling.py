@@ -16,10 +16,9 @@ from vae4counts.inference.posterior.draws import (
     chunks,
     draw,
     draw_prior,
-    predict,
     require_counts,
 )
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 # Results that would be larger are refused: 4 GiB.
 MOST_BYTES = 4 * 2**30
@@ -33,7 +32,7 @@ class TooManyDrawsError(ValueError):
 
 
 def to_arviz(
-    model: CountModel,
+    model: Model,
     guide: Guide,
     batches: Iterable[Batch],
     observations: Sequence[str],
@@ -100,12 +99,14 @@ def to_arviz(
 
 
 def _groups(
-    model: CountModel, guide: Guide, batch: Batch, num_samples: int, sites: Sequence[str]
+    model: Model, guide: Guide, batch: Batch, num_samples: int, sites: Sequence[str]
 ) -> Parts:
     """The draws of one batch by group and variable, each of shape ``(S, B, ...)``."""
     draws = draw(model, guide, batch, num_samples)
     posterior = draws.latents()
-    prior = (predict if COUNTS in sites else draw_prior)(model, batch, num_samples)
+    prior = (
+        model.draw(batch, num_samples) if COUNTS in sites else draw_prior(model, batch, num_samples)
+    )
     latents = [name for name in sites if name != COUNTS]
     groups: dict[str, dict[str, Tensor]] = {
         "posterior": {name: posterior[name] for name in latents},
@@ -121,7 +122,7 @@ def _groups(
         if variables
     }
     if COUNTS in sites:
-        predicted = predict(model, batch, num_samples, given=posterior)
+        predicted = model.draw(batch, num_samples, given=posterior)
         arrays["posterior_predictive"] = {COUNTS: _whole(predicted[COUNTS])}
         arrays["prior_predictive"] = {COUNTS: _whole(prior[COUNTS])}
     return arrays

@@ -21,7 +21,6 @@ from vae4counts.inference.report.figures import (
 from vae4counts.inference.report.scatter import scatter
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run.metric_names import METRICS
-from vae4counts.models.priors import StandardNormal
 
 MOST_POINTS = 10_000
 REPLICATES = 100
@@ -129,7 +128,7 @@ def loadings(subject: Subject) -> Section | None:
     rotation = (
         "The prior is the same after any rotation of the latents, and so is the model: read the "
         "loadings as a subspace rather than axis by axis, or rotate them (varimax)."
-        if isinstance(subject.view.vae.prior, StandardNormal)
+        if subject.run.model.rotation_invariant
         else "The prior is not the same after a rotation of the latents, and its axes mean more "
         "than those of factors that may be rotated at will."
     )

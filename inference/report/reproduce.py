@@ -50,7 +50,7 @@ def python_lines(run: Run) -> str:
     pair = {"model": run.model.config(), "guide": run.guide.config()}
     imports: dict[str, set[str]] = {"vae4counts.inference": {"fit"}}
     for name in _types([*pair.values()]):
-        imports.setdefault(_public_home(Configured.known[name]), set()).add(name)
+        imports.setdefault(_public_home(Configured.registry[name]), set()).add(name)
     source, top = run.settings.get("data"), run.settings.get("top_features")
     lines = ["adata = ...  # the data that the run was fitted to"]
     if source is not None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
-from vae4counts.models import CountModel, from_config
+from vae4counts.models import Model, from_config
 
 # Grows by one whenever an older version of vae4counts could not read, or would misread, what is
 # written. What it was before is then brought up to date by a function in `MIGRATIONS`.
@@ -67,7 +67,7 @@ def described(config: Config) -> Config:
     return found
 
 
-def make_pair(config: Config) -> tuple[CountModel, Guide]:
+def make_pair(config: Config) -> tuple[Model, Guide]:
     """Makes the pair that a run's description tells of, untrained.
 
     Raises:
@@ -75,7 +75,7 @@ def make_pair(config: Config) -> tuple[CountModel, Guide]:
         ValueError: It names a class that is not known, or arguments that are none of its.
     """
     model, guide = from_config(config["model"]), from_config(config["guide"])
-    if not isinstance(model, CountModel) or not isinstance(guide, Guide):
+    if not isinstance(model, Model) or not isinstance(guide, Guide):
         raise TypeError("it describes no pair of a model and a guide")
     guide.attach(model)
     return model, guide

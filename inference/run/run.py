@@ -44,7 +44,7 @@ from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.run import format as restoring
 from vae4counts.inference.run import storage
 from vae4counts.inference.run.alignment import align, fingerprint, labels_of
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 from vae4counts.models.config import description
 
 
@@ -69,7 +69,7 @@ class Run:
             then given the whole result.
     """
 
-    model: CountModel
+    model: Model
     guide: Guide
     features: list[str]
     split: Split

@@ -1,45 +1,5 @@
-"""Likelihoods p(counts | decoder outputs, library size): one file a family.
+"""Likelihoods p(counts | decoder outputs, library size): one family a file."""
 
-`LIKELIHOODS` is the registry: the command line and the generic tests go through it.
-"""
+import lazy_loader
 
-from .base import CountDistribution, Likelihood
-from .categorical import Categorical, CategoricalCounts
-from .multinomial import Multinomial, MultinomialCounts
-from .negative_binomial import NegativeBinomial, NegativeBinomialCounts
-from .nonzeros import NonZeros
-from .poisson import Poisson, PoissonCounts
-from .zero_inflated import (
-    ZeroInflatedNegativeBinomial,
-    ZeroInflatedNegativeBinomialCounts,
-    ZeroInflatedPoisson,
-    ZeroInflatedPoissonCounts,
-)
-
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "poisson": Poisson,
-    "negative-binomial": NegativeBinomial,
-    "zero-inflated-poisson": ZeroInflatedPoisson,
-    "zero-inflated-negative-binomial": ZeroInflatedNegativeBinomial,
-    "multinomial": Multinomial,
-    "categorical": Categorical,
-}
-
-__all__ = [
-    "LIKELIHOODS",
-    "Categorical",
-    "CategoricalCounts",
-    "CountDistribution",
-    "Likelihood",
-    "Multinomial",
-    "MultinomialCounts",
-    "NegativeBinomial",
-    "NegativeBinomialCounts",
-    "NonZeros",
-    "Poisson",
-    "PoissonCounts",
-    "ZeroInflatedNegativeBinomial",
-    "ZeroInflatedNegativeBinomialCounts",
-    "ZeroInflatedPoisson",
-    "ZeroInflatedPoissonCounts",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

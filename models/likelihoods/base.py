@@ -8,7 +8,7 @@ module to the registry in ``likelihoods/__init__.py``. The generic tests then co
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import abc
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
 from vae4counts.models.derivatives import first_order
+from vae4counts.models.joint.distribution import JointDistribution
 from vae4counts.models.precision import at_least_float32
 
 from .nonzeros import NonZeros
@@ -37,7 +38,7 @@ EXTENTS = ("shared", "feature", "observation")
 _broadcast = lru_cache(torch.broadcast_shapes)  # it takes longer than a small batch's softmax
 
 
-class CountDistribution(TorchDistribution):
+class CountDistribution(JointDistribution, abc.ABC):
     """A distribution over one observation's ``G`` counts, independent given the parameters.
 
     Args:
@@ -101,13 +102,22 @@ class CountDistribution(TorchDistribution):
             parameter = parameter.expand(*batch_shape, -1)
         return parameter.reshape(-1, parameter.shape[-1])
 
+    def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:
+        """See `JointDistribution.log_prob_at`."""
+        shape = (*self.batch_shape, self.event_shape[0])
+        parameters = [parameter.expand(shape)[..., columns] for parameter in self.parameters]
+        zero, _ = self.family.zero(*parameters)
+        counts = values.clamp_min(1).expand_as(parameters[0])
+        ratio, _ = self.family.ratio(counts, *parameters)
+        return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
+
     def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
         """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
             return self._draw(shape)
 
-    @abstractmethod
+    @abc.abstractmethod
     def _draw(self, shape: torch.Size) -> Tensor:
         """Draws counts of this shape, without a gradient."""
 
@@ -122,7 +132,7 @@ class CountDistribution(TorchDistribution):
             raise ValueError("counts must be whole numbers, 0 or more")
 
 
-class Likelihood(Configured, nn.Module):
+class Likelihood(Configured, nn.Module, abc.ABC):
     """p(counts | decoder outputs, library): a module that returns a `CountDistribution`.
 
     Every likelihood reads the rates off the decoder. A further parameter (a dispersion, a gate)
@@ -134,10 +144,12 @@ class Likelihood(Configured, nn.Module):
         library_is_total: Whether the counts are modelled *given* their total, so that the
             library size must be the observed one.
         reads_rates: Whether the first ``G`` outputs are the features' log-rates.
+        lumped_from: The count from which on all counts are taken as one; None for no such count.
     """
 
     library_is_total: bool = False
     reads_rates: bool = True
+    lumped_from: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +211,21 @@ class Likelihood(Configured, nn.Module):
         rate = next(parts)
         return [rate, *(self.own[n] if n in self.own else next(parts) for n in self.extents)]
 
-    @abstractmethod
+    def rates(self, outputs: Tensor, library: Tensor | None) -> Tensor:
+        """Return the expected counts free of extra zeros, or the mean without `reads_rates`.
+
+        Args:
+            outputs: See `forward`.
+            library: See `forward`.
+
+        Returns:
+            Shape ``(*batch, G)``.
+        """
+        if not self.reads_rates:
+            return self(outputs, library).mean
+        return rates(self.split(outputs)[0], library)
+
+    @abc.abstractmethod
     def forward(self, outputs: Tensor, library: Tensor | None) -> CountDistribution:
         """The distribution of the counts.
 

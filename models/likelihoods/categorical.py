@@ -82,6 +82,7 @@ class Categorical(Likelihood):
         if n_classes < 2:
             raise ValueError(f"n_classes is {n_classes}: it must be 2 or more")
         self.n_classes = n_classes
+        self.lumped_from = n_classes - 1
         self.outputs_per_feature = n_classes
 
     def initial_outputs(self, mean: Tensor) -> Tensor:

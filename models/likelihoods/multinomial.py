@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae4counts.models.base import NotInModelError
+
 from .base import SMALLEST_RATE, CountDistribution, Likelihood
 from .nonzeros import NonZeros
 from .sparse import Family, Terms
@@ -60,6 +62,13 @@ class MultinomialCounts(CountDistribution):
     def variance(self) -> Tensor:
         """``total * probabilities * (1 - probabilities)``."""
         return self.mean * (1 - self.parameters[0])
+
+    def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:  # noqa: ARG002
+        """See `JointDistribution.log_prob_at`: the total says nothing of a few features."""
+        raise NotInModelError(
+            "a Multinomial models counts given their total, which a few of them do not tell: "
+            "take another likelihood"
+        )
 
     def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
         q, total = parameters[0], parameters[1].detach().to(parameters[0].dtype)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,6 +44,22 @@ class Family:
     zero: Callable[..., Terms]
     ratio: Callable[..., Terms]
 
+    @classmethod
+    def by_autograd(cls, zero: Callable[..., Tensor], ratio: Callable[..., Tensor]) -> Family:
+        """Make a family of two functions without derivatives, which autograd then takes.
+
+        It is slower than derivatives that are written by hand, and as correct.
+
+        Args:
+            zero: From the parameters to ``log p(0)``, elementwise.
+            ratio: From counts ``x > 0`` and the parameters to ``log p(x) - log p(0)``,
+                elementwise.
+        """
+        return cls(
+            zero=lambda *parameters: _differentiated(zero, parameters),
+            ratio=lambda x, *parameters: _differentiated(partial(ratio, x), parameters),
+        )
+
 
 def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
     """Sums a family's log-probabilities over the features of each observation.
@@ -56,6 +73,19 @@ def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
         Log-probabilities in nats, shape ``(*lead, B)``.
     """
     return _SparseLogProb.apply(family, nonzeros, *map(torch.atleast_2d, parameters))
+
+
+def _differentiated(function: Callable[..., Tensor], parameters: tuple[Tensor, ...]) -> Terms:
+    """The value of an elementwise function and its derivative by each of its parameters."""
+    # of one shape: the gradient by a parameter that is shared would be a sum of derivatives
+    leaves = [p.detach().requires_grad_() for p in torch.broadcast_tensors(*parameters)]
+    with torch.enable_grad():
+        value = function(*leaves)
+        slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+    return value.detach(), tuple(
+        torch.zeros_like(leaf) if slope is None else slope
+        for leaf, slope in zip(leaves, slopes, strict=True)
+    )
 
 
 class _SparseLogProb(torch.autograd.Function):

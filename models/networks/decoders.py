@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import abc
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from vae4counts.models.config import Configured
 from vae4counts.models.networks.mlp import MLP, check_layers
 
 
-class Decoder(Configured, nn.Module):
+class Decoder(Configured, nn.Module, abc.ABC):
     """From latents to a likelihood's outputs."""
 
     def build(self, n_latent: int, n_outputs: int) -> None:
@@ -23,11 +23,18 @@ class Decoder(Configured, nn.Module):
         self.claim()
         self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
 
-    @abstractmethod
+    def loadings(self) -> Tensor | None:
+        """Return the outputs' change by each latent, ``(n_outputs, L)``, if it is constant."""
+        return None
+
+    def flip(self, signs: Tensor) -> None:
+        """Multiply the latents that are read by signs, of a decoder with `loadings`."""
+
+    @abc.abstractmethod
     def _build_hidden(self, n_latent: int) -> int:
         """Makes what comes before the output layer and tells its width."""
 
-    @abstractmethod
+    @abc.abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Maps latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
 
@@ -74,6 +81,14 @@ class LinearDecoder(Decoder):
     The loading ``W_jl`` is the change of feature ``j``'s log-rate for one unit of latent ``l``, up
     to a constant that all features share in a model with a library size.
     """
+
+    def loadings(self) -> Tensor:
+        """See `Decoder.loadings`: the weights."""
+        return self.output.weight
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Decoder.flip`."""
+        self.output.weight.mul_(signs)
 
     def _build_hidden(self, n_latent: int) -> int:
         return n_latent

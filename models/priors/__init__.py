@@ -1,14 +1,5 @@
-"""Priors p(z): one file a prior. `PRIORS` is the registry."""
+"""Priors p(z): one prior a file."""
 
-from .base import MixturePrior, Prior
-from .gaussian_mixture import GaussianMixture
-from .standard_normal import StandardNormal
-from .vamp import VampPrior
+import lazy_loader
 
-PRIORS: dict[str, type[Prior]] = {
-    "standard-normal": StandardNormal,
-    "gaussian-mixture": GaussianMixture,
-    "vamp": VampPrior,
-}
-
-__all__ = ["PRIORS", "GaussianMixture", "MixturePrior", "Prior", "StandardNormal", "VampPrior"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .base import MixturePrior
+from .clustering import count_groups, merged_gaussians
+from .standard_normal import StandardNormal
 
 # No weight falls below this share of 1 / K: the density of a Dirichlet with a concentration
 # below 1 has no bound at a weight of zero.
@@ -38,6 +40,8 @@ class GaussianMixture(MixturePrior):
         ValueError: Weights that are neither, a concentration for fixed weights or not above 0,
             or fewer than one component.
     """
+
+    flips = True
 
     def __init__(
         self,
@@ -76,6 +80,26 @@ class GaussianMixture(MixturePrior):
         if self.concentration is not None:
             concentration = self.logits.new_full((self.n_components,), self.concentration)
             pyro.sample("weights", dist.Dirichlet(concentration), obs=self.log_weights().exp())
+
+    def plain(self) -> StandardNormal:
+        """See `Prior.plain`: a mixture that is learnt from scratch tends to few components."""
+        return StandardNormal(self.n_latent)
+
+    def start_from_latents(self, z: Tensor, seed: int) -> None:
+        """See `Prior.start_from_latents`: start the components at groups of the latents.
+
+        They are `merged_gaussians`, as many as there are components; for a sparse prior as many
+        as `count_groups` finds.
+        """
+        points = z.double().cpu().numpy()
+        n = self.n_components
+        groups = merged_gaussians(points, count_groups(points, n, seed) if self.sparse else n, seed)
+        self.start_at(z, torch.as_tensor(groups).to(z.device))
+
+    @torch.no_grad()
+    def flip(self, signs: Tensor) -> None:
+        """See `Prior.flip`."""
+        self.loc.mul_(signs)
 
     @torch.no_grad()
     def start_at(self, z: Tensor, shares: Tensor) -> None:

@@ -17,6 +17,8 @@ class StandardNormal(Prior):
         n_latent: Dimension of the latents.
     """
 
+    rotation_invariant = True
+    flips = True
     zero: Tensor
 
     def __init__(self, n_latent: int = 10) -> None:

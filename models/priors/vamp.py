@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
+from vae4counts.models.base import Posterior
 
 from .base import MixturePrior
 
 # A pseudo-input starts no nearer to zero than this: the gradient through softplus would vanish.
 SMALLEST_PSEUDO_COUNT = 0.02
 
-Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
-
 
 class VampPrior(MixturePrior):
     r"""``p(z) = 1/K sum_k q(z | u_k)`` with pseudo-inputs ``u_k`` (Tomczak & Welling 2018).
 
     The pseudo-inputs are vectors of (real, positive) counts. They start at training observations
-    and are learnt. The encoder of ``q`` is the guide's own: `share_encoder` hands it over.
+    and are learnt. The encoder of ``q`` is the guide's own: `share_posterior` hands it over.
 
     Args:
         n_latent: Dimension of the latents.
         n_components: Number of pseudo-inputs.
     """
+
+    flips = True  # with the guide, whose posteriors its components are
+    needs_posterior = True
 
     def __init__(self, n_latent: int = 10, n_components: int = 10) -> None:
         super().__init__()
@@ -40,9 +41,9 @@ class VampPrior(MixturePrior):
         super().build(n_features)
         self.pseudo_inputs = nn.Parameter(torch.zeros(self.n_components, n_features))
 
-    def share_encoder(self, encoder: Posterior) -> None:
-        """Takes the guide's map from dense counts to the posterior's means and scales."""
-        self._shared = (encoder,)
+    def share_posterior(self, posterior: Posterior) -> None:
+        """See `Prior.share_posterior`."""
+        self._shared = (posterior,)
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:

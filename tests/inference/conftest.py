@@ -15,7 +15,7 @@ from anndata import AnnData
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide, JointGuide, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, VAE, CountModel, MLPDecoder, observations
+from vae4counts.models import GMVAE, VAE, Latent, MLPDecoder, Model, observations
 from vae4counts.models.likelihoods import Poisson
 from vae4counts.models.likelihoods.poisson import PoissonCounts
 from vae4counts.models.priors import GaussianMixture, Prior, StandardNormal, VampPrior
@@ -84,15 +84,16 @@ def a_pair() -> Callable[..., tuple[VAE, Guide]]:
     return make_pair
 
 
-class GammaPoisson(CountModel):
+class GammaPoisson(Model):
     """A conjugate model: ``library ~ Gamma(a, b)``, ``counts_j ~ Poisson(library * share_j)``."""
 
     share = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
     a, b = torch.tensor([3.0, 0.5], dtype=torch.float64)
+    latents = (Latent("library"),)
 
     def __init__(self) -> None:
         super().__init__()
-        self.n_features = self.outputs_per_draw = 4
+        self.n_features = self.numbers_per_draw = 4
 
     def forward(self, batch: Batch) -> torch.Tensor:
         with observations(batch):
@@ -108,6 +109,16 @@ class GammaGuide(Guide):
         super().__init__()
         self.precision = precision
 
+    sites = ("library",)
+
+    @classmethod
+    def fits(cls, model: Model) -> bool:
+        return isinstance(model, GammaPoisson)
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: Encoder | None) -> Guide:
+        return cls()
+
     def forward(self, batch: Batch) -> torch.Tensor:
         with observations(batch):
             shape, rate = GammaPoisson.a + batch.library, (GammaPoisson.b + 1).expand(len(batch))
@@ -115,7 +126,7 @@ class GammaGuide(Guide):
 
 
 @pytest.fixture(scope="session")
-def conjugate() -> Callable[..., tuple[CountModel, Guide]]:
+def conjugate() -> Callable[..., tuple[Model, Guide]]:
     """Makes a conjugate model and a guide that is its posterior, or wider or narrower."""
     return lambda precision=1.0: (GammaPoisson().eval(), GammaGuide(precision).eval())
 

@@ -14,7 +14,7 @@ from pyro.infer import TraceEnum_ELBO
 from vae4counts.data import Batch
 from vae4counts.guides import INPUTS, Encoder, Guide, guide_for
 from vae4counts.inference import Run, evaluate, fit
-from vae4counts.models import GMVAE, CountMixture, CountModel
+from vae4counts.models import GMVAE, CountMixture, Model
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import SparseLinear
 from vae4counts.models.priors import GaussianMixture, VampPrior
@@ -36,7 +36,7 @@ pytestmark = [
     ],
 )
 def test_fit_evaluate_save_and_load(
-    model: CountModel, kind: str, precision: Any, adata: AnnData, tmp_path: Path
+    model: Model, kind: str, precision: Any, adata: AnnData, tmp_path: Path
 ) -> None:
     guide = guide_for(model, kind)
     state = torch.cuda.get_rng_state()
@@ -102,7 +102,7 @@ def test_likelihood_and_its_gradient(name: str, batch: Batch) -> None:
     torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-3)
 
 
-def test_objective_of_a_pair(pair: tuple[CountModel, Guide], batch: Batch) -> None:
+def test_objective_of_a_pair(pair: tuple[Model, Guide], batch: Batch) -> None:
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair).eval()
     elbo.cuda()
     there = batch.to("cuda")

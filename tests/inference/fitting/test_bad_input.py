@@ -18,11 +18,11 @@ from vae4counts.guides import (
     guide_for,
 )
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, VAE, CountMixture, CountModel, GaussianMixtureModel
+from vae4counts.models import GMVAE, VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.priors import GaussianMixture, VampPrior
 
 
-def refused(adata: AnnData, model: CountModel | None = None, **settings: Any) -> None:
+def refused(adata: AnnData, model: Model | None = None, **settings: Any) -> None:
     """Fits, and makes sure that the error is one line and that nothing was changed."""
     model = VAE(7) if model is None else model
     guide = settings.pop("guide", None) or guide_for(model)
@@ -44,7 +44,7 @@ def refused(adata: AnnData, model: CountModel | None = None, **settings: Any) ->
     ],
     ids=lambda model: type(model).__name__,
 )
-def test_more_components_than_observations(model: CountModel, adata: AnnData) -> None:
+def test_more_components_than_observations(model: Model, adata: AnnData) -> None:
     with pytest.raises(ValueError, match="81 components but there are only 80 training"):
         refused(adata, model)
 
@@ -72,9 +72,7 @@ def test_another_number_of_features(adata: AnnData) -> None:
         (CountMixture(7, 3), MarginalGuide(7, 10), "does not fit CountMixture .*: exact"),
     ],
 )
-def test_guides_made_for_another_model(
-    model: CountModel, guide: Any, what: str, adata: AnnData
-) -> None:
+def test_guides_made_for_another_model(model: Model, guide: Any, what: str, adata: AnnData) -> None:
     with pytest.raises(IncompatiblePairError, match=what):
         refused(adata, model, guide=guide)
 

@@ -17,9 +17,9 @@ from vae4counts.models import (
     GMVAE,
     VAE,
     CountMixture,
-    CountModel,
     GaussianMixtureModel,
     MLPDecoder,
+    Model,
 )
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
@@ -36,7 +36,7 @@ DATA: dict[str, np.ndarray] = {
 }
 
 
-def fitted(model: CountModel, guide: Any, counts: np.ndarray, **settings: Any) -> Run:
+def fitted(model: Model, guide: Any, counts: np.ndarray, **settings: Any) -> Run:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no counts at all")
         warnings.filterwarnings("ignore", message="Number of distinct clusters")

@@ -14,7 +14,7 @@ from pyro.infer import TraceEnum_ELBO
 from vae4counts.data import Batch
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference.fitting.handlers import KLWarmUp
-from vae4counts.models import GMVAE, CountModel
+from vae4counts.models import GMVAE, Model
 from vae4counts.models.priors import GaussianMixture
 
 
@@ -65,13 +65,13 @@ def test_every_latent_is_tempered_in_model_and_guide_and_counts_never(
         assert in_guide[site] == pytest.approx(0.4 * size)
 
 
-def test_pairs_are_tempered_alike(pair: tuple[CountModel, Guide], batch: Batch) -> None:
+def test_pairs_are_tempered_alike(pair: tuple[Model, Guide], batch: Batch) -> None:
     """The loss is linear in the weight, and at full weight it is the untempered one."""
     if not poutine.trace(pair[1]).get_trace(batch).stochastic_nodes:
         pytest.skip("nothing is sampled, so that there is nothing to temper")
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair)
     elbo.double().eval()
-    doubled = Batch(
+    doubled = Batch.of_counts(
         batch.counts.double(), batch.library.double(), batch.index, batch.n_observations
     )
 

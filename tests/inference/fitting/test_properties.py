@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vae4counts.data import CountLoader
 from vae4counts.guides import GUIDES, INPUTS, Encoder, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.models import GMVAE, VAE, CountModel
+from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
@@ -45,7 +45,7 @@ def matrices(draw: st.DrawFn) -> AnnData:
 
 
 @st.composite
-def models(draw: st.DrawFn, n_features: int) -> CountModel:
+def models(draw: st.DrawFn, n_features: int) -> Model:
     """Any likelihood, prior, decoder and library that go together, small."""
     likelihood = LIKELIHOODS[draw(st.sampled_from(sorted(LIKELIHOODS)))]()
     kind = PRIORS[draw(st.sampled_from(sorted(PRIORS)))]

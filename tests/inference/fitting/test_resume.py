@@ -26,7 +26,7 @@ from vae4counts.inference import (
     Run,
     fit,
 )
-from vae4counts.models import GMVAE, VAE, CountModel
+from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
 QUICK = {"epochs": 6, "batch_size": 16, "patience": 2, "progress": False, "device": "cpu"}
@@ -54,19 +54,19 @@ class Chance(KLWarmUp):
         self.drawn = state["drawn"]
 
 
-def mixture() -> CountModel:
+def mixture() -> Model:
     return GMVAE(7, GaussianMixture(2, 3), library="latent")
 
 
-def plain() -> CountModel:
+def plain() -> Model:
     return VAE(7, StandardNormal(2))
 
 
-def vamp() -> CountModel:
+def vamp() -> Model:
     return GMVAE(7, VampPrior(2, 3))
 
 
-FITS: dict[str, tuple[Callable[[], CountModel], str, dict[str, Any]]] = {
+FITS: dict[str, tuple[Callable[[], Model], str, dict[str, Any]]] = {
     "plain": (plain, "marginal", {}),
     "mixture": (mixture, "marginal", {}),
     "joint": (mixture, "joint", {"tempering": [Balance(0.1)]}),

@@ -20,11 +20,11 @@ from vae4counts.inference import Run, TrainingError, fit
 from vae4counts.inference.fitting import loop
 from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.loop import validation_parts
-from vae4counts.models import GMVAE, VAE, CountMixture, CountModel
+from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 
-def fitted(adata: AnnData, model: CountModel, kind: str | None = None, **settings: Any) -> Run:
+def fitted(adata: AnnData, model: Model, kind: str | None = None, **settings: Any) -> Run:
     settings = {"progress": False, "device": "cpu"} | settings
     return fit(model, guide_for(model, kind), adata, **settings)
 
@@ -55,7 +55,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     ],
 )
 def test_the_best_validation_elbo_is_that_of_the_run(
-    model: CountModel, kind: str, adata: AnnData
+    model: Model, kind: str, adata: AnnData
 ) -> None:
     run = fitted(adata, model, kind, epochs=20, learning_rate=0.1, warm_up_steps=5)
     full = run.history[(run.history.phase == "full") & (run.history.kl_weight == 1)]
@@ -69,7 +69,7 @@ def test_the_best_state_at_full_kl_weight_is_kept(
     elbos = [0.0, 0.0, -5.0, -3.0, -4.0]
     states: list[dict[str, torch.Tensor]] = []
 
-    def validate(model: CountModel, guide: Guide, _: CountMatrix) -> dict[str, float]:
+    def validate(model: Model, guide: Guide, _: CountMatrix) -> dict[str, float]:
         pair = torch.nn.ModuleList([model, guide])
         states.append({name: value.clone() for name, value in pair.state_dict().items()})
         return {"counts": elbos[len(states) - 1]}

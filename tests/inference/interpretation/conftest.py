@@ -15,7 +15,7 @@ from vae4counts.data import CountMatrix
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.interpretation import Interpretation
-from vae4counts.models import VAE, CountModel
+from vae4counts.models import VAE, Model
 from vae4counts.models.likelihoods import NegativeBinomial
 from vae4counts.models.priors import StandardNormal
 
@@ -30,9 +30,7 @@ def made_counts(seed: int = 0) -> np.ndarray:
     return counts
 
 
-def look_into(
-    model: CountModel, counts: np.ndarray | None = None, **settings: Any
-) -> Interpretation:
+def look_into(model: Model, counts: np.ndarray | None = None, **settings: Any) -> Interpretation:
     """A view of made counts through a model, its parameters far from their start."""
     counts = made_counts() if counts is None else counts
     kind = settings.pop("kind", None)

@@ -10,7 +10,6 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation import Interpretation, NotInModelError
-from vae4counts.inference.interpretation.rates import rates
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.likelihoods import Categorical, Poisson, ZeroInflatedPoisson
 from vae4counts.models.priors import StandardNormal
@@ -71,16 +70,16 @@ def test_extra_zeros_are_left_out() -> None:
     with torch.no_grad():
         model.likelihood.own["gate"].fill_(3.0)  # half of all counts are extra zeros
     z = torch.randn(3, 2)
-    torch.testing.assert_close(rates(model, z, 10.0).sum(-1), torch.full((3,), 10.0))
+    torch.testing.assert_close(model.rates(z, 10.0).sum(-1), torch.full((3,), 10.0))
 
 
 def test_likelihoods_without_rates_and_models_without_library() -> None:
     z = torch.randn(3, 2)
     categorical = VAE(6, StandardNormal(2), Categorical(3), library=None)
     classes = categorical.decoder(z).unflatten(-1, (3, 6)).softmax(-2)
-    torch.testing.assert_close(rates(categorical, z, 1.0), classes[:, 1] + 2 * classes[:, 2])
+    torch.testing.assert_close(categorical.rates(z, 1.0), classes[:, 1] + 2 * classes[:, 2])
     plain = VAE(6, StandardNormal(2), Poisson(), "linear", library=None)
-    torch.testing.assert_close(rates(plain, z, 1e4), plain.decoder(z).exp())
+    torch.testing.assert_close(plain.rates(z, 1e4), plain.decoder(z).exp())
 
 
 def test_correlation_in_closed_form(look: Look) -> None:

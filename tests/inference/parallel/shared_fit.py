@@ -20,7 +20,7 @@ from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.fitting import loop
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models import GMVAE, VAE, CountModel
+from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 N_FEATURES = 7
@@ -38,11 +38,11 @@ def made_data() -> AnnData:
     return adata
 
 
-def made_pair(kind: str) -> tuple[CountModel, Guide]:
+def made_pair(kind: str) -> tuple[Model, Guide]:
     """A pair of one of the kinds that training treats differently; dropout is on in all."""
     torch.manual_seed(3)
     if kind == "plain":
-        model: CountModel = VAE(N_FEATURES, StandardNormal(2), library="latent")
+        model: Model = VAE(N_FEATURES, StandardNormal(2), library="latent")
         return model, guide_for(model)
     prior = GaussianMixture(2, 3, concentration=0.9)  # with a site outside the plate
     model = GMVAE(N_FEATURES, prior)

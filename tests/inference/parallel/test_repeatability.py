@@ -15,27 +15,27 @@ from anndata import AnnData
 
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import KLWarmUp, Run, TrainingError, fit
-from vae4counts.models import GMVAE, VAE, CountMixture, CountModel
+from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
 
-def marginal() -> CountModel:
+def marginal() -> Model:
     return GMVAE(7, GaussianMixture(2, 3))
 
 
-def latent_library() -> CountModel:
+def latent_library() -> Model:
     return GMVAE(7, GaussianMixture(2, 3), library="latent")
 
 
-def vamp() -> CountModel:
+def vamp() -> Model:
     return GMVAE(7, VampPrior(2, 3))
 
 
-def mixture() -> CountModel:
+def mixture() -> Model:
     return CountMixture(7, 3)
 
 
-KINDS: dict[str, tuple[Callable[[], CountModel], str]] = {
+KINDS: dict[str, tuple[Callable[[], Model], str]] = {
     "marginal": (marginal, "marginal"),
     "joint": (latent_library, "joint"),
     "vamp": (vamp, "marginal"),
@@ -119,12 +119,12 @@ def test_fits_in_one_process_do_not_disturb_each_other(adata: AnnData) -> None:
 
 
 def test_fits_in_two_threads_take_turns(adata: AnnData) -> None:
-    def make(number: int) -> tuple[CountModel, Guide]:
+    def make(number: int) -> tuple[Model, Guide]:
         torch.manual_seed(number)
         model = latent_library()
         return model, guide_for(model)
 
-    def train(pair: tuple[CountModel, Guide]) -> np.ndarray:
+    def train(pair: tuple[Model, Guide]) -> np.ndarray:
         settings: dict[str, Any] = {"epochs": 3, "batch_size": 16, "device": "cpu"}
         return history(fit(*pair, adata, progress=False, **settings))
 

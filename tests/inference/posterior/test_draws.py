@@ -97,7 +97,7 @@ def test_one_draw_is_the_training_objective(
         assert elbo == pytest.approx(-objective(few).item() / 20, rel=1e-12)
         return
     copies = few.counts.to_dense().repeat(20, 1)
-    many = Batch(copies.to_sparse_csr(), copies.sum(1), torch.arange(100), 100)
+    many = Batch.of_counts(copies.to_sparse_csr(), copies.sum(1), torch.arange(100), 100)
     enumerated = torch.stack([-objective(many).detach() / 100 for _ in range(40)])
     drawn = draw(model, guide, few, 8000).log_weights.mean(1)
     error = math.hypot(enumerated.std().item() / 40**0.5, drawn.std().item() / 8000**0.5)

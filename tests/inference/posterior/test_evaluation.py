@@ -62,7 +62,7 @@ def test_means_are_over_observations_not_batches(few: Batch, a_pair: Maker) -> N
         guide.head.linear.weight[2:] = 0
     dense = few.counts.to_dense()
     parts = [
-        Batch(dense[rows].to_sparse_csr(), few.library[rows], few.index[rows], 5)
+        Batch.of_counts(dense[rows].to_sparse_csr(), few.library[rows], few.index[rows], 5)
         for rows in (slice(0, 1), slice(1, 5))
     ]
     apart = evaluate(model, guide, parts, num_samples=3)

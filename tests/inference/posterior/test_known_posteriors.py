@@ -16,23 +16,24 @@ from torch import Tensor
 from vae4counts.data import Batch
 from vae4counts.guides import ExactGuide, Guide
 from vae4counts.inference.posterior.comparison import largest_k, log_likelihoods
-from vae4counts.inference.posterior.draws import predict
 from vae4counts.inference.posterior.sampling import to_arviz
-from vae4counts.models import VAE, CountMixture, CountModel
+from vae4counts.models import VAE, CountMixture, Model
 
 FEATURES = list("abcd")
 A, B = 3.0, 0.5
 SHARE = np.array([0.5, 0.3, 0.15, 0.05])
 Maker = Callable[..., tuple[VAE, Guide]]
-Conjugate = Callable[..., tuple[CountModel, Guide]]
+Conjugate = Callable[..., tuple[Model, Guide]]
 
 
-def drawn(model: CountModel, guide: Guide, batch: Batch, n: int, **options: Any) -> Any:
+def drawn(model: Model, guide: Guide, batch: Batch, n: int, **options: Any) -> Any:
     """Draws for a batch that comes in two, and a chunk of draws at a time."""
     names = [f"x{i}" for i in range(len(batch))]
     dense = batch.counts.to_dense()
     parts = [
-        Batch(dense[rows].to_sparse_csr(), batch.library[rows], batch.index[rows], len(batch))
+        Batch.of_counts(
+            dense[rows].to_sparse_csr(), batch.library[rows], batch.index[rows], len(batch)
+        )
         for rows in (slice(0, 2), slice(2, None))
     ]
     return to_arviz(model.eval(), guide.eval(), parts, names, FEATURES, n, **options)
@@ -141,10 +142,10 @@ def test_weighted_draws_agree_with_quadrature(prior: str, few: Batch, a_pair: Ma
 
 def simulated(model: VAE, n: int) -> tuple[Tensor, Batch]:
     """Latents and counts of ``n`` observations that a model with a latent library makes."""
-    nothing = Batch(torch.zeros(n, 4).to_sparse_csr(), torch.zeros(n), torch.arange(n), n)
-    made = predict(model.eval(), nothing, 1)
+    nothing = Batch.of_counts(torch.zeros(n, 4).to_sparse_csr(), torch.zeros(n), torch.arange(n), n)
+    made = model.eval().draw(nothing, 1)
     counts = made["counts"][0].double()
-    batch = Batch(counts.to_sparse_csr(), counts.sum(1), torch.arange(n), n)
+    batch = Batch.of_counts(counts.to_sparse_csr(), counts.sum(1), torch.arange(n), n)
     return made["z"][0, :, 0], batch
 
 

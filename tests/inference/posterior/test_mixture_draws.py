@@ -12,19 +12,19 @@ from vae4counts.data import Batch
 from vae4counts.guides import ExactGuide, guide_for
 from vae4counts.inference import evaluate
 from vae4counts.inference.posterior.draws import draw
-from vae4counts.models import CountMixture, CountModel, GaussianMixtureModel
+from vae4counts.models import CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Poisson
 
 
-def poisson_mixture() -> CountModel:
+def poisson_mixture() -> Model:
     return CountMixture(4, 3, Poisson())
 
 
-def gaussian_mixture() -> CountModel:
+def gaussian_mixture() -> Model:
     return GaussianMixtureModel(4, 3)
 
 
-def by_hand(model: CountModel, batch: Batch) -> np.ndarray:
+def by_hand(model: Model, batch: Batch) -> np.ndarray:
     """log p(component, x), shape (n, K), from scipy."""
     state = {name: value.numpy() for name, value in model.state_dict().items()}
     x = batch.counts.to_dense().numpy()[:, None]
@@ -41,7 +41,7 @@ def by_hand(model: CountModel, batch: Batch) -> np.ndarray:
 
 
 @pytest.fixture(params=[poisson_mixture, gaussian_mixture])
-def model(request: pytest.FixtureRequest) -> CountModel:
+def model(request: pytest.FixtureRequest) -> Model:
     """A mixture in float64, its parameters far from their start."""
     model = request.param().double()
     with torch.no_grad():
@@ -50,7 +50,7 @@ def model(request: pytest.FixtureRequest) -> CountModel:
     return model
 
 
-def test_elbo_is_the_exact_log_likelihood(model: CountModel, few: Batch) -> None:
+def test_elbo_is_the_exact_log_likelihood(model: Model, few: Batch) -> None:
     exact = np.logaddexp.reduce(by_hand(model, few), axis=1)
     guide = guide_for(model)
     assert isinstance(guide, ExactGuide)
@@ -63,7 +63,7 @@ def test_elbo_is_the_exact_log_likelihood(model: CountModel, few: Batch) -> None
     assert objective(few).item() == pytest.approx(-exact.mean() * 20, rel=1e-10)
 
 
-def test_responsibilities_follow_bayes_rule(model: CountModel, few: Batch) -> None:
+def test_responsibilities_follow_bayes_rule(model: Model, few: Batch) -> None:
     joint = by_hand(model, few)
     wanted = np.exp(joint - np.logaddexp.reduce(joint, axis=1)[:, None])
     draws = draw(model, guide_for(model), few, 6)

@@ -14,9 +14,8 @@ from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Run
 from vae4counts.inference.posterior import draws as draws_module
-from vae4counts.inference.posterior.draws import predict
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, check, discrepancies
-from vae4counts.models import VAE, CountModel, MLPDecoder
+from vae4counts.models import VAE, MLPDecoder, Model
 from vae4counts.models.likelihoods import Multinomial, NegativeBinomial, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -55,12 +54,12 @@ TRUE = {
 
 def batch_of(counts: torch.Tensor) -> Batch:
     n = len(counts)
-    return Batch(counts.to_sparse_csr(), counts.sum(1), torch.arange(n), n)
+    return Batch.of_counts(counts.to_sparse_csr(), counts.sum(1), torch.arange(n), n)
 
 
-def made_by(model: CountModel, template: Batch) -> Batch:
+def made_by(model: Model, template: Batch) -> Batch:
     """A data set that the model makes, with the template's library size where it is observed."""
-    return batch_of(predict(model, template, 1)["counts"][0])
+    return batch_of(model.draw(template, 1)["counts"][0])
 
 
 def p_values(pair: Pair, n_sets: int, n_replicates: int, **options: Any) -> np.ndarray:
@@ -100,7 +99,7 @@ def test_replicates_of_each_observation_are_conservative() -> None:
     assert (library < 0.1).mean() < 0.02
 
 
-def simulated(model: CountModel, n: int = 200) -> Batch:
+def simulated(model: Model, n: int = 200) -> Batch:
     return made_by(model, batch_of(torch.zeros(n, 5)))
 
 
@@ -223,7 +222,7 @@ def test_a_given_library_is_not_tested(library: str | None) -> None:
     assert table["p_value"].drop("library size").notna().all()
 
 
-def test_every_pair_can_be_checked(pair: tuple[CountModel, Guide], batch: Batch) -> None:
+def test_every_pair_can_be_checked(pair: tuple[Model, Guide], batch: Batch) -> None:
     """All of the registries, but for the density of logarithms."""
     model, guide = (part.eval() for part in pair)
     names = list("abcdefg")

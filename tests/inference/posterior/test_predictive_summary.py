@@ -23,7 +23,7 @@ from vae4counts.inference.posterior.predictive_summary import (
     count_of,
     summarise,
 )
-from vae4counts.models import CountModel
+from vae4counts.models import Model
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -67,7 +67,7 @@ def test_a_constant_large_count_has_no_variance() -> None:
 
 
 def test_predictive_counts_of_a_conjugate_model(
-    conjugate: Callable[..., tuple[CountModel, Guide]],
+    conjugate: Callable[..., tuple[Model, Guide]],
     few: Batch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -118,7 +118,7 @@ from vae4counts.models import VAE
 torch.manual_seed(0)
 draws.CHUNK_NUMBERS = 2**19
 counts = torch.poisson(torch.full((64, 200), 0.3))
-batch = Batch(counts.to_sparse_csr(), counts.sum(1), torch.arange(64), 64)
+batch = Batch.of_counts(counts.to_sparse_csr(), counts.sum(1), torch.arange(64), 64)
 model = VAE(200).eval()
 guide = guide_for(model).eval()
 names = [str(i) for i in range(200)]

@@ -19,7 +19,7 @@ from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, RunDirectoryError, fit
 from vae4counts.inference.report import SECTIONS
 from vae4counts.inference.report.elements import shown
-from vae4counts.models import VAE, CountMixture, CountModel, GaussianMixtureModel
+from vae4counts.models import VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Categorical
 from vae4counts.models.priors import StandardNormal
 
@@ -66,7 +66,7 @@ def page(run: Run, adata: AnnData, tmp_path: Path) -> Page:
     return Page(tmp_path / "report.html")
 
 
-def quick(model: CountModel, adata: AnnData, **settings: Any) -> Run:
+def quick(model: Model, adata: AnnData, **settings: Any) -> Run:
     guide = guide_for(model, encoder=Encoder((8,)))
     return fit(model, guide, adata, epochs=1, progress=False, device="cpu", **settings)
 
@@ -116,7 +116,7 @@ def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     assert f"{loading['z0'].idxmax()} ({loading['z0'].max():+.1f})" in page.text
 
 
-MODELS: dict[str, tuple[Callable[[], CountModel], set[str]]] = {
+MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
     "vae": (lambda: VAE(7, StandardNormal(2)), {"components", "diagnosis", "loadings"}),
     "linear vae": (
         lambda: VAE(7, StandardNormal(1), decoder="linear"),

@@ -79,7 +79,7 @@ def test_anything_anywhere_in_a_description(directory: Path) -> None:
 def test_only_our_own_classes_are_made(name: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         from_config({"type": name, "args": ["touch", "x"]})
-    assert all(issubclass(kind, Configured) for kind in Configured.known.values())
+    assert all(issubclass(kind, Configured) for kind in Configured.registry.values())
 
 
 @pytest.mark.parametrize("name", [storage.CONFIG, storage.METRICS])

@@ -41,8 +41,8 @@ def build(variant: str, n_latent: int, make: Callable[..., Any]) -> Prior:
     prior = make(kind, **{"n_latent": n_latent} | VARIANTS[variant])
     prior.build(7)
     prior.double()
-    if hasattr(prior, "share_encoder"):
-        prior.share_encoder(FakeEncoder(7, n_latent))
+    if hasattr(prior, "share_posterior"):
+        prior.share_posterior(FakeEncoder(7, n_latent))
     with torch.no_grad():
         for parameter in prior.parameters():
             if parameter.requires_grad:

@@ -101,7 +101,7 @@ def test_vamp_is_the_mixture_of_the_posteriors_at_its_pseudo_inputs() -> None:
         seen.append(counts)
         return counts[:, :2], counts[:, 2:4]
 
-    prior.share_encoder(encode)
+    prior.share_posterior(encode)
     z = torch.randn(9, 2)
     log_prob = prior.log_prob(z).detach()
     assert seen[0].shape == (5, 7)

@@ -47,7 +47,7 @@ def test_dirichlet_adds_its_log_density_once_whatever_the_batch(
     guide = guide_for(plain).double().eval()
     prior = GaussianMixture(2, 4, concentration=concentration).double()
     prior.load_state_dict(plain.prior.state_dict())
-    doubled = Batch(batch.counts.double(), batch.library.double(), batch.index, 30)
+    doubled = Batch.of_counts(batch.counts.double(), batch.library.double(), batch.index, 30)
     losses = []
     for model in (plain, plain.with_prior(prior)):
         torch.manual_seed(3)

@@ -1,0 +1,11 @@
+from .base import Guide as Guide
+from .base import IncompatiblePairError as IncompatiblePairError
+from .encoder import Encoder as Encoder
+from .exact import ExactGuide as ExactGuide
+from .inputs import INPUTS as INPUTS
+from .inputs import InputScaling as InputScaling
+from .joint import JointGuide as JointGuide
+from .making import fitting_guides as fitting_guides
+from .making import guide_for as guide_for
+from .marginal import MarginalGuide as MarginalGuide
+from .registry import GUIDES as GUIDES

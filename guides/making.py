@@ -1,0 +1,41 @@
+"""The guide that fits a model."""
+
+from __future__ import annotations
+
+from vae4counts.guides.base import Guide, IncompatiblePairError
+from vae4counts.guides.encoder import Encoder
+from vae4counts.guides.registry import GUIDES
+from vae4counts.models import Model
+
+
+def fitting_guides(model: Model) -> list[str]:
+    """Return the names of the guides that fit a model, its default first."""
+    return [name for name, guide in GUIDES.items() if guide.fits(model)]
+
+
+def guide_for(model: Model, kind: str | None = None, encoder: Encoder | None = None) -> Guide:
+    """Make the guide that fits a model.
+
+    Args:
+        model: The model.
+        kind: "marginal", "joint", "exact", or another name in `GUIDES`; the default guide of the
+            model if None.
+        encoder: The guide's encoder. `Encoder` with its defaults if None; ignored by a guide
+            without an encoder.
+
+    Returns:
+        An untrained guide.
+
+    Raises:
+        IncompatiblePairError: The guide does not fit the model, or is not known. The message
+            says which do.
+    """
+    fitting = fitting_guides(model)
+    chosen = kind if kind is not None else next(iter(fitting), None)
+    if chosen not in fitting:
+        raise IncompatiblePairError(
+            f"guide {kind!r} does not fit {model.title}: these do: {', '.join(fitting) or 'none'}"
+        )
+    guide = GUIDES[chosen].for_model(model, encoder)
+    guide.attach(model)
+    return guide

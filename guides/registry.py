@@ -1,0 +1,22 @@
+"""The guides that are known by name, in the order of preference.
+
+The first that fits a model is the model's default.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vae4counts.models.registry import Registry
+
+if TYPE_CHECKING:
+    from vae4counts.guides import Guide
+
+GUIDES: Registry[type[Guide]] = Registry(
+    "vae4counts.guides",
+    {
+        "marginal": "marginal.MarginalGuide",
+        "joint": "joint.JointGuide",
+        "exact": "exact.ExactGuide",
+    },
+)

@@ -1,0 +1,16 @@
+from .base import CountDistribution as CountDistribution
+from .base import Likelihood as Likelihood
+from .categorical import Categorical as Categorical
+from .categorical import CategoricalCounts as CategoricalCounts
+from .multinomial import Multinomial as Multinomial
+from .multinomial import MultinomialCounts as MultinomialCounts
+from .negative_binomial import NegativeBinomial as NegativeBinomial
+from .negative_binomial import NegativeBinomialCounts as NegativeBinomialCounts
+from .nonzeros import NonZeros as NonZeros
+from .poisson import Poisson as Poisson
+from .poisson import PoissonCounts as PoissonCounts
+from .registry import LIKELIHOODS as LIKELIHOODS
+from .zero_inflated import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
+from .zero_inflated import ZeroInflatedNegativeBinomialCounts as ZeroInflatedNegativeBinomialCounts
+from .zero_inflated import ZeroInflatedPoisson as ZeroInflatedPoisson
+from .zero_inflated import ZeroInflatedPoissonCounts as ZeroInflatedPoissonCounts

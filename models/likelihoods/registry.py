@@ -1,0 +1,22 @@
+"""The likelihoods that are known by name, to the command line and the generic tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vae4counts.models.registry import Registry
+
+if TYPE_CHECKING:
+    from vae4counts.models.likelihoods import Likelihood
+
+LIKELIHOODS: Registry[type[Likelihood]] = Registry(
+    "vae4counts.models.likelihoods",
+    {
+        "poisson": "poisson.Poisson",
+        "negative-binomial": "negative_binomial.NegativeBinomial",
+        "zero-inflated-poisson": "zero_inflated.ZeroInflatedPoisson",
+        "zero-inflated-negative-binomial": "zero_inflated.ZeroInflatedNegativeBinomial",
+        "multinomial": "multinomial.Multinomial",
+        "categorical": "categorical.Categorical",
+    },
+)
