@@ -168,4 +168,3 @@ def _abstract_names(kind: type) -> Iterator[str]:
     for name in dir(kind):
         if getattr(inspect.getattr_static(kind, name, None), "__isabstractmethod__", False):
             yield name
-

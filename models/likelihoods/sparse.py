@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae4counts.models.derivatives import first_order
+from vae4counts.models.numerics import first_order
 
 from .nonzeros import NonZeros
 
