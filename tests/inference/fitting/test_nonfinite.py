@@ -16,8 +16,8 @@ from vae4counts.data import random_split
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import NonFiniteError, Run, TrainingError, fit
 from vae4counts.inference.fitting import loop
-from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal

@@ -18,8 +18,8 @@ from vae4counts.data import CountMatrix
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, TrainingError, fit
 from vae4counts.inference.fitting import loop
-from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.loop import validation_parts
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 

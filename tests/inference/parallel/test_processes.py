@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from vae4counts.data import CountFile, load
 from vae4counts.inference import Run, fit
 from vae4counts.inference.cli import app
-from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.parallel.processes import ProcessError, Processes, launch
 
 SCRIPT = Path(__file__).with_name("shared_fit.py")

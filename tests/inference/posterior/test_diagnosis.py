@@ -15,8 +15,8 @@ from scipy import integrate, stats
 from vae4counts.data import CountLoader, CountMatrix
 from vae4counts.guides import JointGuide, MarginalGuide, guide_for
 from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
-from vae4counts.inference.fitting.checks import SettingsError
-from vae4counts.inference.fitting.loop import EpochRecord, Training
+from vae4counts.inference.fitting.history import EpochRecord, Training
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.fitting.resumption import Course
 from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
 from vae4counts.models import GMVAE, VAE
