@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 Precision = Literal["32-true", "bf16-mixed"]
+PRECISIONS = get_args(Precision)
 NON_FINITE = ("stop", "skip", "slow")
 
 
@@ -205,6 +206,6 @@ class Compute(Options):
         "Leave it at 1 under torchrun, which has started them.",
         minimum=1,
     )
-    precision: Precision = option(
-        "32-true", "32-true, or bf16-mixed with networks in bfloat16.", choices=get_args(Precision)
+    precision: Precision = option(  # noqa: RUF009 (it makes a field)
+        "32-true", "32-true, or bf16-mixed with networks in bfloat16.", choices=PRECISIONS
     )
