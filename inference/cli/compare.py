@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vae4counts.data import load
 from vae4counts.inference.cli.shared import app, one_line_errors, screen, source_of
-from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.posterior.comparison import FEWEST_DRAWS, compare
 from vae4counts.inference.run import storage
 from vae4counts.inference.run.run import Run

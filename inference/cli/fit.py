@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, TypeVar
 
 import torch
 import typer
@@ -22,9 +22,15 @@ from vae4counts.inference.cli.shared import (
     screen,
     show,
 )
-from vae4counts.inference.fitting.checks import DEVICES, SettingsError
 from vae4counts.inference.fitting.fit import fit
-from vae4counts.inference.fitting.nonfinite import NonFinite
+from vae4counts.inference.fitting.options import (
+    DEVICES,
+    Checkpoints,
+    Compute,
+    Schedule,
+    SettingsError,
+    SplitOptions,
+)
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.run import storage
 from vae4counts.inference.run.alignment import labels_of
@@ -169,27 +175,23 @@ def fit_command(
                 chosen.n_vars, model, likelihood, decoder, prior, latents, components, concentration
             )
             partner = guide_for(pair, guide)
+        options = SplitOptions(stratify=stratify, group=group, min_counts=min_counts)
+        schedule = Schedule(restarts=restarts, non_finite=non_finite, clip_norm=clip_norm)
         run = fit(
             pair,
             partner,
             chosen,
-            layer=layer,
-            label=label,
             epochs=epochs,
             batch_size=batch_size,
-            restarts=restarts,
-            stratify=stratify,
-            group=group,
-            min_counts=min_counts,
             seed=seed,
+            label=label,
+            layer=layer,
             device=device,
-            non_finite=cast(NonFinite, non_finite),  # `fit` checks it
-            clip_norm=clip_norm,
-            devices=devices,
             progress=staging is not None,
-            checkpoint_dir=checkpoints,
-            checkpoint_every=timedelta(minutes=checkpoint_minutes),
-            resume_from=checkpoints if resume else None,
+            split=options,
+            schedule=schedule,
+            checkpoints=Checkpoints(checkpoints, timedelta(minutes=checkpoint_minutes), resume),
+            compute=Compute(devices=devices),
         )
         source = str(Path(data).resolve()) if Path(data).exists() else data
         run.settings |= {

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from vae4counts.data import DataError, UnknownName, load
 from vae4counts.guides import IncompatiblePairError
-from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.nonfinite import TrainingError
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.fitting.signals import FitInterrupted
 from vae4counts.inference.parallel.processes import ProcessError, Processes
 from vae4counts.inference.run import storage
