@@ -10,8 +10,9 @@ from .fitting.nonfinite import NonFiniteError as NonFiniteError
 from .fitting.nonfinite import TrainingError as TrainingError
 from .fitting.signals import FitInterrupted as FitInterrupted
 from .parallel.processes import ProcessError as ProcessError
-from .posterior.comparison import compare as compare
 from .posterior.evaluation import Evaluation as Evaluation
 from .posterior.evaluation import evaluate as evaluate
+from .run.comparison import compare as compare
+from .run.on_data import RunOnData as RunOnData
 from .run.run import Run as Run
 from .run.storage import RunDirectoryError as RunDirectoryError
