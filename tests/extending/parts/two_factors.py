@@ -15,7 +15,7 @@ from vae4counts.models.likelihoods import PoissonCounts
 
 
 class TwoFactors(Model):
-    r"""``x_j ~ Poisson(exp(A_{cj} + B_{sj}))`` with a component ``c`` and a state ``s`` given it."""
+    """``x_j ~ Poisson(exp(A_cj + B_sj))`` with a component ``c`` and a state ``s`` given it."""
 
     latents: Sequence[Latent] = ()
 
