@@ -26,11 +26,11 @@ from vae4counts.data import (
     is_on_disk,
 )
 from vae4counts.guides import Guide
+from vae4counts.inference.fitting.state import joined, part
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.parallel.state import joined, part
 from vae4counts.inference.posterior.annotation import (
     WRITTEN,
     annotate,
