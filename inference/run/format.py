@@ -22,6 +22,9 @@ Config = dict[str, Any]
 MIGRATIONS: dict[int, Callable[[Config], Config]] = {}
 """For each older format, what turns its ``config.json`` into the next one's."""
 
+PARTS = [part.name for part in fields(Split)]
+"""The parts of a split, as lists of rows among the weights: ``split.train`` ..."""
+
 _TEXT_OR_NONE = (str, type(None))
 _FIELDS: dict[str, tuple[type, ...]] = {
     "features": (list,),
@@ -115,6 +118,6 @@ def check_state(state: dict[str, torch.Tensor], wanted: dict[str, torch.Size]) -
             raise ValueError(
                 f"field {name!r} is of shape {found}, but config.json asks for {tuple(shape)}"
             )
-    for name in (f"split.{part.name}" for part in fields(Split)):
+    for name in (f"split.{part}" for part in PARTS):
         if name not in state or state[name].dtype != torch.int64 or state[name].ndim != 1:
             raise ValueError(f"field {name!r} is no list of rows")

@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from vae4counts.data import (
-    CountLoader,
-    Counts,
-    DataError,
-    Share,
-    Split,
-    counts_of,
-    is_on_disk,
-)
+from vae4counts.data import Split
 from vae4counts.guides import Guide
-from vae4counts.inference.fitting.state import joined, part
 from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.posterior.annotation import (
-    WRITTEN,
-    annotate,
-    latents_and_components,
-)
-from vae4counts.inference.posterior.comparison import log_likelihoods
-from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
-from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
-from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
-from vae4counts.inference.posterior.sampling import to_arviz
-from vae4counts.inference.run import format as restoring
+from vae4counts.inference.posterior.evaluation import Evaluation
+from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates
+from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
+from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
-from vae4counts.inference.run.alignment import align, fingerprint, labels_of
+from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models import Model
-from vae4counts.models.config import description
 
 
 @dataclass
@@ -86,88 +64,34 @@ class Run:
         """Where the parameters are."""
         return next(self.model.parameters()).device
 
+    def on(self, adata: AnnData, *, label: str | None = None, seed: int = 0) -> RunOnData:
+        """Read and check data once, to ask several things about them.
+
+        Args:
+            adata: Observations: the data that the run was fitted to, in their order, or others.
+            label: Column of ``obs`` with known classes; the fit's own if None.
+            seed: Seed of all draws.
+
+        Raises:
+            DataError: The values are not counts, or features of the model are missing.
+
+        Warns:
+            UserWarning: The features are in another order than the model's; or what reading finds
+                odd about data that the run was not fitted to.
+        """
+        return RunOnData.of(self, adata, label, seed)
+
     def evaluate(
         self, adata: AnnData, *, label: str | None = None, num_samples: int = 100, seed: int = 0
     ) -> Evaluation:
-        """Measures how well the pair explains data.
-
-        Args:
-            adata: Observations. Of the data that the run was fitted to, in their order, only
-                the test part counts; of any other data, all.
-            label: Column of ``obs`` with known classes; the fit's own if None.
-            num_samples: Number of draws for each observation.
-            seed: Seed of the draws.
-
-        Returns:
-            Means per observation, in nats. For the fitted data they also go into `metrics`.
-
-        Raises:
-            DataError: Values that are no counts, or missing features.
-            UnknownName: No such column.
-        """
-        classes = labels_of(adata, self.label if label is None else label)
-        counts, rows, known = self._held_out(adata)
-        with self._seeded(seed):
-            result = evaluate(
-                self.model,
-                self.guide,
-                self._in_order(counts, share=self.processes.share),
-                num_samples=num_samples,
-                labels=None if classes is None else classes[rows],
-                processes=self.processes,
-            )
-        if known:
-            sizes = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
-            self.metrics |= {**sizes, "n_features": len(self.features), **result.to_dict()}
-        return result
+        """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
+        return self.on(adata, label=label, seed=seed).evaluate(num_samples)
 
     def annotate(
         self, adata: AnnData, *, denoised: bool = False, num_samples: int = 10, seed: int = 0
     ) -> None:
-        """Writes what the pair says of each observation where scanpy looks for it.
-
-        ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
-        (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
-        features that the model does not have). ``uns["vae4counts"]``: how the run was made.
-
-        Args:
-            adata: Observations, annotated in place; an earlier annotation is replaced.
-            denoised: Whether to write the layer, a dense one of observations x features.
-            num_samples: Draws of z over which responsibilities and rates are averaged.
-            seed: Seed of the draws.
-
-        Raises:
-            DataError: A column of ``obs`` of these names that no earlier call wrote, or a view of
-                data on disk, which only a copy of it all could be written to.
-        """
-        if adata.is_view and is_on_disk(adata, self.layer):
-            raise DataError(
-                "this is a view of data on disk, which nothing can be written to: "
-                "annotate all of the data (features that the model does not know are passed over)"
-            )
-        view = self.interpret(adata, seed=seed)
-        with self._seeded(seed):
-            batches = self._in_order(view.counts, share=self.processes.share)
-            summary = latents_and_components(
-                self.model, self.guide, batches, num_samples, self.processes
-            )
-        table = loadings(self.model, self.features)
-        layer = view.denoised(num_samples=num_samples) if denoised else None
-        # nothing is written before all that can fail is done
-        written = annotate(adata, *summary)
-        if table is not None:
-            adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
-            written.append("varm/loadings")
-        if layer is not None:
-            adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
-            written.append("layers/denoised")
-        adata.uns[WRITTEN] = {
-            "model": description(self.model),
-            "settings": json.dumps(self.settings),
-            "metrics": json.dumps(self.metrics),
-            "written": written,
-        }
+        """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
+        self.on(adata, seed=seed).annotate(denoised, num_samples)
 
     def posterior(
         self,
@@ -178,23 +102,8 @@ class Run:
         chunk_size: int = 128,
         seed: int = 0,
     ) -> Any:
-        """Draws from posterior and prior for ArviZ, see `to_arviz`.
-
-        Args:
-            adata: Observations.
-            num_samples: Number of draws.
-            sites: Of ``z``, ``component``, ``library``, ``counts``; all but the counts if None.
-            chunk_size: Observations that are worked on at once.
-            seed: Seed of the draws.
-
-        Raises:
-            TooManyDrawsError: The draws would take over 4 GiB: see `predictive`.
-            UnknownName: The model has no such site.
-        """
-        batches = self._in_order(self._counts(adata)[0], chunk_size)
-        names = list(adata.obs_names), self.features
-        with self._seeded(seed):
-            return to_arviz(self.model, self.guide, batches, *names, num_samples, sites)
+        """Draw from posterior and prior for ArviZ: see `on` and `RunOnData.posterior`."""
+        return self.on(adata, seed=seed).posterior(num_samples, sites, chunk_size=chunk_size)
 
     def predictive(
         self,
@@ -205,14 +114,8 @@ class Run:
         chunk_size: int = 128,
         seed: int = 0,
     ) -> PredictiveSummary:
-        """Summarises posterior predictive counts by feature and by observation, keeping no draws.
-
-        See `summarise`.
-        """
-        batches = self._in_order(self._counts(adata)[0], chunk_size)
-        names = list(adata.obs_names), self.features
-        with self._seeded(seed):
-            return summarise(self.model, self.guide, batches, *names, num_samples, quantiles)
+        """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
+        return self.on(adata, seed=seed).predictive(num_samples, quantiles, chunk_size=chunk_size)
 
     def check(
         self,
@@ -222,74 +125,40 @@ class Run:
         replicates: Replicates = "model",
         seed: int = 0,
     ) -> PredictiveChecks:
-        """Compares held-out observations with replicates of them that the model makes.
-
-        Of the data that the run was fitted to, the test part; of any other data, all. See
-        `vae4counts.inference.posterior.predictive_checks.check`.
-        """
-        batches = self._in_order(self._held_out(adata)[0])
-        with self._seeded(seed):
-            return check(self.model, self.guide, batches, self.features, num_replicates, replicates)
+        """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
+        return self.on(adata, seed=seed).check(num_replicates, replicates)
 
     def log_likelihoods(
         self, adata: AnnData, num_samples: int = 500, *, seed: int = 0
     ) -> pd.DataFrame:
-        """Log-likelihoods in nats of held-out observations (as `check`), with their ``pareto_k``.
-
-        See `vae4counts.inference.posterior.comparison.log_likelihoods`.
-        """
-        counts, rows, _ = self._held_out(adata)
-        with self._seeded(seed):
-            value, k = log_likelihoods(self.model, self.guide, self._in_order(counts), num_samples)
-        columns = {"log_likelihood": value, "pareto_k": k}
-        return pd.DataFrame(columns, index=adata.obs_names[rows])
-
-    def report(
-        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
-    ) -> None:
-        """Writes a page of HTML that shows the run and its view of data, see `write_report`.
-
-        Args:
-            adata: Observations: the fitted data, or others.
-            path: The file to write; one that is there is replaced.
-            label: Column of ``obs`` with known classes; the fit's own if None.
-            seed: Seed of all draws.
-        """
-        from vae4counts.inference.report import write_report  # slow to import
-
-        write_report(self, adata, Path(path), label=label, seed=seed)
+        """Return log-likelihoods in nats: see `on` and `RunOnData.log_likelihoods`."""
+        return self.on(adata, seed=seed).log_likelihoods(num_samples)
 
     def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
-        """An object whose methods look inside: rates, differential expression, components ...
+        """Look inside: see `on` and `Interpretation`."""
+        return self.on(adata, seed=seed).interpretation
 
-        Args:
-            adata: Observations.
-            seed: Seed of all draws.
-        """
-        counts = self._counts(adata)[0].to(self.device)
-        return Interpretation(self.model, self.guide, counts, self.features, adata.obs, seed)
+    def knows(self, adata: AnnData) -> bool:
+        """Whether these are the observations that the run was fitted to, in their order."""
+        return self.on(adata).is_fitted
 
     def loadings(self) -> pd.DataFrame | None:
         """A linear decoder's loadings, features x latents; None for other decoders."""
         return loadings(self.model, self.features)
 
-    def knows(self, adata: AnnData) -> bool:
-        """Whether these are the observations that the run was fitted to, in their order."""
-        return self._counts(adata)[1]
-
     def save(self, directory: str | Path) -> None:
-        """Writes the run to a new directory, whole or not at all.
+        """Write the run to a new directory, whole or not at all.
 
         Raises:
-            RunDirectoryError: The directory is there already, and not empty.
+            RunDirectoryError: The directory exists already and is not empty.
         """
         with storage.new_directory(Path(directory)) as staging:
             self.write(staging)
 
     def write(self, directory: Path) -> None:
-        """Writes the run's files into a directory that is there."""
+        """Write the run's files into a directory that exists."""
         config = {
-            "format": restoring.FORMAT,
+            "format": run_format.FORMAT,
             "model": self.model.config(),
             "guide": self.guide.config(),
             "features": self.features,
@@ -298,9 +167,9 @@ class Run:
             "label": self.label,
             "settings": self.settings,
         }
-        split = {name: torch.as_tensor(rows) for name, rows in asdict(self.split).items()}
-        parts = {"model": self.model.state_dict(), "guide": self.guide.state_dict(), "split": split}
-        state = {name: value.cpu().contiguous() for name, value in joined(parts).items()}
+        state = _pair(self.model, self.guide).state_dict()
+        state |= {f"split.{name}": torch.as_tensor(x) for name, x in asdict(self.split).items()}
+        state = {name: value.cpu().contiguous() for name, value in state.items()}
         save_file(state, directory / storage.WEIGHTS)
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
@@ -308,7 +177,7 @@ class Run:
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "cpu") -> Run:
-        """Reads a run that `save` wrote. Nothing in it is unpickled or evaluated.
+        """Read a run that `save` wrote. Nothing in it is unpickled or evaluated.
 
         Args:
             directory: The run's directory.
@@ -320,16 +189,16 @@ class Run:
         directory = Path(directory)
         config = storage.read_json(directory / storage.CONFIG)
         with storage.reading(directory / storage.CONFIG):
-            config = restoring.up_to_date(config)
-            described = restoring.described(config)
-            shapes = restoring.shapes(config)
+            config = run_format.up_to_date(config)
+            fields = run_format.described(config)
+            shapes = run_format.shapes(config)
         with storage.reading(directory / storage.WEIGHTS):
             state = load_file(directory / storage.WEIGHTS)
-            restoring.check_state(state, shapes)
-            model, guide = restoring.make_pair(config)
-            model.load_state_dict(part(state, "model"))
-            guide.load_state_dict(part(state, "guide"))
-            split = Split(**{name: rows.numpy() for name, rows in part(state, "split").items()})
+            run_format.check_state(state, shapes)
+            model, guide = run_format.make_pair(config)
+            parts = {name: state.pop(f"split.{name}") for name in run_format.PARTS}
+            split = Split(**{name: rows.numpy() for name, rows in parts.items()})
+            _pair(model, guide).load_state_dict(state)
         with storage.reading(directory / storage.HISTORY):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
@@ -339,45 +208,10 @@ class Run:
             split=split,
             history=history,
             metrics=storage.read_json(directory / storage.METRICS),
-            **described,
+            **fields,
         )
 
-    def _counts(self, adata: AnnData) -> tuple[Counts, bool]:
-        """The counts of the model's features, and whether they are those of the fit."""
-        aligned = align(adata, self.features)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            counts = counts_of(aligned, layer=self.layer)
-        known = fingerprint(adata.obs_names, counts) == self.fingerprint
-        if not known:  # the fit has said of its own data what there is to say
-            for warning in said:
-                warnings.warn(warning.message, warning.category, stacklevel=3)
-        return counts, known
 
-    def _held_out(self, adata: AnnData) -> tuple[Counts, np.ndarray, bool]:
-        """Observations that training has not seen, where they are, and if the data are the fit's.
-
-        Of the fitted data, the test part; of any other data, all.
-        """
-        counts, known = self._counts(adata)
-        if known:
-            return counts.subset(self.split.test), self.split.test, True
-        return counts, np.arange(adata.n_obs), False
-
-    def _in_order(
-        self,
-        counts: Counts,
-        chunk_size: int = 128,
-        share: Share = Share(),  # noqa: B008 (it is frozen)
-    ) -> CountLoader:
-        """Observations in their order, on the model's device."""
-        place = counts.to(self.device)
-        return CountLoader(place, batch_size=chunk_size, shuffle=False, share=share)
-
-    @contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        """Draws from a seed of their own, in evaluation mode; the caller's are not touched."""
-        self.model.eval()
-        self.guide.eval()
-        with own_randomness(self.device, seed), fast_products():
-            yield
+def _pair(model: Model, guide: Guide) -> nn.ModuleDict:
+    """Both as one module, whose state has the names of a run's weights."""
+    return nn.ModuleDict({"model": model, "guide": guide})

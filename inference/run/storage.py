@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from safetensors import SafetensorError
+
+if TYPE_CHECKING:
+    from vae4counts.inference.run.run import Run
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -73,51 +76,87 @@ def new_directory(directory: Path) -> Iterator[Path]:
         raise
 
 
-def checkpoints_of(directory: Path) -> Path:
-    """Where the checkpoints of a fit lie whose results go to a directory."""
-    return directory.with_name(f"{directory.name}.partial") / "checkpoints"
+def checkpoints_of(out: Path) -> Path:
+    """Return where the checkpoints of a fit lie whose results go to ``OUT``: in ``OUT.partial``."""
+    return _partial(out) / "checkpoints"
+
+
+def has_ended(out: Path) -> bool:
+    """Whether the training whose results go to ``OUT`` has ended, so that they are there."""
+    return (out / CONFIG).exists()
 
 
 @contextmanager
-def resumable_directory(directory: Path, *, resume: bool) -> Iterator[tuple[Path, Path]]:
-    """Gives a directory for checkpoints, and an empty one which takes its place at the end.
+def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
+    """Give a directory for the checkpoints of a fit whose results go to ``OUT``.
 
-    Until then both lie in ``DIRECTORY.partial``. Whatever is raised, and even if the process is
-    killed, checkpoints stay there to go on from; without any, nothing is left behind by an error.
+    At every moment, even if the process is killed, either the checkpoints or the results exist:
+    `publish` removes the former after the latter are whole. Without any checkpoints an error
+    leaves nothing behind.
 
     Args:
-        directory: Where the results go.
-        resume: Whether there may be checkpoints.
+        out: Where `publish` will write the results. With ``resume`` they may exist already: see
+            `has_ended`.
+        resume: Whether there may be checkpoints or results.
+
+    Yields:
+        ``OUT.partial/checkpoints``, made by whoever writes there.
 
     Raises:
-        RunDirectoryError: ``directory`` is there already and not empty, or there are checkpoints
-            and they are not asked for.
+        RunDirectoryError: ``OUT`` exists already and is not empty, or there are checkpoints,
+            without ``resume``; or with it, ``OUT`` holds something else than a run.
     """
-    directory = directory.resolve()
-    checkpoints = checkpoints_of(directory)
-    partial, results = checkpoints.parent, checkpoints.with_name("results")
-    finished = directory.with_name(f"{directory.name}.finished")
-    if (finished / results.name).exists():  # the process was killed before they were moved
-        finished.replace(partial)
-    shutil.rmtree(finished, ignore_errors=True)  # and here, before this was done
-    check_free(directory)
+    checkpoints = checkpoints_of(out)
+    if resume and has_ended(out):
+        discard_checkpoints(out)  # the process was killed between the two steps of `publish`
+    else:
+        check_free(out)
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
         raise RunDirectoryError(
-            f"{partial} holds an unfinished fit: go on with it by --resume, or remove it"
+            f"{checkpoints.parent} holds an unfinished fit: continue it with --resume, or remove it"
         )
-    shutil.rmtree(results, ignore_errors=True)  # of a process that was killed
-    results.mkdir(parents=True)
     try:
-        yield checkpoints, results
-        partial.replace(finished)
-        (finished / results.name).replace(directory)
-        shutil.rmtree(finished, ignore_errors=True)
+        yield checkpoints
     finally:
-        shutil.rmtree(results, ignore_errors=True)
-        with suppress(OSError):  # not empty, or not there
+        with suppress(OSError):  # not empty, or never made
             checkpoints.rmdir()
         with suppress(OSError):
-            partial.rmdir()
+            checkpoints.parent.rmdir()
+
+
+def publish(run: Run, out: Path) -> None:
+    """Write a trained run to ``OUT``, whole and at once, then remove its checkpoints.
+
+    Raises:
+        RunDirectoryError: ``OUT`` exists already and is not empty; the checkpoints are kept.
+    """
+    run.save(out)
+    discard_checkpoints(out)
+
+
+def discard_checkpoints(out: Path) -> None:
+    """Remove ``OUT.partial``, if there is one."""
+    shutil.rmtree(_partial(out), ignore_errors=True)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a path in the same directory to write to, which takes a file's place at the end.
+
+    Readers see the old file or the new one, whole. If anything is raised inside, the old one
+    stays. The path has the file's suffix.
+    """
+    staging = path.with_name(f".partial-{path.name}")
+    try:
+        yield staging
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _partial(out: Path) -> Path:
+    out = out.resolve()
+    return out.with_name(f"{out.name}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:

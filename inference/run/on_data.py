@@ -1,0 +1,262 @@
+"""A run together with data: everything that asks a run about observations goes through it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from vae4counts.data import CountLoader, Counts, DataError, Share, counts_of, is_on_disk
+from vae4counts.inference.interpretation import Interpretation, loadings
+from vae4counts.inference.parallel.matmul import fast_products
+from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.inference.posterior.annotation import (
+    WRITTEN,
+    annotate,
+    latents_and_components,
+)
+from vae4counts.inference.posterior.comparison import log_likelihoods
+from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
+from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
+from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
+from vae4counts.inference.posterior.sampling import to_arviz
+from vae4counts.inference.run.alignment import align, fingerprint, labels_of
+from vae4counts.models.config import description
+
+if TYPE_CHECKING:
+    from vae4counts.inference.run.run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunOnData:
+    """A run and the observations that it is asked about, read and checked once: see `Run.on`.
+
+    Every method draws from the same seed, so that the same question has the same answer. The
+    caller's random state is left as it was.
+
+    Attributes:
+        run: The run.
+        adata: The observations.
+        label: The column of ``obs`` with known classes; None for none.
+        seed: The seed of all draws.
+        counts: The counts of the model's features, in the model's order, on its device.
+        is_fitted: Whether these are the observations that the run was fitted to, in their order.
+    """
+
+    run: Run
+    adata: AnnData
+    label: str | None
+    seed: int
+    counts: Counts
+    is_fitted: bool
+
+    @classmethod
+    def of(cls, run: Run, adata: AnnData, label: str | None = None, seed: int = 0) -> RunOnData:
+        """Read, check, align and recognise the data: see `Run.on`."""
+        aligned = align(adata, run.features)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            counts = counts_of(aligned, layer=run.layer)
+        is_fitted = fingerprint(adata.obs_names, counts) == run.fingerprint
+        if not is_fitted:  # the fit has said of its own data what there is to say
+            for warning in caught:
+                warnings.warn(warning.message, warning.category, stacklevel=4)
+        label = run.label if label is None else label
+        return cls(run, adata, label, seed, counts.to(run.device), is_fitted)
+
+    def __repr__(self) -> str:
+        size = f"{len(self.counts):,} observations x {self.counts.n_features:,} features"
+        return f"RunOnData({self.run.model.title}, {size})"
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Positions of the observations that training has not seen.
+
+        Of the data that the run was fitted to, the test part; of any other data, all.
+        """
+        return self.run.split.test if self.is_fitted else np.arange(self.adata.n_obs)
+
+    @cached_property
+    def classes(self) -> np.ndarray | None:
+        """The known class of each observation, as a string; None without a label.
+
+        Raises:
+            UnknownName: The data have no such column.
+        """
+        return labels_of(self.adata, self.label)
+
+    @cached_property
+    def interpretation(self) -> Interpretation:
+        """What looks inside the model: rates, differential expression, components ..."""
+        run = self.run
+        return Interpretation(
+            run.model, run.guide, self.counts, run.features, self.adata.obs, self.seed
+        )
+
+    def evaluate(self, num_samples: int = 100) -> Evaluation:
+        """Measure how well the pair explains the observations that training has not seen.
+
+        Args:
+            num_samples: Number of draws for each observation.
+
+        Returns:
+            Means per observation, in nats. For the data that the run was fitted to they also go
+            into `Run.metrics`.
+
+        Raises:
+            UnknownName: The data have no column of the label's name.
+        """
+        run, classes = self.run, self.classes
+        batches = self._batches(self._held_out_counts(), share=run.processes.share)
+        with self._seeded():
+            result = evaluate(
+                run.model,
+                run.guide,
+                batches,
+                num_samples=num_samples,
+                labels=None if classes is None else classes[self.held_out],
+                processes=run.processes,
+            )
+        if self.is_fitted:
+            sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}
+            run.metrics |= {**sizes, "n_features": len(run.features), **result.to_dict()}
+        return result
+
+    def annotate(self, denoised: bool = False, num_samples: int = 10) -> None:
+        """Write what the pair says of each observation into `adata`, where scanpy looks for it.
+
+        ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
+        (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
+        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
+        features that the model does not have). ``uns["vae4counts"]``: how the run was made. An
+        earlier annotation is replaced.
+
+        Args:
+            denoised: Whether to write the layer, a dense one of observations x features.
+            num_samples: Draws of z over which responsibilities and rates are averaged.
+
+        Raises:
+            DataError: ``obs`` has a column of these names that no earlier call wrote; or the data
+                are a view of a file, into which nothing can be written.
+        """
+        run, adata = self.run, self.adata
+        if adata.is_view and is_on_disk(adata, run.layer):
+            raise DataError(
+                "this is a view of data on disk, which nothing can be written to: "
+                "annotate all of the data (features that the model does not know are passed over)"
+            )
+        with self._seeded():
+            batches = self._batches(self.counts, share=run.processes.share)
+            summary = latents_and_components(
+                run.model, run.guide, batches, num_samples, run.processes
+            )
+        table = loadings(run.model, run.features)
+        layer = self.interpretation.denoised(num_samples=num_samples) if denoised else None
+        # nothing is written before all that can fail is done
+        written = annotate(adata, *summary)
+        if table is not None:
+            adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
+            written.append("varm/loadings")
+        if layer is not None:
+            adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
+            written.append("layers/denoised")
+        adata.uns[WRITTEN] = {
+            "model": description(run.model),
+            "settings": json.dumps(run.settings),
+            "metrics": json.dumps(run.metrics),
+            "written": written,
+        }
+
+    def posterior(
+        self, num_samples: int = 100, sites: Sequence[str] | None = None, *, chunk_size: int = 128
+    ) -> Any:
+        """Draw from posterior and prior for ArviZ: see `to_arviz`.
+
+        Args:
+            num_samples: Number of draws.
+            sites: Of the model's latents and tables (``"z"``, ``"component"``, ``"counts"`` ...);
+                all latents if None.
+            chunk_size: Observations that are worked on at once.
+
+        Raises:
+            TooManyDrawsError: The draws would take over 4 GiB: see `predictive`.
+            UnknownName: The model has no such site.
+        """
+        batches = self._batches(self.counts, chunk_size)
+        with self._seeded():
+            return to_arviz(
+                self.run.model, self.run.guide, batches, *self._names, num_samples, sites
+            )
+
+    def predictive(
+        self,
+        num_samples: int = 100,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        *,
+        chunk_size: int = 128,
+    ) -> PredictiveSummary:
+        """Summarise posterior predictive counts by feature and by observation, keeping no draws.
+
+        See `summarise`.
+        """
+        batches = self._batches(self.counts, chunk_size)
+        with self._seeded():
+            return summarise(
+                self.run.model, self.run.guide, batches, *self._names, num_samples, quantiles
+            )
+
+    def check(
+        self, num_replicates: int = 200, replicates: Replicates = "model"
+    ) -> PredictiveChecks:
+        """Compare the observations that training has not seen with replicates by the model.
+
+        See `vae4counts.inference.posterior.predictive_checks.check`.
+        """
+        run, batches = self.run, self._batches(self._held_out_counts())
+        with self._seeded():
+            return check(run.model, run.guide, batches, run.features, num_replicates, replicates)
+
+    def log_likelihoods(self, num_samples: int = 500) -> pd.DataFrame:
+        """Return log-likelihoods (nats) of the observations that training has not seen.
+
+        See `vae4counts.inference.posterior.comparison.log_likelihoods`.
+
+        Returns:
+            A row an observation: ``log_likelihood`` and ``pareto_k``.
+        """
+        batches = self._batches(self._held_out_counts())
+        with self._seeded():
+            value, k = log_likelihoods(self.run.model, self.run.guide, batches, num_samples)
+        columns = {"log_likelihood": value, "pareto_k": k}
+        return pd.DataFrame(columns, index=self.adata.obs_names[self.held_out])
+
+    @property
+    def _names(self) -> tuple[list[str], list[str]]:
+        return list(self.adata.obs_names), self.run.features
+
+    def _held_out_counts(self) -> Counts:
+        return self.counts.subset(self.held_out) if self.is_fitted else self.counts
+
+    def _batches(
+        self,
+        counts: Counts,
+        chunk_size: int = 128,
+        share: Share = Share(),  # noqa: B008 (it is frozen)
+    ) -> CountLoader:
+        return CountLoader(counts, batch_size=chunk_size, shuffle=False, share=share)
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Draw from the seed, in evaluation mode."""
+        self.run.model.eval()
+        self.run.guide.eval()
+        with own_randomness(self.run.device, self.seed), fast_products():
+            yield
