@@ -13,5 +13,6 @@ from .parallel.processes import ProcessError as ProcessError
 from .posterior.comparison import compare as compare
 from .posterior.evaluation import Evaluation as Evaluation
 from .posterior.evaluation import evaluate as evaluate
+from .report.page import write_report as write_report
 from .run.run import Run as Run
 from .run.storage import RunDirectoryError as RunDirectoryError

@@ -9,7 +9,7 @@ import typer
 
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.results import ANNOTATED, annotate, warn_of_unwritable
+from vae4counts.inference.cli.results import ANNOTATED, annotate, check_annotation
 from vae4counts.inference.cli.sources import Offline, RunDirectory, source_of
 
 
@@ -43,6 +43,6 @@ def annotate_command(
             raise SettingsError(f"{out} exists already: name a file to make")
         path = directory / ANNOTATED if out is None else out
         source = source_of(directory, data, out_of_core=out_of_core, offline=offline)
-        warn_of_unwritable(source.on.adata)
+        check_annotation(source.on.adata, source.on.run.model)
         annotate(source.on, path)
     screen.print(f"The annotated data are in {path}", soft_wrap=True)

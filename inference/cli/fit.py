@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vae4counts.inference.cli.application import app, asides, screen
+from vae4counts.inference.cli.command_line import command_line
+from vae4counts.inference.cli.data_options import DataOptions
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.feature_options import FeatureOptions
 from vae4counts.inference.cli.metrics_table import show_metrics
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.pair_options import PairOptions
-from vae4counts.inference.cli.results import complete, warn_of_unwritable
+from vae4counts.inference.cli.results import check_annotation, complete
+from vae4counts.inference.cli.training_options import CheckpointOptions, TrainingOptions
 from vae4counts.inference.fitting.options import Compute, Schedule, SplitOptions
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
     from vae4counts.inference.run.run import Run
-
-EPOCHS_HELP = "Most epochs; by default 400, or fewer for more than 20,000 observations."
-TORCHRUN_HELP = "torchrun --nproc-per-node N -m vae4counts.inference fit ..."
-# Options that the results do not depend on.
-INCIDENTAL = ("checkpoint_minutes", "resume")
 
 
 @app.command("fit")
@@ -44,37 +37,101 @@ def fit_command(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
-    label: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of obs with known classes, to compare with.", rich_help_panel="Data"
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Layer that holds the raw counts; by default X.", rich_help_panel="Data"),
-    ] = None,
-    features: Annotated[FeatureOptions, Panel("Data")] = FeatureOptions(),
-    out_of_core: Annotated[
-        bool,
-        typer.Option(
-            "--out-of-core",
-            help="Leave the counts of an .h5ad or .zarr on disk; annotated.h5ad is without them.",
-            rich_help_panel="Data",
-        ),
-    ] = False,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            help="Download nothing: data that are missing are an error.",
-            rich_help_panel="Data",
-        ),
-    ] = False,
-    pair: Annotated[PairOptions, Panel("Model")] = PairOptions(),
-    schedule: Annotated[Schedule, Panel("Training")] = Schedule(),
+    table: Annotated[DataOptions, Panel("Data")],
+    pair: Annotated[PairOptions, Panel("Model")],
+    training: Annotated[TrainingOptions, Panel("Training")],
+    schedule: Annotated[Schedule, Panel("Training")],
+    split: Annotated[SplitOptions, Panel("Split")],
+    saving: Annotated[CheckpointOptions, Panel("Checkpoints")],
+    compute: Annotated[Compute, Panel("Compute")],
+    device: Annotated[
+        str, typer.Option(help="Where to compute: auto, cpu or cuda.", rich_help_panel="Compute")
+    ] = "auto",
 ) -> None:
     """Fit a model to counts; leave model, metrics, annotated data and figures in a directory.
 
     Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
     """
+    with one_line_errors():
+        import torch
+
+        from vae4counts.inference import fit
+        from vae4counts.inference.fitting.memory import keep_freed_memory, settled_objects
+        from vae4counts.inference.parallel.processes import Processes
+        from vae4counts.inference.run import storage
+
+        is_first = Processes.here().is_first  # of several processes, one writes and speaks for all
+        asides.quiet = not is_first
+        command = command_line(context)
+        with _checkpoints(out, resume=saving.resume, writes=is_first) as checkpoints:
+            adata = table.load(data)
+            if saving.resume and storage.has_ended(out):
+                run = _ended(out, command)
+            else:
+                chosen = table.choose_features(adata)
+                torch.manual_seed(training.seed)  # the networks' first weights
+                model, guide = pair.make(chosen.n_vars)
+                check_annotation(adata, model)
+                keep_freed_memory()
+                with settled_objects():
+                    run = fit(
+                        model,
+                        guide,
+                        chosen,
+                        epochs=training.epochs,
+                        batch_size=training.batch_size,
+                        learning_rate=training.learning_rate,
+                        seed=training.seed,
+                        label=table.label,
+                        layer=table.layer,
+                        device=device,
+                        progress=is_first,
+                        split=split,
+                        schedule=schedule,
+                        checkpoints=saving.in_directory(checkpoints),
+                        compute=compute,
+                    )
+                run.settings |= table.settings(data) | {"command": command}
+                if is_first:
+                    _publish(run, out)
+        complete(run.on(adata), out, writes=is_first)
+    if is_first:
+        show_metrics(run.metrics, title=f"{type(run.model).__name__} on {data}")
+        screen.print(f"Results are in {out}")
+
+
+@contextmanager
+def _checkpoints(out: Path, *, resume: bool, writes: bool) -> Iterator[Path]:
+    """Give the directory for checkpoints, which the process that writes looks after."""
+    from vae4counts.inference.run import storage
+
+    if writes:
+        with storage.resumable(out, resume=resume) as checkpoints:
+            yield checkpoints
+    else:
+        yield storage.checkpoints_of(out)
+
+
+def _ended(out: Path, command: str) -> Run:
+    """Read the run of the same command whose training has ended."""
+    from vae4counts.inference import Run, RunDirectoryError
+
+    run = Run.load(out)
+    if (other := run.settings.get("command")) != command:
+        raise RunDirectoryError(f"{out} holds the results of another command: {other}")
+    return run
+
+
+def _publish(run: Run, out: Path) -> None:
+    """Write the run's files; if there is no room for them, its checkpoints stay."""
+    from safetensors import SafetensorError
+
+    from vae4counts.inference.run import storage
+
+    try:
+        storage.publish(run, out)
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"the results cannot be written to {out} ({error}): "
+            "make room, and run the same command with --resume"
+        ) from error

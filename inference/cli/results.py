@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from vae4counts.inference.run.on_data import RunOnData
+    from vae4counts.models import Model
 
 ANNOTATED = "annotated.h5ad"
 
@@ -42,7 +43,7 @@ def evaluate(on: RunOnData, directory: Path, *, writes: bool = True) -> None:
 
     on.evaluate()
     if writes:
-        with storage.replacing(directory / storage.METRICS) as path:
+        with storage.replace_file(directory / storage.METRICS) as path:
             storage.write_json(path, on.run.metrics)
 
 
@@ -58,7 +59,7 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
     if writes:
         in_memory = not is_on_disk(on.adata, on.run.layer)
         kept = without_entries(on.adata, unwritable_entries(on.adata), counts=in_memory)
-        with storage.replacing(path) as staged:
+        with storage.replace_file(path) as staged:
             kept.write_h5ad(staged, compression="gzip")
 
 
@@ -87,8 +88,17 @@ def draw_figures(on: RunOnData, directory: Path, *, again: bool = False) -> bool
     return not failed
 
 
-def warn_of_unwritable(adata: AnnData) -> None:
-    """Say which entries of the data annotated.h5ad will lack because HDF5 cannot hold them."""
+def check_annotation(adata: AnnData, model: Model) -> None:
+    """Find out before training what would keep the annotated data from being written.
+
+    Entries that an .h5ad file cannot hold are left out of it, which a line of warning says.
+
+    Raises:
+        DataError: The annotation would overwrite a column of the user's own.
+    """
+    from vae4counts.inference.posterior.annotation import check_columns
+
+    check_columns(adata, model)
     names = [entry_name(entry) for entry in unwritable_entries(adata)]
     if names:
         say_warning(f"an .h5ad file cannot hold {', '.join(names)}: {ANNOTATED} goes without")

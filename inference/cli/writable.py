@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 # A slot and the keys below it: ("obs", "batch"), ("uns", "pca", "params").
@@ -20,21 +21,17 @@ def unwritable_entries(adata: AnnData) -> list[Entry]:
     """Return the entries of all slots but the counts that an HDF5 file cannot hold.
 
     Each is written to a file in memory: columns of ``obs`` and ``var`` as anndata writes them,
-    text as categories; of nested ``uns`` the innermost entries alone.
+    text as categories; of nested ``uns`` the innermost entries alone; of ``raw`` its ``var``.
     """
     found: list[Entry] = []
     for slot in TABLES:
-        table = getattr(adata, slot)
-        for name in table.columns:
-            column = table[[name]].copy()
-            if isinstance(name, str):
-                adata.strings_to_categoricals(column)
-            if not _can_be_written(slot, column):
-                found.append((slot, name))
+        found += [(slot, name) for name in _unwritable_columns(adata, getattr(adata, slot))]
     for slot in ARRAYS:
         arrays = getattr(adata, slot)
         found += [(slot, name) for name in arrays if not _can_be_written(name, arrays[name])]
     found += [("uns", *keys) for keys, value in _leaves(adata.uns) if not _fits(keys, value)]
+    if adata.raw is not None and any(_unwritable_columns(adata, adata.raw.var)):
+        found.append(("raw",))
     return found
 
 
@@ -49,6 +46,8 @@ def without_entries(adata: AnnData, entries: list[Entry], *, counts: bool) -> An
     """
     from anndata import AnnData
 
+    if counts and not entries:
+        return adata
     left_out = set(entries)
     parts: dict[str, Any] = {}
     for slot in TABLES:
@@ -59,14 +58,23 @@ def without_entries(adata: AnnData, entries: list[Entry], *, counts: bool) -> An
         parts[slot] = {name: arrays[name] for name in arrays if (slot, name) not in left_out}
     parts["uns"] = _pruned(adata.uns, ("uns",), left_out)
     if counts:
-        raw = None if adata.raw is None else adata.raw.to_adata()
-        parts |= {"X": adata.X, "layers": dict(adata.layers), "raw": raw}
+        parts |= {"X": adata.X, "layers": dict(adata.layers)}
+        parts["raw"] = None if ("raw",) in left_out else adata.raw
     return AnnData(**parts)
 
 
 def entry_name(entry: Entry) -> str:
     """Return an entry as one writes it in Python: ``uns['pca']['params']``."""
     return entry[0] + "".join(f"[{key!r}]" for key in entry[1:])
+
+
+def _unwritable_columns(adata: AnnData, table: pd.DataFrame) -> Iterator[Any]:
+    for name in table.columns:
+        column = table[[name]].copy()
+        if isinstance(name, str):
+            adata.strings_to_categoricals(column)
+        if not _can_be_written("table", column):
+            yield name
 
 
 def _leaves(values: Mapping[Any, Any], above: Entry = ()) -> Iterator[tuple[Entry, Any]]:

@@ -33,7 +33,7 @@ def write_figure(name: str, subject: Subject, path: Path) -> None:
     """
     figure = FIGURES[name](subject)
     if figure is not None:
-        with storage.replacing(path) as staged:
+        with storage.replace_file(path) as staged:
             figure.savefig(staged, dpi=DPI, format="png")
 
 

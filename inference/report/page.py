@@ -52,7 +52,7 @@ def write_page(on: RunOnData, path: Path) -> None:
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
     subject = Subject(on)
     page = render(_sections(subject), subject)
-    with storage.replacing(path) as staged:
+    with storage.replace_file(path) as staged:
         staged.write_text(page, encoding="utf-8")
 
 
