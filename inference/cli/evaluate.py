@@ -9,6 +9,7 @@ import typer
 from vae4counts.inference.cli.application import app
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.results import save_metrics
 from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, source_of
 
 
@@ -30,10 +31,17 @@ def evaluate_command(
     samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
     offline: Offline = False,
 ) -> None:
-    """Evaluate a fitted model on held-out observations, or on other data."""
+    """Evaluate a fitted model on held-out observations, or on other data.
+
+    Metrics that RUN lacks are added to its metrics.json.
+    """
     with one_line_errors():
         source = source_of(directory, data, label, out_of_core=out_of_core, offline=offline)
-        result = source.on.evaluate(num_samples=samples).to_dict()
-    if source.on.is_fitted:
+        on, run = source.on, source.on.run
+        is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
+        result = on.evaluate(num_samples=samples).to_dict()
+        if is_missing:  # as where the disk was full when the fit came to it
+            save_metrics(run, directory)
+    if on.is_fitted:
         result["n_test"] = result["n"]
     show_metrics(result, title=f"{directory} on {source.name}")

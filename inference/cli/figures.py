@@ -11,9 +11,7 @@ from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, sourc
 
 
 @app.command("figures")
-def figures_command(
-    directory: RunDirectory, label: Label = None, offline: Offline = False
-) -> None:
+def figures_command(directory: RunDirectory, label: Label = None, offline: Offline = False) -> None:
     """Draw the figures of a fitted model into its directory, those that exist again."""
     with one_line_errors():
         source = source_of(directory, None, label, offline=offline)

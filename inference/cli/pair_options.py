@@ -111,7 +111,9 @@ def _make(
     for name in given:
         if name not in inspect.signature(kind).parameters:
             others = [
-                other for other, known in among.items() if name in inspect.signature(known).parameters
+                other
+                for other, known in among.items()
+                if name in inspect.signature(known).parameters
             ]
             raise SettingsError(
                 f"the {what} does not take {FLAGS.get(name, f'--{name}')}: "

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae4counts.inference.cli.errors import made_later, say_warning
+from vae4counts.inference.cli.h5ad import write_h5ad
 from vae4counts.inference.cli.writable import entry_name, unwritable_entries, without_entries
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from vae4counts.inference.run.on_data import RunOnData
+    from vae4counts.inference.run.run import Run
     from vae4counts.models import Model
 
 ANNOTATED = "annotated.h5ad"
@@ -29,7 +31,9 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
     place = shlex.quote(str(directory))
     if "elbo" not in on.run.metrics:
         with made_later("the evaluation", f"vae4counts evaluate {place}"):
-            evaluate(on, directory, writes=writes)
+            on.evaluate()
+            if writes:
+                save_metrics(on.run, directory)
     if not (directory / ANNOTATED).exists():
         with made_later(ANNOTATED, f"vae4counts annotate {place}"):
             annotate(on, directory / ANNOTATED, writes=writes)
@@ -37,14 +41,12 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         draw_figures(on, directory)
 
 
-def evaluate(on: RunOnData, directory: Path, *, writes: bool = True) -> None:
-    """Evaluate a run on its held-out observations, and keep the metrics in its directory."""
+def save_metrics(run: Run, directory: Path) -> None:
+    """Replace the metrics in a run's directory by those that the run has now."""
     from vae4counts.inference.run import storage
 
-    on.evaluate()
-    if writes:
-        with storage.replace_file(directory / storage.METRICS) as path:
-            storage.write_json(path, on.run.metrics)
+    with storage.replace_file(directory / storage.METRICS) as path:
+        storage.write_json(path, run.metrics)
 
 
 def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
@@ -60,7 +62,7 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
         in_memory = not is_on_disk(on.adata, on.run.layer)
         kept = without_entries(on.adata, unwritable_entries(on.adata), counts=in_memory)
         with storage.replace_file(path) as staged:
-            kept.write_h5ad(staged, compression="gzip")
+            write_h5ad(kept, staged)
 
 
 def draw_figures(on: RunOnData, directory: Path, *, again: bool = False) -> bool:
@@ -98,7 +100,8 @@ def check_annotation(adata: AnnData, model: Model) -> None:
     """
     from vae4counts.inference.posterior.annotation import check_columns
 
-    check_columns(adata, model)
+    if any(latent.name == "component" for latent in model.latents):
+        check_columns(adata)
     names = [entry_name(entry) for entry in unwritable_entries(adata)]
     if names:
         say_warning(f"an .h5ad file cannot hold {', '.join(names)}: {ANNOTATED} goes without")

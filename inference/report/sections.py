@@ -59,9 +59,7 @@ def data(subject: Subject) -> Section:
             "held out to evaluate the model."
         )
     else:
-        words.append(
-            "The model was fitted to other data, and is evaluated on all of these."
-        )
+        words.append("The model was fitted to other data, and is evaluated on all of these.")
     return Section("Data", [paragraph(text) for text in words])
 
 

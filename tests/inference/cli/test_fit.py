@@ -41,13 +41,14 @@ METRICS = {
     "seconds",
     "observations_per_second",
 }
-QUICK = ("--epochs", 3, "--latents", 2, "--components", 3)
+QUICK = ("--epochs", 3, "--latents", 2)
+THREE = (*QUICK, "--components", 3)
 
 
 @pytest.fixture
 def fitted(run: Callable[..., Result], counts_file: Path, tmp_path: Path) -> Path:
     out = tmp_path / "runs" / "first"
-    result = run("fit", counts_file, "--out", out, "--label", "group", *QUICK)
+    result = run("fit", counts_file, "--out", out, "--label", "group", *THREE)
     assert result.exit_code == 0, result.output
     return out
 
@@ -103,6 +104,7 @@ def test_evaluate_takes_the_fitted_data_or_other(
     "options",
     [
         ("--model", "vae"),
+        ("--components", 3),
         ("--model", "vae", "--decoder", "linear", "--likelihood", "poisson"),
         ("--prior", "vamp", "--likelihood", "zero-inflated-poisson"),
         ("--guide", "joint", "--likelihood", "categorical"),
