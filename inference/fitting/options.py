@@ -1,0 +1,208 @@
+"""The options of a fit: what each means, what it may be, and what it is if nothing is said.
+
+These dataclasses are the one source for checks, saved settings and the command line's options.
+Nothing heavy is imported here, so that a help text can be made of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vae4counts.inference.fitting.handlers import Handler
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("32-true", "bf16-mixed")
+NON_FINITE = ("stop", "skip", "slow")
+
+
+class SettingsError(ValueError):
+    """An option that is out of range, or does not go with the model or the data."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 (as typer and argparse call it)
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Make a field of an options dataclass.
+
+    Args:
+        default: Its default.
+        help: What it means, in a sentence.
+        minimum: The smallest value that it may have.
+        above: What its value must be above.
+        choices: The values that it may have.
+    """
+    bounds = {"help": help, "minimum": minimum, "above": above, "choices": choices}
+    return field(default=default, metadata=bounds)
+
+
+@dataclass(frozen=True)
+class Options:
+    """A group of options, checked when it is made.
+
+    Raises:
+        SettingsError: A value is out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, bounds = getattr(self, each.name), each.metadata
+            if value is None or not bounds:
+                continue
+            minimum, above, choices = bounds["minimum"], bounds["above"], bounds["choices"]
+            if minimum is not None and not value >= minimum:
+                raise SettingsError(f"{each.name} is {value}: it must be {minimum} or more")
+            if above is not None and not above < value < math.inf:
+                raise SettingsError(f"{each.name} is {value}: it must be above {above}")
+            if choices is not None and value not in choices:
+                known = ", ".join(choices)
+                raise SettingsError(f"{each.name} is {value!r}: it must be one of {known}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BasicOptions(Options):
+    """The options that `fit` takes by themselves."""
+
+    epochs: int | None = option(
+        None,
+        "Most passes over the training observations; by default 400, or fewer for more than "
+        "20,000 observations.",
+        minimum=1,
+    )
+    batch_size: int = option(128, "Observations per step.", minimum=1)
+    learning_rate: float = option(1e-3, "Adam's learning rate.", above=0)
+    seed: int = option(0, "Seed of everything random.", minimum=0)
+    device: str = option("auto", "Where to compute; auto is CUDA if there is any.", choices=DEVICES)
+
+
+@dataclass(frozen=True)
+class SplitOptions(Options):
+    """Which observations are for training, for early stopping (validation) and for evaluation.
+
+    Raises:
+        SettingsError: Shares out of range, or options that exclude each other.
+    """
+
+    validation: float = option(0.1, "Share of the observations for early stopping.", above=0)
+    test: float = option(0.1, "Share of the observations held out for evaluation.", above=0)
+    stratify: str | None = option(
+        None, "Column of obs whose values have the same shares in all parts."
+    )
+    group: str | None = option(
+        None,
+        "Column of obs, such as a donor, of which no two parts share a value; the shares are then "
+        "of its values, not of the observations.",
+    )
+    column: str | None = option(
+        None, "Column of obs that says train, validation or test for each observation."
+    )
+    min_counts: int = option(
+        0, "Leave out observations with a lower total count than this.", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation + self.test >= 1:
+            raise SettingsError(
+                f"validation is {self.validation} and test {self.test}: together they must be "
+                "below 1, to leave observations for training"
+            )
+        named = [name for name in ("stratify", "group", "column") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise SettingsError(f"{' and '.join(named)} exclude each other: name one column")
+
+
+@dataclass(frozen=True)
+class Schedule(Options):
+    """How training proceeds."""
+
+    prior_learning_rate: float = option(
+        1e-2,
+        "Adam's learning rate for the prior's parameters, which see a gradient only through the "
+        "latents and would lag behind the networks.",
+        above=0,
+    )
+    warm_up_steps: int | None = option(
+        None,
+        "Steps until the weight of the KL terms is 1; by default a fifth of all steps, 2,000 at "
+        "most.",
+        minimum=0,
+    )
+    patience: int = option(
+        30, "Epochs without a better validation ELBO before training stops.", minimum=1
+    )
+    restarts: int = option(
+        1,
+        "Short fits from different parameters to choose from: training continues with the one of "
+        "the best validation ELBO.",
+        minimum=1,
+    )
+    handlers: Sequence[Handler] = ()
+    """Further effect handlers around every step, such as `FreeNats`, `Balance`, `AnalyticKL`, or
+    `CyclicalAnnealing` (with ``warm_up_steps=0``)."""
+    non_finite: str = option(
+        "stop",
+        "What to do about a step whose loss or gradient is not finite, which is never taken: stop "
+        "with an error that names the site and the observations, skip the batch and count it in "
+        "the history, or slow: skip it and halve the learning rates.",
+        choices=NON_FINITE,
+    )
+    clip_norm: float | None = option(
+        None, "Length to which longer gradients (in nats per observation) are cut.", above=0
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as JSON values, handlers by their `repr`."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return own | {"handlers": [repr(handler) for handler in self.handlers]}
+
+
+@dataclass(frozen=True)
+class Checkpoints(Options):
+    """Where the state of a fit is saved, so that another process can continue it."""
+
+    directory: str | Path
+    """Where the states go; the last two are kept. They are left there when the fit ends."""
+    every: int | timedelta = timedelta(minutes=5)
+    """Optimiser steps (a whole number) or time between two of them. One is also written when
+    SIGINT or SIGTERM arrives, and before a step that is not finite."""
+    resume: bool = option(
+        False,
+        "Continue a fit by the same options that did not end. On the CPU the result is that of an "
+        "uninterrupted fit, bit for bit. Without a checkpoint the fit begins.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        every = self.every
+        if (every if isinstance(every, int) else every.total_seconds()) <= 0:
+            raise SettingsError(f"every is {every}: it must be above 0")
+
+
+@dataclass(frozen=True)
+class Compute(Options):
+    """With what to compute, beside the kind of device."""
+
+    devices: int = option(
+        1,
+        "Processes to start on this machine, one for each GPU or for some of the CPU's cores. Under "
+        "torchrun leave it at 1: torchrun has started them.",
+        minimum=1,
+    )
+    precision: str = option(
+        "32-true", "32-true, or bf16-mixed with networks in bfloat16.", choices=PRECISIONS
+    )
