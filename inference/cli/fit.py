@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vae4counts.inference.cli.application import app, asides, screen
+from vae4counts.inference.cli.checkpoint_options import CheckpointOptions
 from vae4counts.inference.cli.command_line import command_line
 from vae4counts.inference.cli.data_options import DataOptions
 from vae4counts.inference.cli.errors import one_line_errors
@@ -17,8 +18,7 @@ from vae4counts.inference.cli.metrics_table import show_metrics
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.pair_options import PairOptions
 from vae4counts.inference.cli.results import check_annotation, complete
-from vae4counts.inference.cli.training_options import CheckpointOptions, TrainingOptions
-from vae4counts.inference.fitting.options import Compute, Schedule, SplitOptions
+from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule, SplitOptions
 
 if TYPE_CHECKING:
     from vae4counts.inference.run.run import Run
@@ -39,14 +39,11 @@ def fit_command(
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
     table: Annotated[DataOptions, Panel("Data")],
     pair: Annotated[PairOptions, Panel("Model")],
-    training: Annotated[TrainingOptions, Panel("Training")],
+    split: Annotated[SplitOptions, Panel("Split", flags={"column": "--split"})],
+    basic: Annotated[BasicOptions, Panel("Training", moved={"device": "Compute"})],
     schedule: Annotated[Schedule, Panel("Training")],
-    split: Annotated[SplitOptions, Panel("Split")],
-    saving: Annotated[CheckpointOptions, Panel("Checkpoints")],
     compute: Annotated[Compute, Panel("Compute")],
-    device: Annotated[
-        str, typer.Option(help="Where to compute: auto, cpu or cuda.", rich_help_panel="Compute")
-    ] = "auto",
+    saving: Annotated[CheckpointOptions, Panel("Checkpoints")],
 ) -> None:
     """Fit a model to counts; leave model, metrics, annotated data and figures in a directory.
 
@@ -69,7 +66,7 @@ def fit_command(
                 run = _ended(out, command)
             else:
                 chosen = table.choose_features(adata)
-                torch.manual_seed(training.seed)  # the networks' first weights
+                torch.manual_seed(basic.seed)  # the networks' first weights
                 model, guide = pair.make(chosen.n_vars)
                 check_annotation(adata, model)
                 keep_freed_memory()
@@ -78,13 +75,13 @@ def fit_command(
                         model,
                         guide,
                         chosen,
-                        epochs=training.epochs,
-                        batch_size=training.batch_size,
-                        learning_rate=training.learning_rate,
-                        seed=training.seed,
+                        epochs=basic.epochs,
+                        batch_size=basic.batch_size,
+                        learning_rate=basic.learning_rate,
+                        seed=basic.seed,
                         label=table.label,
                         layer=table.layer,
-                        device=device,
+                        device=basic.device,
                         progress=is_first,
                         split=split,
                         schedule=schedule,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import Field, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -15,9 +15,17 @@ from vae4counts.inference.cli.errors import one_line_errors
 
 @dataclass(frozen=True)
 class Panel:
-    """The heading in the help text under which a dataclass's options stand."""
+    """How the options of a dataclass are shown in a help text.
+
+    Attributes:
+        title: The heading under which they stand.
+        flags: Names of options that are not those of their fields.
+        moved: Headings of options that stand elsewhere.
+    """
 
     title: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +50,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     def call(**values: Any) -> None:
         with one_line_errors():
             made = {
-                name: kind(**{field.name: values.pop(field.name) for field in _options(kind)})
+                name: kind(**{each.name: values.pop(each.name) for each in _options(kind)})
                 for name, kind in groups.items()
             }
         command(**values, **made)
@@ -63,25 +71,32 @@ def _dataclass_of(annotation: Any) -> tuple[Any, Panel | None]:
 
 def _options(kind: type[Any]) -> Iterator[Field[Any]]:
     """The fields that are options: those with a help text."""
-    return (field for field in fields(kind) if "help" in field.metadata)
+    return (each for each in fields(kind) if "help" in each.metadata)
 
 
 def _parameters(kind: type[Any], panel: Panel) -> Iterator[inspect.Parameter]:
-    types = get_type_hints(kind)
-    for field in _options(kind):
-        metadata = field.metadata
-        help_text = metadata["help"]
-        if metadata.get("choices"):
-            help_text += f" One of: {', '.join(metadata['choices'])}."
+    types = _types(kind)
+    for each in _options(kind):
+        help_text, choices = each.metadata["help"], each.metadata["choices"]
+        if choices is not None and not all(choice in help_text for choice in choices):
+            help_text += f" One of: {', '.join(choices)}."
+        flag = panel.flags.get(each.name, f"--{each.name.replace('_', '-')}")
         shown = typer.Option(
-            metadata.get("flag") or f"--{field.name.replace('_', '-')}",
-            min=metadata.get("minimum"),
+            flag,
+            min=each.metadata["minimum"],
             help=help_text,
-            rich_help_panel=panel.title,
+            rich_help_panel=panel.moved.get(each.name, panel.title),
         )
         yield inspect.Parameter(
-            field.name,
+            each.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=Annotated[types[field.name], shown],
+            default=each.default,
+            annotation=Annotated[types[each.name], shown],
         )
+
+
+def _types(kind: type[Any]) -> dict[str, Any]:
+    """The types of the fields that are options; those of others may need heavy imports."""
+    annotations = {each.name: each.type for each in _options(kind)}
+    bare = type(kind.__name__, (), {"__annotations__": annotations, "__module__": kind.__module__})
+    return get_type_hints(bare)

@@ -68,7 +68,8 @@ def test_it_continues_and_leaves_what_a_whole_fit_leaves(
 def test_there_may_be_nothing_to_continue_from(
     run: Call, counts_file: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "out.partial" / "checkpoints").mkdir(parents=True)  # of a process that was killed
+    # of a process that was killed
+    (tmp_path / "out.partial" / "checkpoints").mkdir(parents=True)
     result = run("fit", counts_file, "--out", tmp_path / "out", *QUICK, "--resume")
     assert result.exit_code == 0, result.output
     assert "holds no checkpoint: the fit begins" in " ".join(result.stderr.split())

@@ -1,4 +1,4 @@
-"""How to train, and when to save the state, chosen on the command line."""
+"""When the state of a fit is saved, chosen on the command line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from vae4counts.inference.fitting.options import Checkpoints, option
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """The arguments of `fit` that belong to none of its dataclasses."""
-
-    epochs: int | None = option(
-        None, "Most epochs; by default 400, or fewer for more than 20,000 observations.", minimum=1
-    )
-    batch_size: int = option(128, "Observations for each step.", minimum=1)
-    learning_rate: float = option(1e-3, "Adam's learning rate.")
-    seed: int = option(0, "Seed of everything random.", minimum=0)
 
 
 @dataclass(frozen=True)
