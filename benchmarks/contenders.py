@@ -19,8 +19,8 @@ from anndata import AnnData
 from vae4counts.data import CountLoader
 from vae4counts.guides import guide_for
 from vae4counts.inference import fit
-from vae4counts.inference.fitting.memory import keep_freed_memory
 from vae4counts.inference.parallel.matmul import fast_products
+from vae4counts.inference.parallel.memory import keep_freed_memory
 from vae4counts.inference.run.run import Run
 from vae4counts.models import VAE
 from vae4counts.models.networks import SparseLinear

@@ -13,6 +13,7 @@ from .counts.parts import Share as Share
 from .counts.split import Split as Split
 from .counts.split import grouped_split as grouped_split
 from .counts.split import random_split as random_split
+from .counts.split import split_from_column as split_from_column
 from .counts.stored import is_on_disk as is_on_disk
 from .datasets.builtin import load_digits as load_digits
 from .datasets.builtin import load_pbmc68k_reduced as load_pbmc68k_reduced

@@ -1,5 +1,4 @@
 from .fitting.checkpoints import CheckpointError as CheckpointError
-from .fitting.checks import SettingsError as SettingsError
 from .fitting.component_handlers import AnalyticKL as AnalyticKL
 from .fitting.component_handlers import Balance as Balance
 from .fitting.component_handlers import FreeNats as FreeNats
@@ -8,7 +7,14 @@ from .fitting.handlers import CyclicalAnnealing as CyclicalAnnealing
 from .fitting.handlers import KLWarmUp as KLWarmUp
 from .fitting.nonfinite import NonFiniteError as NonFiniteError
 from .fitting.nonfinite import TrainingError as TrainingError
+from .fitting.options import Checkpoints as Checkpoints
+from .fitting.options import Compute as Compute
+from .fitting.options import Schedule as Schedule
+from .fitting.options import SettingsError as SettingsError
+from .fitting.options import SplitOptions as SplitOptions
 from .fitting.signals import FitInterrupted as FitInterrupted
+from .parallel.memory import keep_freed_memory as keep_freed_memory
+from .parallel.memory import settled_objects as settled_objects
 from .parallel.processes import ProcessError as ProcessError
 from .posterior.comparison import compare as compare
 from .posterior.evaluation import Evaluation as Evaluation

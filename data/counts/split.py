@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from vae4counts.data.errors import DataError
 
@@ -118,6 +119,12 @@ def grouped_split(
     split = random_split(len(kinds), validation=validation, test=test, seed=seed)
     parts = (split.train, split.validation, split.test)
     return Split(*(np.flatnonzero(np.isin(group, part)) for part in parts))
+
+
+def split_from_column(column: pd.Series) -> Split:
+    """Take the split that a column names."""
+    parts = {name: np.flatnonzero(column == name) for name in ("train", "validation", "test")}
+    return Split(**parts)
 
 
 def _spread(order: np.ndarray, classes: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -23,11 +23,11 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vae4counts.inference.fitting.state import State
+from vae4counts.inference.parallel.state import State
 from vae4counts.inference.run import storage
 
 KIND = "vae4counts checkpoint"
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "checkpoint.json"
 VALUES = "state.json"
 TENSORS = "tensors.safetensors"
@@ -39,7 +39,7 @@ class CheckpointError(storage.RunDirectoryError):
     """A checkpoint that cannot be used."""
 
 
-class Checkpoints:
+class CheckpointFiles:
     """The checkpoints of a fit, in a directory of their own.
 
     Args:

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from vae4counts.guides import Guide
-from vae4counts.inference.fitting.handlers import Tempering
+from vae4counts.inference.fitting.handlers import Handler
 from vae4counts.models import Model
 
 
-class _PairOfSites(Tempering):
+class _PairOfSites(Handler):
     """A handler that meets a site twice a step: in the guide first, and then in the model."""
 
     site: str
@@ -107,7 +107,7 @@ class Balance(_PairOfSites):
         self.n_observations = frames[0].full_size
 
     def penalty(self) -> Tensor | float:
-        """See `Tempering.penalty`."""
+        """See `Handler.penalty`."""
         mean = self.posterior.probs.mean(0)
         departure = torch.xlogy(mean, mean * mean.shape[-1]).sum()
         return self.weight * self.n_observations * departure

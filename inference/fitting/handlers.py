@@ -1,4 +1,4 @@
-"""Effect handlers that temper a model and its guide while they train."""
+"""Effect handlers around a model and its guide while they train."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vae4counts.guides import Guide
 from vae4counts.models import Model
 
 
-class Tempering(Messenger):
+class Handler(Messenger):
     """A handler around every training step, told when a step has been taken.
 
     Attributes:
@@ -49,7 +49,7 @@ class Tempering(Messenger):
         return 0.0
 
 
-class _KLWeight(Tempering):
+class _KLWeight(Handler):
     """Multiplies the scale of every latent site, in model and guide, by a weight of the step.
 
     Args:
@@ -76,11 +76,11 @@ class _KLWeight(Tempering):
         self.taken += 1
 
     def state(self) -> dict[str, Any]:
-        """See `Tempering.state`."""
+        """See `Handler.state`."""
         return {"taken": self.taken}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Tempering.restore`."""
+        """See `Handler.restore`."""
         self.taken = int(state["taken"])
 
     @abstractmethod
@@ -88,7 +88,7 @@ class _KLWeight(Tempering):
         """The weight after some steps, fewer than all."""
 
     def _pyro_sample(self, message: dict[str, Any]) -> None:
-        is_latent = message["name"] != "counts" and any(
+        is_latent = not message["is_observed"] and any(
             frame.name == "observations" for frame in message["cond_indep_stack"]
         )
         if is_latent:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import Model
 from vae4counts.models.networks import BatchNorm, SparseLinear
 
-NonFinite = Literal["stop", "skip", "slow"]
 ADVICE = "try a lower learning rate, clip_norm=10, or an encoder whose inputs are 'log1p'"
 # So much slower goes on what a step was too fast for.
 SLOWER = 0.5

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from vae4counts.inference.fitting.handlers import Handler
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("32-true", "bf16-mixed")
+Precision = Literal["32-true", "bf16-mixed"]
+PRECISIONS = get_args(Precision)
 NON_FINITE = ("stop", "skip", "slow")
 
 
@@ -121,7 +122,9 @@ class SplitOptions(Options):
                 f"validation is {self.validation} and test {self.test}: together they must be "
                 "below 1, to leave observations for training"
             )
-        named = [name for name in ("stratify", "group", "column") if getattr(self, name) is not None]
+        named = [
+            name for name in ("stratify", "group", "column") if getattr(self, name) is not None
+        ]
         if len(named) > 1:
             raise SettingsError(f"{' and '.join(named)} exclude each other: name one column")
 
@@ -199,10 +202,10 @@ class Compute(Options):
 
     devices: int = option(
         1,
-        "Processes to start on this machine, one for each GPU or for some of the CPU's cores. Under "
-        "torchrun leave it at 1: torchrun has started them.",
+        "Processes to start on this machine, one for each GPU or for some of the CPU's cores. "
+        "Leave it at 1 under torchrun, which has started them.",
         minimum=1,
     )
-    precision: str = option(
+    precision: Precision = option(  # noqa: RUF009 (it makes a field)
         "32-true", "32-true, or bf16-mixed with networks in bfloat16.", choices=PRECISIONS
     )

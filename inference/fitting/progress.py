@@ -7,10 +7,10 @@ from types import TracebackType
 
 from rich import progress
 
-from vae4counts.inference.fitting.loop import EpochRecord
+from vae4counts.inference.fitting.history import EpochRecord
 
 
-class Progress:
+class ProgressBars:
     """A bar for each phase of a fit, with the validation ELBO of the last epoch.
 
     Args:
@@ -27,7 +27,7 @@ class Progress:
             disable=not visible,
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBars:
         self._bars.start()
         return self
 

@@ -25,9 +25,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from vae4counts.data import Share
+from vae4counts.inference.parallel.memory import keep_freed_memory, settled_objects
 
 Result = TypeVar("Result")
-Precision = Literal["32-true", "bf16-mixed"]
 # How long a process waits for the others before it gives them up: longer than any of them reads,
 # clusters or writes alone. One that has died is noticed at once.
 TIMEOUT = timedelta(minutes=10)
@@ -177,7 +177,7 @@ def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Re
     return results[0]
 
 
-def make_fabric(accelerator: str, precision: Precision) -> Fabric:
+def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
     """Joins the processes that are there, if there are others, and takes one of the devices.
 
     Args:
@@ -216,10 +216,12 @@ class _Unwrapped(DDPStrategy):
 
 def _in_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """Calls a function in a process of its own, with parameters of its own."""
+    keep_freed_memory()
     for module in (each for each in arguments if isinstance(each, nn.Module)):
         for tensor in (*module.parameters(), *module.buffers()):
             tensor.data = tensor.data.clone()  # what comes from another process is shared
-    return function(*arguments)
+    with settled_objects():
+        return function(*arguments)
 
 
 @contextmanager

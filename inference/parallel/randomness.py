@@ -11,7 +11,7 @@ import numpy as np
 import pyro
 import torch
 
-from vae4counts.inference.fitting.state import State
+from vae4counts.inference.parallel.state import State
 
 # Pyro's stack of handlers and the random states are one for the whole process: threads take turns.
 _TURN = threading.RLock()

@@ -13,7 +13,7 @@ from pyro.infer import TraceEnum_ELBO
 
 from vae4counts.data import Batch
 from vae4counts.guides import INPUTS, Encoder, Guide, guide_for
-from vae4counts.inference import Run, evaluate, fit
+from vae4counts.inference import Compute, Run, evaluate, fit
 from vae4counts.models import GMVAE, CountMixture, Model
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import SparseLinear
@@ -40,7 +40,15 @@ def test_fit_evaluate_save_and_load(
 ) -> None:
     guide = guide_for(model, kind)
     state = torch.cuda.get_rng_state()
-    run = fit(model, guide, adata, epochs=2, device="cuda", precision=precision, progress=False)
+    run = fit(
+        model,
+        guide,
+        adata,
+        epochs=2,
+        device="cuda",
+        compute=Compute(precision=precision),
+        progress=False,
+    )
     assert run.device.type == "cuda"
     assert np.isfinite(run.history.validation_elbo).all()
     result = run.evaluate(adata, num_samples=200)

@@ -12,7 +12,7 @@ import torch
 from anndata import AnnData
 
 from vae4counts.guides import INPUTS, Encoder, InputScaling, guide_for
-from vae4counts.inference import Run, fit
+from vae4counts.inference import Compute, Run, fit
 from vae4counts.models import (
     GMVAE,
     VAE,
@@ -116,5 +116,5 @@ def test_one_component_and_one_latent(prior: str, n_latent: int, make: Callable[
 def test_bfloat16_trains_and_keeps_parameters_in_float32() -> None:
     counts = np.random.default_rng(0).poisson(300, size=(60, 7))
     model = GMVAE(7, GaussianMixture(2, 3), library="latent")
-    run = fitted(model, guide_for(model), counts, precision="bf16-mixed")
+    run = fitted(model, guide_for(model), counts, compute=Compute(precision="bf16-mixed"))
     assert {p.dtype for p in run.model.parameters()} == {torch.float32}

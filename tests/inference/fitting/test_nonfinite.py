@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from vae4counts.data import random_split
 from vae4counts.guides import Encoder, guide_for
-from vae4counts.inference import NonFiniteError, Run, TrainingError, fit
+from vae4counts.inference import Checkpoints, NonFiniteError, Run, Schedule, TrainingError, fit
 from vae4counts.inference.fitting import loop
-from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -70,7 +70,7 @@ def test_a_batch_is_skipped_and_counted(
 ) -> None:
     slowed = []
     monkeypatch.setattr(loop, "slow_down", lambda optimiser: slowed.append(optimiser))
-    run = fitted(spoilt, non_finite=policy)
+    run = fitted(spoilt, schedule=Schedule(non_finite=policy))
     assert list(run.history.skipped) == [1, 1, 1]
     assert list(run.history.step) == [4, 8, 12]
     assert run.metrics["batches_skipped"] == 3
@@ -82,9 +82,13 @@ def test_a_batch_is_skipped_and_counted(
 def test_the_state_before_the_step_is_saved(spoilt: AnnData, tmp_path: Path) -> None:
     """It goes on from there, under another policy, as if that had been asked for at once."""
     with pytest.raises(NonFiniteError):
-        fitted(spoilt, checkpoint_dir=tmp_path / "states")
-    resumed = fitted(spoilt, resume_from=tmp_path / "states", non_finite="skip")
-    whole = fitted(spoilt, non_finite="skip")
+        fitted(spoilt, checkpoints=Checkpoints(tmp_path / "states"))
+    resumed = fitted(
+        spoilt,
+        checkpoints=Checkpoints(tmp_path / "states", resume=True),
+        schedule=Schedule(non_finite="skip"),
+    )
+    whole = fitted(spoilt, schedule=Schedule(non_finite="skip"))
     assert list(resumed.history.train_elbo) == list(whole.history.train_elbo)
     for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -116,7 +120,7 @@ def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData)
     with pytest.raises(NonFiniteError, match="is not finite in step 1"):
         fit(model, guide, adata, epochs=6, **QUICK)
     with pytest.raises(TrainingError, match="no batch of epoch 1 had a finite loss"):
-        fit(model, guide, adata, epochs=6, non_finite="skip", **QUICK)
+        fit(model, guide, adata, epochs=6, schedule=Schedule(non_finite="skip"), **QUICK)
 
 
 def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
@@ -140,7 +144,7 @@ def test_moments_of_batch_normalisation_are_not_spoilt(policy: Any, spoilt: AnnD
         with pytest.raises(NonFiniteError):
             fit(model, guide, spoilt, epochs=2, **QUICK)
     else:
-        run = fit(model, guide, spoilt, epochs=2, non_finite=policy, **QUICK)
+        run = fit(model, guide, spoilt, epochs=2, schedule=Schedule(non_finite=policy), **QUICK)
         assert list(run.history.skipped) == [1, 1]
     assert len(found) == 6
     assert all(moment.isfinite().all() for moment in found)
@@ -163,7 +167,7 @@ def test_gradients_are_cut_as_torch_cuts_them(length: float) -> None:
 def test_cut_gradients_train(adata: AnnData) -> None:
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2))
-    run = fit(model, guide_for(model), adata, epochs=3, clip_norm=0.5, **QUICK)
+    run = fit(model, guide_for(model), adata, epochs=3, schedule=Schedule(clip_norm=0.5), **QUICK)
     assert run.settings["clip_norm"] == 0.5
     assert run.history.train_elbo.is_monotonic_increasing
 

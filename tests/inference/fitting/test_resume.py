@@ -20,6 +20,7 @@ from vae4counts.guides import guide_for
 from vae4counts.inference import (
     Balance,
     CheckpointError,
+    Checkpoints,
     CyclicalAnnealing,
     FitInterrupted,
     KLWarmUp,
@@ -130,9 +131,9 @@ def test_a_resumed_fit_is_the_fit_bit_for_bit(
     with monkeypatch.context() as patch:
         stop_after(patch, steps)
         with pytest.raises(FitInterrupted, match=f"stopped after step {steps}: .* saved in"):
-            fitted(kind, adata, checkpoint_dir=tmp_path)
+            fitted(kind, adata, checkpoints=Checkpoints(tmp_path))
     torch.rand(7), random.seed(9)
-    assert same(fitted(kind, adata, resume_from=tmp_path), whole)
+    assert same(fitted(kind, adata, checkpoints=Checkpoints(tmp_path, resume=True)), whole)
 
 
 def test_counts_on_disk_are_taken_up_in_the_middle_of_an_epoch(
@@ -144,26 +145,28 @@ def test_counts_on_disk_are_taken_up_in_the_middle_of_an_epoch(
     with monkeypatch.context() as patch:
         stop_after(patch, 13)
         with pytest.raises(FitInterrupted):
-            fitted("plain", on_disk, checkpoint_dir=tmp_path / "state")
-    assert same(fitted("plain", on_disk, resume_from=tmp_path / "state"), whole)
+            fitted("plain", on_disk, checkpoints=Checkpoints(tmp_path / "state"))
+    assert same(
+        fitted("plain", on_disk, checkpoints=Checkpoints(tmp_path / "state", resume=True)), whole
+    )
 
 
 @pytest.mark.parametrize("every", [7, timedelta(microseconds=1)])
 def test_checkpoints_change_nothing_and_the_last_two_are_kept(
     every: int | timedelta, adata: AnnData, tmp_path: Path
 ) -> None:
-    run = fitted("mixture", adata, checkpoint_dir=tmp_path, checkpoint_every=every)
+    run = fitted("mixture", adata, checkpoints=Checkpoints(tmp_path, every))
     assert same(run, fitted("mixture", adata))
     last = (21, 28) if every == 7 else (29, 30)
     assert [path.name for path in sorted(tmp_path.iterdir())] == [f"step-{n:09d}" for n in last]
-    assert same(fitted("mixture", adata, resume_from=tmp_path), run)
+    assert same(fitted("mixture", adata, checkpoints=Checkpoints(tmp_path, resume=True)), run)
 
 
 def test_the_seconds_of_all_processes_are_added_up(adata: AnnData, tmp_path: Path) -> None:
-    fitted("plain", adata, checkpoint_dir=tmp_path, checkpoint_every=29)
+    fitted("plain", adata, checkpoints=Checkpoints(tmp_path, 29))
     path = tmp_path / "step-000000029" / "state.json"
     seconds = json.loads(path.read_text())["seconds"]
-    run = fitted("plain", adata, resume_from=tmp_path)
+    run = fitted("plain", adata, checkpoints=Checkpoints(tmp_path, resume=True))
     assert run.metrics["seconds"] > seconds
 
 
@@ -178,31 +181,31 @@ def test_the_seconds_of_all_processes_are_added_up(adata: AnnData, tmp_path: Pat
 def test_other_settings_are_another_fit(
     changed: dict[str, Any], said: str, adata: AnnData, tmp_path: Path
 ) -> None:
-    fitted("plain", adata, checkpoint_dir=tmp_path, checkpoint_every=25)
+    fitted("plain", adata, checkpoints=Checkpoints(tmp_path, 25))
     with pytest.raises(CheckpointError, match=f"step-000000025 is of another fit: {said}"):
-        fitted("plain", adata, resume_from=tmp_path, **changed)
+        fitted("plain", adata, checkpoints=Checkpoints(tmp_path, resume=True), **changed)
 
 
 def test_other_data_and_other_models_are_another_fit(adata: AnnData, tmp_path: Path) -> None:
-    fitted("plain", adata, checkpoint_dir=tmp_path, checkpoint_every=25)
+    fitted("plain", adata, checkpoints=Checkpoints(tmp_path, 25))
     renamed = adata.copy()
     renamed.obs_names = [f"x{i}" for i in range(100)]
     with pytest.raises(CheckpointError, match="another fit: data is not the same"):
-        fitted("plain", renamed, resume_from=tmp_path)
+        fitted("plain", renamed, checkpoints=Checkpoints(tmp_path, resume=True))
     with pytest.raises(CheckpointError, match="another fit: model is not the same"):
-        fitted("mixture", adata, resume_from=tmp_path)
+        fitted("mixture", adata, checkpoints=Checkpoints(tmp_path, resume=True))
 
 
 def test_without_a_checkpoint_the_fit_begins(adata: AnnData, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="holds no checkpoint: the fit begins"):
-        run = fitted("plain", adata, resume_from=tmp_path / "none")
+        run = fitted("plain", adata, checkpoints=Checkpoints(tmp_path / "none", resume=True))
     assert same(run, fitted("plain", adata))
 
 
 def test_checkpoints_of_another_fit_are_not_overwritten(adata: AnnData, tmp_path: Path) -> None:
-    fitted("plain", adata, checkpoint_dir=tmp_path, checkpoint_every=25)
+    fitted("plain", adata, checkpoints=Checkpoints(tmp_path, 25))
     with pytest.raises(CheckpointError, match="holds checkpoints of a fit: go on from them"):
-        fitted("plain", adata, checkpoint_dir=tmp_path)
+        fitted("plain", adata, checkpoints=Checkpoints(tmp_path))
 
 
 def test_a_signal_leaves_handlers_and_random_states_as_they_were(
@@ -215,7 +218,7 @@ def test_a_signal_leaves_handlers_and_random_states_as_they_were(
     guide = guide_for(model)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     with pytest.raises(FitInterrupted):
-        fit(model, guide, adata, checkpoint_dir=tmp_path, **QUICK)
+        fit(model, guide, adata, checkpoints=Checkpoints(tmp_path), **QUICK)
     after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])

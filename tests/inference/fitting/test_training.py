@@ -16,10 +16,10 @@ from anndata import AnnData
 
 from vae4counts.data import CountMatrix
 from vae4counts.guides import Guide, guide_for
-from vae4counts.inference import Run, TrainingError, fit
+from vae4counts.inference import Run, Schedule, TrainingError, fit
 from vae4counts.inference.fitting import loop
-from vae4counts.inference.fitting.checks import SettingsError
 from vae4counts.inference.fitting.loop import validation_parts
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -57,7 +57,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_the_best_validation_elbo_is_that_of_the_run(
     model: Model, kind: str, adata: AnnData
 ) -> None:
-    run = fitted(adata, model, kind, epochs=20, learning_rate=0.1, warm_up_steps=5)
+    run = fitted(
+        adata, model, kind, epochs=20, learning_rate=0.1, schedule=Schedule(warm_up_steps=5)
+    )
     full = run.history[(run.history.phase == "full") & (run.history.kl_weight == 1)]
     # training multiplies with another library, which adds up in another order
     assert validation_elbo(run, adata) == pytest.approx(full.validation_elbo.max(), rel=1e-6)
@@ -76,7 +78,7 @@ def test_the_best_state_at_full_kl_weight_is_kept(
 
     monkeypatch.setattr(loop, "validation_parts", validate)
     model = VAE(7, StandardNormal(2))
-    run = fitted(adata, model, epochs=5, batch_size=80, warm_up_steps=3)
+    run = fitted(adata, model, epochs=5, batch_size=80, schedule=Schedule(warm_up_steps=3))
     assert run.history.kl_weight.tolist() == [1 / 3, 2 / 3, 1, 1, 1]
     assert run.history.validation_elbo.tolist() == elbos
     kept = torch.nn.ModuleList([run.model, run.guide]).state_dict()
@@ -87,14 +89,24 @@ def test_the_best_state_at_full_kl_weight_is_kept(
 @pytest.mark.parametrize("patience", [1, 3])
 def test_early_stopping_stops(patience: int, adata: AnnData, scripted: Any) -> None:
     scripted(-9.0, -7.0, -8.0)
-    run = fitted(adata, VAE(7, StandardNormal(2)), epochs=50, warm_up_steps=0, patience=patience)
+    run = fitted(
+        adata,
+        VAE(7, StandardNormal(2)),
+        epochs=50,
+        schedule=Schedule(warm_up_steps=0, patience=patience),
+    )
     assert len(run.history) == 2 + patience
 
 
 def test_early_stopping_waits_for_full_kl_weight(adata: AnnData, scripted: Any) -> None:
     scripted(-1.0, -2.0)
     run = fitted(
-        adata, VAE(7, StandardNormal(2)), epochs=50, batch_size=80, warm_up_steps=10, patience=4
+        adata,
+        VAE(7, StandardNormal(2)),
+        epochs=50,
+        batch_size=80,
+        schedule=Schedule(warm_up_steps=10),
+        patience=4,
     )
     assert len(run.history) == 10 + 4
 
@@ -108,7 +120,7 @@ def test_a_mixture_takes_no_more_epochs_than_asked_for(epochs: int, adata: AnnDa
 
 def test_history_tells_what_happened(adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 3))
-    run = fitted(adata, model, epochs=9, batch_size=30, warm_up_steps=4)
+    run = fitted(adata, model, epochs=9, batch_size=30, schedule=Schedule(warm_up_steps=4))
     history = run.history
     assert history.phase.tolist() == ["plain"] * 3 + ["full"] * 6
     for _, phase in history.groupby("phase"):
@@ -123,7 +135,13 @@ def test_history_tells_what_happened(adata: AnnData) -> None:
 
 
 def test_training_raises_the_objective(adata: AnnData) -> None:
-    run = fitted(adata, VAE(7, StandardNormal(2)), epochs=60, learning_rate=5e-3, warm_up_steps=0)
+    run = fitted(
+        adata,
+        VAE(7, StandardNormal(2)),
+        epochs=60,
+        learning_rate=5e-3,
+        schedule=Schedule(warm_up_steps=0),
+    )
     assert run.history.train_elbo.iloc[-5:].mean() > run.history.train_elbo.iloc[0] + 1
     assert run.history.validation_elbo.iloc[-1] > run.history.validation_elbo.iloc[0]
 
@@ -192,7 +210,13 @@ def test_training_never_sees_the_test_part(adata: AnnData) -> None:
 
 def test_a_warm_up_that_would_not_end(adata: AnnData) -> None:
     with pytest.raises(SettingsError, match="would never reach 1"):
-        fitted(adata, VAE(7, StandardNormal(2)), epochs=2, batch_size=40, warm_up_steps=1000)
+        fitted(
+            adata,
+            VAE(7, StandardNormal(2)),
+            epochs=2,
+            batch_size=40,
+            schedule=Schedule(warm_up_steps=1000),
+        )
 
 
 def test_the_prior_has_a_learning_rate_of_its_own(adata: AnnData) -> None:

@@ -17,7 +17,7 @@ import torch
 from anndata import AnnData
 
 from vae4counts.guides import Encoder, Guide, guide_for
-from vae4counts.inference import Run, fit
+from vae4counts.inference import Checkpoints, Run, fit
 from vae4counts.inference.fitting import loop
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import GMVAE, VAE, Model
@@ -117,7 +117,7 @@ def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:
 
     loop.Training.step = failing  # type: ignore[method-assign]
     try:
-        shared_fit("plain", checkpoint_dir=checkpoints, checkpoint_every=3)
+        shared_fit("plain", checkpoints=Checkpoints(checkpoints, 3))
     finally:
         loop.Training.step = step  # type: ignore[method-assign]
 

@@ -20,9 +20,9 @@ import pytest
 from typer.testing import CliRunner
 
 from vae4counts.data import CountFile, load
-from vae4counts.inference import Run, fit
+from vae4counts.inference import Checkpoints, Compute, Run, fit
 from vae4counts.inference.cli import app
-from vae4counts.inference.fitting.checks import SettingsError
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.parallel.processes import ProcessError, Processes, launch
 
 SCRIPT = Path(__file__).with_name("shared_fit.py")
@@ -111,7 +111,8 @@ def test_a_process_that_dies_ends_the_others(how: str, says: str, tmp_path: Path
     assert says in done.stderr
     assert time.monotonic() - started < 60
     assert_follows_from_step_6(
-        shared.result_of("plain", resume_from=tmp_path), shared.result_of("plain")
+        shared.result_of("plain", checkpoints=Checkpoints(tmp_path, resume=True)),
+        shared.result_of("plain"),
     )
 
 
@@ -155,7 +156,7 @@ def test_processes_started_from_one_bring_the_pair_home(tmp_path: Path) -> None:
     adata, expected = shared.made_data(), shared.result_of("marginal")
     model, guide = shared.made_pair("marginal")
     settings = {"epochs": 6, "batch_size": 32, "label": "group", "seed": 5, "progress": False}
-    run = fit(model, guide, adata, devices=2, **settings)
+    run = fit(model, guide, adata, compute=Compute(devices=2), **settings)
     assert run.model is model
     assert run.settings["devices"] == 2
     assert run.processes == Processes()  # they are gone
@@ -174,7 +175,7 @@ def test_counts_on_disk_are_for_torchrun(tmp_path: Path) -> None:
     adata = load(tmp_path / "data.h5ad", out_of_core=True)
     model, guide = shared.made_pair("plain")
     with pytest.raises(SettingsError, match="torchrun"):
-        fit(model, guide, adata, devices=2)
+        fit(model, guide, adata, compute=Compute(devices=2))
     assert CountFile.from_anndata(adata).n_observations == shared.N_OBSERVATIONS
 
 

@@ -14,7 +14,7 @@ import torch
 from anndata import AnnData
 
 from vae4counts.guides import Guide, guide_for
-from vae4counts.inference import KLWarmUp, Run, TrainingError, fit
+from vae4counts.inference import KLWarmUp, Run, Schedule, TrainingError, fit
 from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
@@ -151,7 +151,14 @@ def test_a_fit_within_a_fit_does_not_disturb_it(adata: AnnData) -> None:
         torch.manual_seed(0)
         model = VAE(7, StandardNormal(2))
         return history(
-            fit(model, guide_for(model), adata, epochs=3, tempering=[handler], **settings)
+            fit(
+                model,
+                guide_for(model),
+                adata,
+                epochs=3,
+                schedule=Schedule(handlers=[handler]),
+                **settings,
+            )
         )
 
     assert np.array_equal(outer(KLWarmUp(5)), outer(Another(5)))

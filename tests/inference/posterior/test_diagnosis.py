@@ -14,9 +14,9 @@ from scipy import integrate, stats
 
 from vae4counts.data import CountLoader, CountMatrix
 from vae4counts.guides import JointGuide, MarginalGuide, guide_for
-from vae4counts.inference import AnalyticKL, Balance, FreeNats, fit
-from vae4counts.inference.fitting.checks import SettingsError
-from vae4counts.inference.fitting.loop import EpochRecord, Training
+from vae4counts.inference import AnalyticKL, Balance, FreeNats, Schedule, fit
+from vae4counts.inference.fitting.history import EpochRecord, Training
+from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.fitting.resumption import Course
 from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
 from vae4counts.models import GMVAE, VAE
@@ -148,7 +148,9 @@ def test_noise_without_groups_warns() -> None:
 def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnData) -> None:
     torch.manual_seed(0)
     model = GMVAE(7, GaussianMixture(2, 3))
-    run = fit(model, guide_for(model, kind), adata, epochs=20, restarts=3, **QUICK)
+    run = fit(
+        model, guide_for(model, kind), adata, epochs=20, schedule=Schedule(restarts=3), **QUICK
+    )
     short = run.history[run.history.phase == "restart"]
     full = run.history[run.history.phase == "full"]
     assert len(short) + (run.history.phase == "plain").sum() == 4
@@ -159,7 +161,7 @@ def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnDat
 
 def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
     model = VAE(7, StandardNormal(2))
-    run = fit(model, guide_for(model), adata, epochs=1, restarts=2, **QUICK)
+    run = fit(model, guide_for(model), adata, epochs=1, schedule=Schedule(restarts=2), **QUICK)
     assert list(run.history.phase) == ["restart"]
 
 
@@ -176,7 +178,7 @@ def test_a_restart_has_new_parameters_and_the_best_are_kept(
     monkeypatch.setattr(Course, "train", trained)
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2))
-    fit(model, guide_for(model), adata, epochs=10, restarts=3, **QUICK)
+    fit(model, guide_for(model), adata, epochs=10, schedule=Schedule(restarts=3), **QUICK)
     assert len(states) == 4
     for i in range(3):
         assert torch.equal(states[3], states[i]) == (i == 1)
@@ -194,7 +196,14 @@ def test_handlers_that_do_not_go_with_the_pair(
     handler: Any, model: VAE, kind: str, adata: AnnData
 ) -> None:
     with pytest.raises(SettingsError, match=type(handler).__name__):
-        fit(model, guide_for(model, kind), adata, epochs=2, tempering=[handler], **QUICK)
+        fit(
+            model,
+            guide_for(model, kind),
+            adata,
+            epochs=2,
+            schedule=Schedule(handlers=[handler]),
+            **QUICK,
+        )
 
 
 def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
@@ -202,6 +211,6 @@ def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 3))
     guide = JointGuide(7, 2, 3)
     handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
-    run = fit(model, guide, adata, epochs=5, tempering=handlers, **QUICK)
+    run = fit(model, guide, adata, epochs=5, schedule=Schedule(handlers=handlers), **QUICK)
     assert run.settings["tempering"] == list(map(repr, handlers))
     assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()

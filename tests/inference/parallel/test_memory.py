@@ -6,7 +6,7 @@ import pytest
 # Ten steps that each take and free 16 arrays of 4 MB, after one that made the heap grow.
 SCRIPT = """
 import resource, torch
-from vae4counts.inference.fitting.memory import keep_freed_memory
+from vae4counts.inference.parallel.memory import keep_freed_memory
 if {keep}:
     keep_freed_memory()
 def step():

@@ -1,4 +1,4 @@
-"""What can be written down of something that goes on: JSON values, and tensors by name."""
+"""What can be written down of something that is under way: JSON values, and tensors by name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """All that is needed to go on.
+    """All that is needed to continue.
 
     Attributes:
         values: JSON values.
-        tensors: Tensors; they may be those that are at work, and change with the next step.
+        tensors: Tensors; they may be those in use, which change with the next step.
     """
 
     values: dict[str, Any]
@@ -23,11 +23,11 @@ class State:
 
 
 def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Puts named tensors of several parts together, as ``part.name``."""
+    """Join the named tensors of several parts in one dictionary, as ``part.name``."""
     return {f"{key}.{name}": v for key, own in parts.items() for name, v in own.items()}
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one part of those that `joined` put together."""
+    """Return the tensors of one of the parts that `joined` put together."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
