@@ -16,9 +16,10 @@ from .fitting.signals import FitInterrupted as FitInterrupted
 from .parallel.memory import keep_freed_memory as keep_freed_memory
 from .parallel.memory import settled_objects as settled_objects
 from .parallel.processes import ProcessError as ProcessError
-from .posterior.comparison import compare as compare
 from .posterior.evaluation import Evaluation as Evaluation
 from .posterior.evaluation import evaluate as evaluate
 from .report.page import write_report as write_report
+from .run.comparison import compare as compare
+from .run.on_data import RunOnData as RunOnData
 from .run.run import Run as Run
 from .run.storage import RunDirectoryError as RunDirectoryError

@@ -52,8 +52,7 @@ def fit_command(
     with one_line_errors():
         import torch
 
-        from vae4counts.inference import fit
-        from vae4counts.inference.fitting.memory import keep_freed_memory, settled_objects
+        from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
         from vae4counts.inference.run import storage
 

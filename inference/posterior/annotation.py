@@ -1,4 +1,4 @@
-"""Results of a pair, written where scanpy looks for them."""
+"""Latents and components of observations, written where scanpy looks for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
-from vae4counts.inference.posterior.rows import Rows
+from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model
 
 WRITTEN = "vae4counts"
@@ -30,20 +30,20 @@ def latents_and_components(
     num_samples: int,
     processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Means of q(z | x) and responsibilities of all observations.
+    """Return means of q(z | x) and responsibilities of all observations.
 
     Args:
         model: The model.
         guide: Its guide.
         batches: The observations, in order.
         num_samples: Draws over which responsibilities are averaged.
-        processes: Those that share the work, where the batches are one's part of each.
+        processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
         The means, shape ``(N, L)``, and p(component | counts), shape ``(N, K)``; None for what
         the model does not have.
     """
-    rows = Rows(processes)
+    rows = RowResults(processes)
     for batch in batches:
         sizes = chunks(num_samples, model, batch)
         with whole_noise(batch):
@@ -58,30 +58,30 @@ def latents_and_components(
 
 
 def _mean(parts: list[Tensor | None], sizes: list[int]) -> Tensor | None:
-    """The mean of means over some numbers of draws; None where there are none."""
+    """Average means over some numbers of draws; None where there are none."""
     known = [part * size for part, size in zip(parts, sizes, strict=True) if part is not None]
     return torch.stack(known).sum(0) / sum(sizes) if known else None
 
 
 def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> list[str]:
-    """Writes the latent space and the components of all observations into an AnnData.
+    """Write the latent space and the components of all observations into an AnnData.
 
-    What an earlier annotation wrote goes first, also where this model has nothing of the kind.
-    Components are named by their numbers, as strings, and those that no observation is in are no
-    categories: both as scanpy's own clusterings.
+    What an earlier annotation wrote is removed first, also where this model has no such thing.
+    As in scanpy's own clusterings, components are named by their numbers, as strings, and
+    components without observations are not categories.
 
     Args:
         adata: The observations, annotated in place: ``obsm["X_vae"]``, ``obs["component"]``,
-            ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, as far as the
-            model has them.
-        means: Means of q(z | x), shape ``(N, L)``.
-        shares: Responsibilities, shape ``(N, K)``.
+            ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, of what the model
+            has.
+        means: Means of q(z | x), shape ``(N, L)``; None for a model without latents.
+        shares: Responsibilities, shape ``(N, K)``; None for a model without components.
 
     Returns:
         What was written, as "slot/name".
 
     Raises:
-        DataError: There is a column of the user's own that would be overwritten.
+        DataError: A column of the user's own would be overwritten.
     """
     if shares is not None:
         check_columns(adata)
@@ -97,13 +97,13 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
         adata.obsm["responsibilities"] = shares
         adata.obs["component"] = assigned(shares)
         adata.obs["component_entropy"] = entr(shares).sum(1)
-        adata.uns.pop("component_colors", None)  # scanpy's, of components that were before
+        adata.uns.pop("component_colors", None)  # scanpy's, of earlier components
         written += ["obsm/responsibilities", "obs/component", "obs/component_entropy"]
     return written
 
 
 def assigned(shares: np.ndarray) -> pd.Categorical:
-    """Each observation's most responsible component, of shares ``(N, K)``."""
+    """Return each observation's most responsible component, given responsibilities ``(N, K)``."""
     names = pd.Index([str(k) for k in range(shares.shape[1])])
     return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
 

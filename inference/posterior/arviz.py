@@ -1,4 +1,4 @@
-"""What ArviZ gives and takes, for ArviZ 0.x and 1.x alike; no torch in here."""
+"""What ArviZ takes and gives, for ArviZ 0.x and 1.x alike, without torch."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ import numpy as np
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 
-# The last dimension of each variable that has one; others are numbered, as ArviZ does.
-LAST_DIMENSION = {"z": "latent", "counts": "feature", "responsibilities": "component"}
 
-
-def convert(groups: Groups, observations: Sequence[str], features: Sequence[str]) -> Any:
-    """Names the dimensions of draws and hands them to ArviZ.
+def convert(
+    groups: Groups,
+    observations: Sequence[str],
+    features: Sequence[str],
+    dimensions: Mapping[str, str],
+) -> Any:
+    """Name the dimensions of draws and hand them to ArviZ.
 
     Args:
         groups: Arrays by group and variable, of shape ``(chain, draw, obs, ...)``, but without
             the first two in the group ``observed_data``.
         observations: Names of the observations.
-        features: Names of the features.
+        features: Names of the features, the coordinates of the dimension ``feature``.
+        dimensions: The name of the last dimension of each variable that has one more; further
+            dimensions are numbered, as ArviZ does.
 
     Returns:
         ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x).
@@ -31,7 +35,11 @@ def convert(groups: Groups, observations: Sequence[str], features: Sequence[str]
     names = {"obs": list(observations), "feature": list(features)}
     datasets = {}
     for group, variables in groups.items():
-        named = {name: (_dimensions(group, name, x.ndim), x) for name, x in variables.items()}
+        lead = ["obs"] if group == "observed_data" else ["chain", "draw", "obs"]
+        named = {
+            name: ([*lead, *_further(name, x.ndim - len(lead), dimensions)], x)
+            for name, x in variables.items()
+        }
         dataset = xarray.Dataset(named, attrs={"inference_library": "vae4counts"})
         coordinates = {dim: names.get(str(dim), np.arange(n)) for dim, n in dataset.sizes.items()}
         datasets[group] = dataset.assign_coords(coordinates)
@@ -41,7 +49,7 @@ def convert(groups: Groups, observations: Sequence[str], features: Sequence[str]
 
 
 def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pareto-smoothed importance sampling (Vehtari et al. 2024).
+    """Smooth importance weights by a Pareto distribution (Vehtari et al. 2024).
 
     Args:
         log_weights: Logarithms of importance weights, float64 of shape ``(n, S)``, ``S`` at
@@ -61,12 +69,10 @@ def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return arviz.psislw(log_weights)
 
 
-def _dimensions(group: str, name: str, number: int) -> list[str]:
-    lead = ["obs"] if group == "observed_data" else ["chain", "draw", "obs"]
-    further = number - len(lead)
-    if further == 1 and name in LAST_DIMENSION:
-        return [*lead, LAST_DIMENSION[name]]
-    return [*lead, *(f"{name}_dim_{i}" for i in range(further))]
+def _further(name: str, number: int, dimensions: Mapping[str, str]) -> list[str]:
+    if number == 1 and name in dimensions:
+        return [dimensions[name]]
+    return [f"{name}_dim_{i}" for i in range(number)]
 
 
 def _version(arviz: Any) -> int:

@@ -1,19 +1,19 @@
-r"""Whether a mixture is one: its weights, how far its components lie apart, and what they win.
+r"""Whether a mixture is in use: its weights, the overlap of its components, and what they gain.
 
-The mixture wins, for each observation,
+The mixture gains, for each observation,
 
 .. math:: E_{q(z | x)} [\log p(z) - \log N(z; m, S)],
 
 where ``m`` and ``S`` are the mean and covariance of the latents over the training observations. A
-decoder takes any linear map in its stride, so that the single Gaussian ``N(m, S)`` stands for the
-plain VAE's prior ``N(0, I)``: a mixture that wins nothing over it is a plain VAE.
+decoder can undo any linear map, so the single Gaussian ``N(m, S)`` stands for the plain VAE's prior
+``N(0, I)``: a mixture that gains nothing over it is a plain VAE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,18 +21,17 @@ from torch.distributions import MultivariateNormal
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.draws import Draws, chunks, draw
 from vae4counts.inference.posterior.evaluation import components_used, perplexity
-from vae4counts.models import Model
-from vae4counts.models.priors import MixturePrior
+from vae4counts.models import Model, NotInModelError
 
-# A mixture that wins less than this, in nats per observation, is no better than one Gaussian.
-NOTHING_WON = 0.05
-# Components of a lower perplexity are one and what is left of others.
-ONE_COMPONENT = 1.1
-# A component with less of an equal share of the weight holds nothing.
-EMPTY = 0.05
-TRY = (
+# A mixture that gains less than this, in nats per observation, is no better than one Gaussian.
+MIN_GAIN = 0.05
+# Components of a lower perplexity are one component and remnants of others.
+MIN_PERPLEXITY = 1.1
+# A component with less than this part of an equal share of the weight is empty.
+MIN_RELATIVE_WEIGHT = 0.05
+ADVICE = (
     "try restarts (3, say), more epochs, fewer latents, or another seed; the marginal guide if it "
     "was the joint one, or FreeNats and Balance with that; and see in history.csv whether the "
     "validation ELBO was still growing"
@@ -41,7 +40,7 @@ TRY = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How a mixture has come out.
+    """The state of a mixture after its fit.
 
     Attributes:
         components_used: Components with over 1 % of the responsibility on held-out observations.
@@ -49,7 +48,7 @@ class Diagnosis:
         component_weights: The prior's weights, ``K``.
         component_overlap: For each component, the largest overlap with another (see `overlaps`);
             0 with and for components of hardly any weight.
-        nats_over_one_gaussian: What the mixture wins over a single Gaussian, per observation.
+        nats_over_one_gaussian: What the mixture gains over a single Gaussian, per observation.
         nats_standard_error: The standard error of that, over the held-out observations.
     """
 
@@ -61,31 +60,31 @@ class Diagnosis:
     nats_standard_error: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the warning among them."""
+        """Return the fields and the warning as JSON values."""
         return asdict(self) | {"component_warning": self.warning}
 
     @property
     def warning(self) -> str | None:
-        """What has gone wrong and what to try, in words; None if nothing has."""
+        """What is wrong and what to try, in words; None if nothing is."""
         n = len(self.component_weights)
         if n == 1:
             return None
-        if self.component_perplexity < ONE_COMPONENT:
-            return f"the mixture has collapsed to one of its {n} components: {TRY}"
-        won = (
+        if self.component_perplexity < MIN_PERPLEXITY:
+            return f"the mixture has collapsed to one of its {n} components: {ADVICE}"
+        gained = (
             f"{self.nats_over_one_gaussian:.2f} ± {self.nats_standard_error:.2f} nats per "
             "observation over one Gaussian"
         )
-        if self.nats_over_one_gaussian < NOTHING_WON:
+        if self.nats_over_one_gaussian < MIN_GAIN:
             return (
-                f"the mixture has collapsed to a plain VAE: its components win {won}: the data may "
-                f"have no clusters; else {TRY}"
+                f"the mixture has collapsed to a plain VAE: its components gain {gained}: the data "
+                f"may have no clusters; otherwise {ADVICE}"
             )
-        if self.nats_over_one_gaussian - 2 * self.nats_standard_error < NOTHING_WON:
+        if self.nats_over_one_gaussian - 2 * self.nats_standard_error < MIN_GAIN:
             return (
-                f"the mixture may have collapsed to a plain VAE: its components win {won}, too "
-                "little to tell by so few held-out observations: a larger validation part would "
-                f"tell; if it has, {TRY}"
+                f"the mixture may have collapsed to a plain VAE: its components gain {gained}, too "
+                "little to tell with so few held-out observations: use a larger validation part; "
+                f"if it has collapsed, {ADVICE}"
             )
         return None
 
@@ -99,7 +98,7 @@ def diagnose(
     *,
     num_samples: int = 10,
 ) -> Diagnosis:
-    """Looks at a mixture after its fit.
+    """Examine a mixture after its fit.
 
     Args:
         model: A model with a mixture prior, in evaluation mode.
@@ -107,19 +106,25 @@ def diagnose(
         training: Training observations.
         held_out: Observations that training has not seen.
         num_samples: Draws of the latents of each held-out observation.
+
+    Raises:
+        NotInModelError: The prior of the model is not a mixture of Gaussians.
     """
-    prior = cast(MixturePrior, model.mixture_prior)
-    single = _single_gaussian(z for z, _ in _latents(model, guide, training, 1))
+    prior = model.mixture_prior
+    if prior is None:
+        raise NotInModelError(f"the prior of {model.title} is not a mixture of Gaussians")
+    single = _single_gaussian(each.values["z"] for each in _draws(model, guide, training, 1))
     gains, shares = [], []
     for batch in held_out:
-        draws = list(_latents(model, guide, [batch], num_samples))
-        z, responsibilities = (torch.cat(parts) for parts in zip(*draws, strict=True))
+        draws = list(_draws(model, guide, [batch], num_samples))
+        z = torch.cat([each.values["z"] for each in draws])
+        responsibilities = torch.cat([each.probabilities["component"] for each in draws])
         gains.append((prior.log_prob(z).double() - single.log_prob(z.double())).mean(0))
         shares.append(responsibilities.mean(0).cpu())
-    won = torch.cat(gains)
+    gain = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
     weights = prior.log_weights().exp()
-    held = (weights * len(weights) > EMPTY).double()
+    held = (weights * len(weights) > MIN_RELATIVE_WEIGHT).double()
     overlap = overlaps(*prior.components()) * torch.outer(held, held)
     overlap.fill_diagonal_(0)
     return Diagnosis(
@@ -127,21 +132,21 @@ def diagnose(
         component_perplexity=perplexity(mean_shares),
         component_weights=weights.tolist(),
         component_overlap=overlap.max(0).values.tolist(),
-        nats_over_one_gaussian=won.mean().item(),
-        nats_standard_error=(won.std(correction=0) / len(won) ** 0.5).item(),
+        nats_over_one_gaussian=gain.mean().item(),
+        nats_standard_error=(gain.std(correction=0) / len(gain) ** 0.5).item(),
     )
 
 
 def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
-    r"""How much diagonal Gaussians overlap: their Bhattacharyya coefficients.
+    r"""Return how much diagonal Gaussians overlap: their Bhattacharyya coefficients.
 
     .. math:: \int \sqrt{N_j(z) N_k(z)} \, dz = \prod_l
               \sqrt{\frac{2 \sigma_{jl} \sigma_{kl}}{\sigma_{jl}^2 + \sigma_{kl}^2}}
               \exp\left(-\frac{(\mu_{jl} - \mu_{kl})^2}
                               {4 (\sigma_{jl}^2 + \sigma_{kl}^2)}\right),
 
-    from 0 for Gaussians that lie apart to 1 for equal ones. Whoever has to guess the component of
-    a draw from two of equal weight is wrong with at most half this probability.
+    from 0 for Gaussians that lie apart to 1 for equal ones. The best guess of the component of a
+    draw from two of equal weight is wrong with at most half this probability.
 
     Args:
         loc: Means, shape ``(K, L)``.
@@ -157,14 +162,12 @@ def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
     return (height - distance).sum(-1).exp()
 
 
-def _latents(
+def _draws(
     model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draws of ``z``, ``(S, B, L)``, and of the responsibilities, ``(S, B, K)``."""
+) -> Iterator[Draws]:
     for batch in batches:
         for size in chunks(num_samples, model, batch):
-            draws = draw(model, guide, batch, size)
-            yield draws.values["z"], cast(Tensor, draws.responsibilities)
+            yield draw(model, guide, batch, size)
 
 
 def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:

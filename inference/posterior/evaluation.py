@@ -18,7 +18,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
-from vae4counts.inference.posterior.rows import Rows
+from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model
 
 # A component is used if it holds more than this share of the responsibility.
@@ -53,7 +53,7 @@ class Evaluation:
     nmi: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
@@ -66,7 +66,7 @@ def evaluate(
     labels: np.ndarray | None = None,
     processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
-    """Evaluates a pair on batches of observations, streaming over batches and draws.
+    """Evaluate a pair on batches of observations, streaming over batches and draws.
 
     Args:
         model: The model.
@@ -74,19 +74,19 @@ def evaluate(
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
         labels: Known classes, one an observation.
-        processes: Those that share the work, where the batches are one's part of each.
+        processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
         Means over all observations.
 
     Raises:
-        ValueError: No draws are asked for.
+        ValueError: ``num_samples`` is below 1.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     model.eval()
     guide.eval()
-    rows = Rows(processes)
+    rows = RowResults(processes)
     parts: defaultdict[str, float] = defaultdict(float)
     for batch in batches:
         own = batch.whole.n_rows
@@ -125,12 +125,12 @@ def evaluate(
 
 
 def components_used(responsibilities: np.ndarray) -> int:
-    """Number of components that hold over 1 % of the responsibility; input ``(n, K)``."""
+    """Count the components that hold over 1 % of the responsibility; input ``(n, K)``."""
     return int((responsibilities.mean(0) > USED_SHARE).sum())
 
 
 def perplexity(responsibilities: np.ndarray) -> float:
-    """``exp(entropy)`` of the mean responsibilities, between 1 and ``K``; input ``(n, K)``."""
+    """Return ``exp(entropy)`` of the mean responsibilities ``(n, K)``, between 1 and ``K``."""
     return float(np.exp(entr(responsibilities.mean(0)).sum()))
 
 
@@ -140,7 +140,7 @@ def _agreement(
     """ARI and NMI of the likeliest components and the labels; None without either."""
     if responsibilities is None or labels is None:
         return None, None
-    from sklearn import metrics  # 70 MB that are needed here only
+    from sklearn import metrics  # 70 MB that only this needs
 
     components = responsibilities.argmax(1)
     ari = metrics.adjusted_rand_score(labels, components)

@@ -1,4 +1,4 @@
-"""Predictive checks for counts: is the data set one that the model would make?"""
+"""Predictive checks for counts: is the data set one that the model would generate?"""
 
 from __future__ import annotations
 
@@ -12,34 +12,32 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import (
-    chunks,
-    draw,
-    require_counts,
-)
+from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.tables import count_table
 from vae4counts.models import Model
 
 Replicates = Literal["model", "posterior"]
 
-# Library sizes are compared at these quantiles.
+# The quantiles at which library sizes are compared.
 LIBRARY_QUANTILES = np.linspace(0.05, 0.95, 19)
 INTERVAL = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
 class PredictiveChecks:
-    """How the data differ from data sets that the model made.
+    """How the data differ from data sets that the model generated.
 
     Attributes:
         table: A row a check. ``observed`` and ``replicated``: the statistic, averaged over the
             features (library size: over its quantiles), in the data and in the mean replicate;
             95 % of the replicates lie between ``low`` and ``high``. ``discrepancy``: how far the
-            features are off, see `discrepancies`; about 1 if the model is true. ``p_value``: the
-            share of data sets, the observed one among them, that are off as far.
+            data are from the replicates, see `discrepancies`; about 1 if the model is true.
+            ``p_value``: the share of data sets, the observed one among them, that are as far from
+            the others.
         observed: The statistic of each check in the data, a value a feature.
         replicated: The same in each replicate, shape ``(R, ...)``.
         features: Names of the features.
-        replicates: What was drawn anew: see `check`.
+        replicates: What was drawn again: see `check`.
     """
 
     table: pd.DataFrame
@@ -57,7 +55,7 @@ def check(
     num_replicates: int,
     replicates: Replicates = "model",
 ) -> PredictiveChecks:
-    r"""Compares a data set with ``R`` replicates of it that the model makes.
+    r"""Compare a data set with ``R`` replicates of it that the model generates.
 
     The statistics are, for each feature, the mean, the share of zeros, the mean-variance relation
     (variance over mean, 1 for Poisson counts), the coefficient of variation (standard deviation
@@ -72,22 +70,23 @@ def check(
     that fails only the first has a prior that is not where the data are.
 
     Where the library size is observed it is given, not modelled: its own p-value is NaN. The
-    others are then approximate, as the data add up to the library size and replicates only nearly
-    do (but for a multinomial, where nothing is lost): simulated with 100 and 1,000 features, 2 to
-    10 % of them fell below 5 %, mostly fewer than 5 %; do not rely on them for a handful.
+    others are then approximate, because the data add up to the library size and replicates only
+    nearly do (a multinomial's do exactly): simulated with 100 and 1,000 features, 2 to 10 % of
+    them fell below 5 %, mostly fewer than 5 %; do not rely on them for a handful of features.
 
     Args:
         model: The model, in evaluation mode.
-        guide: Its guide, in evaluation mode; of use for the "posterior" alone.
+        guide: Its guide, in evaluation mode; used for the "posterior" only.
         batches: The observations, not used in training.
         features: Names of the features.
         num_replicates: Number ``R`` of replicates; the smallest p-value is ``1 / (R + 1)``.
         replicates: "model" or "posterior".
 
     Raises:
-        ValueError: Fewer than two replicates, unknown ones, or a model that gives no counts.
+        NotInModelError: The model has several tables.
+        ValueError: Fewer than two replicates, unknown ones, or a table that does not hold counts.
     """
-    require_counts(model)
+    name = count_table(model)
     if num_replicates < 2:
         raise ValueError(f"num_replicates is {num_replicates}: it must be 2 or more")
     if replicates not in get_args(Replicates):
@@ -100,7 +99,7 @@ def check(
         done = 1
         for size in chunks(num_replicates, model, batch):
             given = draw(model, guide, batch, size).latents() if replicates == "posterior" else None
-            sets.add(done, model.draw(batch, size, given)["counts"])
+            sets.add(done, model.draw(batch, size, given)[name])
             done += size
     statistics = sets.statistics()
     table = pd.DataFrame({name: _row(values) for name, values in statistics.items()}).T
@@ -116,12 +115,12 @@ def check(
 
 
 def discrepancies(statistic: np.ndarray) -> np.ndarray:
-    r"""How far each data set is from the others.
+    r"""Return how far each data set is from the others.
 
     .. math:: D_i = \sqrt{\frac1G \sum_j \left(\frac{t_{ij} - m_j}{s_j}\right)^2}
 
-    with the mean ``m`` and the standard deviation ``s`` over all data sets. No data set is treated
-    in a way of its own: ranks are uniform where the data sets are exchangeable.
+    with the mean ``m`` and the standard deviation ``s`` over all data sets. All data sets are
+    treated alike, so ranks are uniform where they are exchangeable.
 
     Args:
         statistic: ``t``, shape ``(R + 1, G)``.
@@ -131,7 +130,7 @@ def discrepancies(statistic: np.ndarray) -> np.ndarray:
     """
     spread = statistic.std(0)
     deviation = statistic - statistic.mean(0)
-    # what rounding alone tells apart is the same
+    # differences that are rounding only are none
     varies = spread > 1e-9 * np.abs(statistic).max(0)
     z = np.divide(deviation, spread, where=varies, out=np.zeros_like(deviation))
     return np.sqrt((z**2).mean(1))
@@ -162,12 +161,12 @@ class _DataSets:
         self.library: list[np.ndarray] = []
 
     def start(self, n: int) -> None:
-        """Makes room for ``n`` further observations."""
+        """Make room for ``n`` further observations."""
         self.n += n
         self.library.append(np.zeros((len(self.total), n)))
 
     def add(self, first: int, counts: Tensor) -> None:
-        """Adds the further observations of data sets, shape ``(S, n, G)``."""
+        """Add the further observations of data sets, shape ``(S, n, G)``."""
         sets = slice(first, first + len(counts))
         counts = counts.double()
         self.total[sets] += counts.sum(1).cpu().numpy()
@@ -177,7 +176,7 @@ class _DataSets:
         self.library[-1][sets] = counts.sum(-1).cpu().numpy()
 
     def statistics(self) -> dict[str, np.ndarray]:
-        """Each statistic of each data set, shape ``(sets, G)``; library size: quantiles."""
+        """Return each statistic of each data set, shape ``(sets, G)``; library size: quantiles."""
         mean = self.total / self.n
         variance = (self.squares / self.n - mean**2).clip(0)
         one_count = 1 / self.n  # in place of a mean of zero

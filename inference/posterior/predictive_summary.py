@@ -1,4 +1,4 @@
-"""Summaries of posterior predictive counts that never hold the draws."""
+"""Summaries of posterior predictive counts, without keeping the draws."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw, require_counts
+from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.tables import count_table
 from vae4counts.models import Model
 
 # Counts are put into bins: one for each count below 64, then 32 for each doubling, up to 2^24.
-EXACT, PER_DOUBLING, DOUBLINGS = 64, 32, 18
-N_BINS = EXACT + PER_DOUBLING * DOUBLINGS
+EXACT_BINS, BINS_PER_DOUBLING, DOUBLINGS = 64, 32, 18
+N_BINS = EXACT_BINS + BINS_PER_DOUBLING * DOUBLINGS
 
 
 @dataclass(frozen=True)
 class PredictiveSummary:
-    """What the posterior predictive counts are like.
+    """Moments and quantiles of posterior predictive counts.
 
     Both tables have the columns ``mean``, ``variance``, ``zeros`` (the proportion of zeros),
     ``dispersion`` (variance over mean, 1 for Poisson counts; NaN where all counts are zero) and a
@@ -47,10 +48,10 @@ def summarise(
     num_samples: int,
     quantiles: Sequence[float],
 ) -> PredictiveSummary:
-    """Draws posterior predictive counts, and forgets each chunk of draws once it is counted.
+    """Draw posterior predictive counts chunk by chunk, and keep only their moments and histograms.
 
-    Memory does not grow with the number of draws: a chunk is bounded, and so is what is kept, 5 kB
-    a feature.
+    Memory does not grow with the number of draws: a chunk is bounded, and 5 kB are kept for each
+    feature.
 
     Args:
         model: The model, in evaluation mode.
@@ -62,9 +63,10 @@ def summarise(
         quantiles: Which quantiles, each between 0 and 1.
 
     Raises:
-        ValueError: Too few draws, a quantile out of range, or a model that gives no counts.
+        NotInModelError: The model has several tables.
+        ValueError: Too few draws, a quantile out of range, or a table that does not hold counts.
     """
-    require_counts(model)
+    name = count_table(model)
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     for q in quantiles:
@@ -76,7 +78,7 @@ def summarise(
         by_observation = CountSummary(len(batch))
         for size in chunks(num_samples, model, batch):
             latents = draw(model, guide, batch, size).latents()
-            counts = model.draw(batch, size, given=latents)["counts"].flatten()
+            counts = model.draw(batch, size, given=latents)[name].flatten()
             place = counts.nonzero().squeeze(-1)
             counts = counts[place]
             by_feature.add(place % len(features), counts)
@@ -91,10 +93,10 @@ def summarise(
 
 
 class CountSummary:
-    """Moments and quantiles of ``n`` series of counts, seen a part at a time, none of it kept.
+    """Moments and histograms of ``n`` series of counts, which come a part at a time.
 
-    Counts are whole numbers, so that their sums and the sums of their squares lose nothing in
-    float64 (up to 2^53) that a running mean would keep.
+    Counts are whole numbers, so their sums and the sums of their squares are exact in float64 (up
+    to 2^53).
     """
 
     def __init__(self, n: int) -> None:
@@ -103,7 +105,7 @@ class CountSummary:
         self.bins = torch.zeros(n, N_BINS, dtype=torch.int64)
 
     def add(self, series: Tensor, counts: Tensor) -> None:
-        """Adds counts above zero.
+        """Add counts above zero.
 
         Args:
             series: The series that each count belongs to, int64 of shape ``(m,)``.
@@ -116,7 +118,7 @@ class CountSummary:
         self.bins += torch.bincount(places, minlength=self.bins.numel()).cpu().view(self.bins.shape)
 
     def table(self, size: int, quantiles: Sequence[float]) -> pd.DataFrame:
-        """The summaries of series of ``size`` counts, those not added being zeros."""
+        """Summarise series of ``size`` counts, of which those that were not added are zeros."""
         bins = self.bins.numpy().copy()
         bins[:, 0] = size - bins.sum(1)
         mean, square = self.sums.numpy() / size
@@ -133,16 +135,18 @@ class CountSummary:
 
 
 def bin_of(counts: Tensor) -> Tensor:
-    """The bin of each count, int64."""
+    """Return the bin of each count, int64."""
     mantissa, exponent = torch.frexp(counts.float())
     doubling = exponent.long() - 7  # 64 is 0.5 * 2**7
-    within = ((mantissa - 0.5) * 2 * PER_DOUBLING).long()
-    large = EXACT + doubling * PER_DOUBLING + within
+    within = ((mantissa - 0.5) * 2 * BINS_PER_DOUBLING).long()
+    large = EXACT_BINS + doubling * BINS_PER_DOUBLING + within
     return torch.where(doubling < 0, counts.long(), large).clamp_max(N_BINS - 1)
 
 
 def count_of(bins: np.ndarray) -> np.ndarray:
-    """The count in the middle of each bin."""
-    doubling, within = np.divmod(bins - EXACT, PER_DOUBLING)
+    """Return the count in the middle of each bin."""
+    doubling, within = np.divmod(bins - EXACT_BINS, BINS_PER_DOUBLING)
     width = 2.0 ** (doubling + 1)
-    return np.where(bins < EXACT, bins, EXACT * width / 2 + within * width + (width - 1) / 2)
+    return np.where(
+        bins < EXACT_BINS, bins, EXACT_BINS * width / 2 + within * width + (width - 1) / 2
+    )

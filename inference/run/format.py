@@ -1,26 +1,22 @@
-"""From what a run directory says to the pair: any older format, and nothing taken on trust."""
+"""From the description in a run directory to the pair: any format, and nothing taken on trust."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
 
 import torch
 from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
+from vae4counts.inference.run.migrations import MIGRATIONS, Config
 from vae4counts.models import Model, from_config
 
-# Grows by one whenever an older version of vae4counts could not read, or would misread, what is
-# written. What it was before is then brought up to date by a function in `MIGRATIONS`.
-FORMAT = 1
-
-Config = dict[str, Any]
-MIGRATIONS: dict[int, Callable[[Config], Config]] = {}
-"""For each older format, what turns its ``config.json`` into the next one's."""
+# Format 2 names classes with their modules and keeps settings in sections. The number grows by one
+# whenever an older version of vae4counts could not read, or would misread, what is written; a
+# function in `MIGRATIONS` then brings the format before up to date.
+FORMAT = 2
 
 PARTS = [part.name for part in fields(Split)]
 """The parts of a split, as lists of rows among the weights: ``split.train`` ..."""
@@ -36,7 +32,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 def up_to_date(config: Config) -> Config:
-    """Brings the description of a run to this version's format.
+    """Bring the description of a run to this version's format.
 
     Raises:
         ValueError: It has no format, or a newer one.
@@ -55,7 +51,7 @@ def up_to_date(config: Config) -> Config:
 
 
 def described(config: Config) -> Config:
-    """The fields of a description other than the pair.
+    """Return the fields of a description other than the pair.
 
     Raises:
         LookupError: One is missing.
@@ -71,30 +67,30 @@ def described(config: Config) -> Config:
 
 
 def make_pair(config: Config) -> tuple[Model, Guide]:
-    """Makes the pair that a run's description tells of, untrained.
+    """Make the untrained pair that a description describes.
 
     Raises:
-        TypeError: It tells of no pair.
-        ValueError: It names a class that is not known, or arguments that are none of its.
+        TypeError: It does not describe a pair.
+        ValueError: It names an unknown class, or arguments that the class does not have.
     """
     model, guide = from_config(config["model"]), from_config(config["guide"])
     if not isinstance(model, Model) or not isinstance(guide, Guide):
-        raise TypeError("it describes no pair of a model and a guide")
+        raise TypeError("it does not describe a model and a guide")
     guide.attach(model)
     return model, guide
 
 
 def shapes(config: Config) -> dict[str, torch.Size]:
-    """Shapes of the weights that a run's description tells of; takes no memory for them.
+    """Return the shapes of the weights that a description asks for, without allocating them.
 
-    A few bytes can ask for more weights than any machine holds: what is in the file is compared
+    A few bytes can ask for more weights than any machine holds, so the file's weights are compared
     with these before the pair is made.
 
     Raises:
         As `make_pair`.
     """
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd about the sizes is said by comparing them
+        warnings.simplefilter("ignore")  # comparing the sizes reports what is odd about them
         model, guide = make_pair(config)
     parts: dict[str, nn.Module] = {"model": model, "guide": guide}
     return {
@@ -105,10 +101,10 @@ def shapes(config: Config) -> dict[str, torch.Size]:
 
 
 def check_state(state: dict[str, torch.Tensor], wanted: dict[str, torch.Size]) -> None:
-    """Makes sure that the weights are those that the description tells of.
+    """Make sure that the weights are those that the description asks for.
 
     Raises:
-        ValueError: One is missing or of another shape, or the split is no lists of rows.
+        ValueError: One is missing or has another shape, or the split does not consist of rows.
     """
     for name, shape in wanted.items():
         if name not in state:
@@ -116,8 +112,8 @@ def check_state(state: dict[str, torch.Tensor], wanted: dict[str, torch.Size]) -
         if state[name].shape != shape:
             found = tuple(state[name].shape)
             raise ValueError(
-                f"field {name!r} is of shape {found}, but config.json asks for {tuple(shape)}"
+                f"field {name!r} has shape {found}, but config.json asks for {tuple(shape)}"
             )
     for name in (f"split.{part}" for part in PARTS):
         if name not in state or state[name].dtype != torch.int64 or state[name].ndim != 1:
-            raise ValueError(f"field {name!r} is no list of rows")
+            raise ValueError(f"field {name!r} is not a list of rows")

@@ -23,11 +23,11 @@ from vae4counts.inference.posterior.annotation import (
     annotate,
     latents_and_components,
 )
+from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
-from vae4counts.inference.posterior.sampling import to_arviz
 from vae4counts.inference.run.alignment import align, fingerprint, labels_of
 from vae4counts.models.config import description
 

@@ -17,7 +17,6 @@ from vae4counts.data import Split
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.inference.parallel.state import joined, part
 from vae4counts.inference.posterior.evaluation import Evaluation
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary

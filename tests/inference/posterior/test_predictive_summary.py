@@ -112,7 +112,7 @@ from pathlib import Path
 from vae4counts.data import Batch
 from vae4counts.guides import guide_for
 from vae4counts.inference.posterior import draws
-from vae4counts.inference.posterior.sampling import to_arviz
+from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.predictive_summary import summarise
 from vae4counts.models import VAE
 torch.manual_seed(0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vae4counts.inference import Run, RunDirectoryError
-from vae4counts.inference.run import format as restoring
+from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -66,23 +66,23 @@ def test_a_frozen_run_says_what_it_said(release: str, made: ModuleType) -> None:
 def test_a_frozen_run_can_be_saved_in_todays_format(release: str, tmp_path: Path) -> None:
     Run.load(FROZEN / release / "run").save(tmp_path / "run")
     config = json.loads((tmp_path / "run" / storage.CONFIG).read_text())
-    assert config["format"] == restoring.FORMAT
+    assert config["format"] == run_format.FORMAT
 
 
-@pytest.mark.parametrize("found", [restoring.FORMAT + 1, 10**9, 0, -1, 1.0, "1", True, None])
+@pytest.mark.parametrize("found", [run_format.FORMAT + 1, 10**9, 0, -1, 1.0, "1", True, None])
 def test_a_format_that_cannot_be_read_is_named(found: Any, tmp_path: Path) -> None:
     directory = copied(RELEASES[-1], tmp_path / "run", lambda config: config | {"format": found})
     with pytest.raises(RunDirectoryError, match=r"config\.json .*field 'format' is") as caught:
         Run.load(directory)
     assert str(directory) in str(caught.value)
-    if type(found) is int and found > restoring.FORMAT:
+    if type(found) is int and found > run_format.FORMAT:
         assert "install a newer one" in str(caught.value)
 
 
 def test_older_formats_are_brought_up_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if two formats had come since, which renamed a field there and back."""
+    """As if two further formats had renamed a field there and back."""
     called = []
 
     def forth(config: dict[str, Any]) -> dict[str, Any]:
@@ -93,12 +93,14 @@ def test_older_formats_are_brought_up_one_by_one(
         called.append(config["format"])
         return {"features": config.pop("names"), **config}
 
-    monkeypatch.setattr(restoring, "FORMAT", 3)
-    monkeypatch.setattr(restoring, "MIGRATIONS", {1: forth, 2: back})
+    now = run_format.FORMAT
+    monkeypatch.setattr(run_format, "FORMAT", now + 2)
+    further = {**run_format.MIGRATIONS, now: forth, now + 1: back}
+    monkeypatch.setattr(run_format, "MIGRATIONS", further)
     directory = copied("0.1.0", tmp_path / "run", lambda config: config)
     assert Run.load(directory).features == [f"gene {column}" for column in range(6)]
-    assert called == [1, 2]
+    assert called == [now, now + 1]
 
 
 def test_every_older_format_has_a_migration() -> None:
-    assert sorted(restoring.MIGRATIONS) == list(range(1, restoring.FORMAT))
+    assert sorted(run_format.MIGRATIONS) == list(range(1, run_format.FORMAT))

@@ -18,7 +18,7 @@ from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.posterior import arviz as arviz_module
 from vae4counts.inference.posterior import draws as draws_module
-from vae4counts.inference.posterior.sampling import to_arviz
+from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.models import VAE, CountMixture
 
 

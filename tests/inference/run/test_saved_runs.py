@@ -17,6 +17,7 @@ from anndata import AnnData
 
 from vae4counts.inference import Run, RunDirectoryError
 from vae4counts.inference.run import storage
+from vae4counts.inference.run.format import FORMAT
 from vae4counts.models import VAE
 from vae4counts.models.priors import StandardNormal
 
@@ -159,7 +160,7 @@ def test_broken_files_are_named(
 
 
 CONFIGS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "a newer format": lambda config: {**config, "format": 2},
+    "a newer format": lambda config: {**config, "format": FORMAT + 1},
     "no format": lambda config: {k: v for k, v in config.items() if k != "format"},
     "a list": lambda config: [config],
     "another program's": lambda config: {"name": config["fingerprint"]},

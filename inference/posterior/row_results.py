@@ -1,4 +1,4 @@
-"""Results of observations, batch by batch, put together again."""
+"""Results that have a row for each observation, collected batch by batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vae4counts.data import Batch
 from vae4counts.inference.parallel.processes import Processes
 
 
-class Rows:
-    """Tensors with a row an observation, of batches that one process has, or its part of each.
+class RowResults:
+    """Tensors with a row for each observation, of all batches or of one process's part of each.
 
     Args:
-        processes: Those that share the batches.
+        processes: The processes that share the batches.
     """
 
     def __init__(self, processes: Processes) -> None:
@@ -25,7 +25,7 @@ class Rows:
         self._results: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def add(self, batch: Batch, **results: Tensor | None) -> None:
-        """Keeps what is known of a batch's rows; None for what is not."""
+        """Keep results of a batch, each of shape ``(B, ...)``; None for what there is not."""
         n_rows = batch.whole.n_rows
         self._size = batch.n_observations
         self._index.append(batch.index[:n_rows])
@@ -34,9 +34,9 @@ class Rows:
                 self._results[name].append(result[:n_rows])
 
     def all(self) -> dict[str, Tensor]:
-        """What was kept, of the batches of all processes, in the order of one process.
+        """Return what all processes kept, in the order that one process would have.
 
-        All processes have to ask, and all are answered.
+        All processes have to call this, and each gets the whole.
         """
         own = {name: torch.cat(kept) for name, kept in self._results.items()}
         if self._processes.number == 1:

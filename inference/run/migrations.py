@@ -1,0 +1,99 @@
+"""From the descriptions that older editions wrote to today's: one function for each format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vae4counts.models.config import Configured
+
+Config = dict[str, Any]
+
+# Format 1 named a class without its module. Where the classes of that edition are today:
+_MODULES = {
+    "vae4counts.guides.encoder": ("Encoder",),
+    "vae4counts.guides.exact": ("ExactGuide",),
+    "vae4counts.guides.inputs": ("InputScaling",),
+    "vae4counts.guides.joint": ("JointGuide",),
+    "vae4counts.guides.marginal": ("MarginalGuide",),
+    "vae4counts.models.gmvae": ("GMVAE", "CountGMVAE"),
+    "vae4counts.models.library": ("LatentLibrary", "NoLibrary", "ObservedLibrary"),
+    "vae4counts.models.likelihoods.categorical": ("Categorical",),
+    "vae4counts.models.likelihoods.multinomial": ("Multinomial",),
+    "vae4counts.models.likelihoods.negative_binomial": ("NegativeBinomial",),
+    "vae4counts.models.likelihoods.poisson": ("Poisson",),
+    "vae4counts.models.likelihoods.zero_inflated": (
+        "ZeroInflatedNegativeBinomial",
+        "ZeroInflatedPoisson",
+    ),
+    "vae4counts.models.mixtures": ("CountMixture", "GaussianMixtureModel"),
+    "vae4counts.models.networks.decoders": ("LinearDecoder", "MLPDecoder"),
+    "vae4counts.models.priors.gaussian_mixture": ("GaussianMixture",),
+    "vae4counts.models.priors.standard_normal": ("StandardNormal",),
+    "vae4counts.models.priors.vamp": ("VampPrior",),
+    "vae4counts.models.vae": ("VAE", "CountVAE"),
+}
+_KEYS = {name: f"{module}.{name}" for module, names in _MODULES.items() for name in names}
+
+# Format 1 kept all settings in one flat dictionary. Where they are today, and their names there:
+_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "split": {name: name for name in ("validation", "test", "stratify", "group", "min_counts")},
+    "schedule": {
+        "prior_learning_rate": "prior_learning_rate",
+        "warm_up_steps": "warm_up_steps",
+        "patience": "patience",
+        "restarts": "restarts",
+        "tempering": "handlers",
+        "non_finite": "non_finite",
+        "clip_norm": "clip_norm",
+    },
+    "compute": {"devices": "devices", "precision": "precision"},
+}
+_GONE = ("strategy",)  # it had one legal value
+
+
+def _from_1(config: Config) -> Config:
+    """Give classes their modules, and settings their sections."""
+    parts = {name: _with_modules(config[name]) for name in ("model", "guide")}
+    return {**config, **parts, "settings": _in_sections(config["settings"])}
+
+
+def _with_modules(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_modules(item) for item in value]
+    if isinstance(value, dict):
+        inner = {name: _with_modules(item) for name, item in value.items()}
+        return inner | {"type": _key(inner["type"])} if "type" in inner else inner
+    return value
+
+
+def _key(name: Any) -> str:
+    """The key of the class that a name without a module meant.
+
+    Raises:
+        ValueError: There is no such class, or there are several.
+    """
+    if name in _KEYS:
+        return _KEYS[name]
+    found = [key for key, kind in Configured.registry.items() if kind.__name__ == name]
+    if not found:
+        raise ValueError(
+            f"unknown class {name!r}: import the module that defines it before loading"
+        )
+    if len(found) > 1:
+        raise ValueError(f"class {name!r} may be {' or '.join(found)}: import only one of them")
+    return found[0]
+
+
+def _in_sections(settings: Config) -> Config:
+    sections = {
+        section: {new: settings[old] for old, new in names.items() if old in settings}
+        for section, names in _SECTIONS.items()
+    }
+    moved = {old for names in _SECTIONS.values() for old in names}
+    kept = {name: x for name, x in settings.items() if name not in moved and name not in _GONE}
+    return kept | {section: values for section, values in sections.items() if values}
+
+
+MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1}
+"""For each older format, what turns its ``config.json`` into the next one's."""

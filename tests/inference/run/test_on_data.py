@@ -1,0 +1,96 @@
+"""A run with data: read once, and asked the same as the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData
+
+from vae4counts.data import DataError, UnknownName, counts_of
+from vae4counts.inference import Run
+from vae4counts.inference.run import on_data
+
+
+@pytest.fixture
+def renamed(adata: AnnData) -> AnnData:
+    """Data that the run was not fitted to."""
+    other = adata.copy()
+    other.obs_names = [f"new-{name}" for name in adata.obs_names]
+    return other
+
+
+def test_many_questions_read_the_values_once(
+    run: Run, adata: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        read.append(arguments)
+        return counts_of(*arguments, **options)
+
+    monkeypatch.setattr(on_data, "counts_of", spy)
+    asked = run.on(adata)
+    asked.evaluate(2), asked.annotate(denoised=True), asked.posterior(2), asked.predictive(2)
+    asked.check(2), asked.interpretation.component_table()
+    assert len(read) == 1
+
+
+def test_a_run_answers_as_it_does_on_data(run: Run, renamed: AnnData) -> None:
+    asked = run.on(renamed, seed=3)
+    assert asked.evaluate(5) == run.evaluate(renamed, num_samples=5, seed=3)
+    assert asked.evaluate(5) != run.evaluate(renamed, num_samples=5, seed=4)
+    pd.testing.assert_frame_equal(
+        asked.log_likelihoods(100), run.log_likelihoods(renamed, 100, seed=3)
+    )
+    pd.testing.assert_frame_equal(asked.check(5).table, run.check(renamed, 5, seed=3).table)
+    summaries = asked.predictive(4), run.predictive(renamed, 4, seed=3)
+    pd.testing.assert_frame_equal(*(summary.features for summary in summaries))
+    drawn = [each["posterior"]["z"].to_numpy() for each in (asked.posterior(2), asked.posterior(2))]
+    assert np.array_equal(*drawn)
+    tables = asked.interpretation.latent_table(), run.interpret(renamed, seed=3).latent_table()
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_what_is_held_out(run: Run, adata: AnnData, renamed: AnnData) -> None:
+    fitted, other = run.on(adata), run.on(renamed)
+    assert fitted.is_fitted
+    assert not other.is_fitted
+    assert np.array_equal(fitted.held_out, run.split.test)
+    assert np.array_equal(other.held_out, np.arange(100))
+    assert other.evaluate(2).n == 100
+    assert "n_test" not in run.metrics
+    assert fitted.evaluate(2).n == run.metrics["n_test"] == len(run.split.test)
+
+
+def test_known_classes(run: Run, renamed: AnnData) -> None:
+    assert list(run.on(renamed).classes) == list(renamed.obs["group"])
+    renamed.obs["kind"] = renamed.obs.pop("group")
+    asked = run.on(renamed)  # not all questions are about classes
+    assert asked.predictive(2) is not None
+    with pytest.raises(UnknownName, match="group"):
+        asked.evaluate(2)
+    assert run.on(renamed, label="kind").evaluate(2).ari is not None
+
+
+def test_data_that_do_not_fit_are_refused_at_once(run: Run, renamed: AnnData) -> None:
+    with pytest.raises(DataError, match="features are missing"):
+        run.on(renamed[:, 1:].copy())
+    renamed.layers["raw"] = renamed.layers["raw"] * 0.5
+    with pytest.raises(DataError):
+        run.on(renamed)
+
+
+def test_the_callers_random_state_is_left_alone(run: Run, renamed: AnnData) -> None:
+    before = torch.get_rng_state()
+    run.on(renamed, seed=9).evaluate(2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_says_what_it_is(run: Run, adata: AnnData) -> None:
+    assert repr(run.on(adata)) == (
+        "RunOnData(GMVAE with GaussianMixture, 100 observations x 7 features)"
+    )

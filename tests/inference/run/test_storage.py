@@ -1,0 +1,155 @@
+"""Results of a fit: written at once, while checkpoints exist until then; files replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vae4counts.inference import Run, RunDirectoryError
+from vae4counts.inference.run import storage
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "run"
+
+
+def checkpointed(out: Path) -> Path:
+    """As a fit that was killed leaves it."""
+    checkpoints = storage.checkpoints_of(out)
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "1").write_text("state")
+    return checkpoints
+
+
+def test_results_take_the_place_of_checkpoints(run: Run, out: Path) -> None:
+    with storage.resumable(out, resume=False) as checkpoints:
+        assert checkpoints == out.parent / "run.partial" / "checkpoints"
+        checkpointed(out)
+        assert not storage.has_ended(out)
+        storage.publish(run, out)
+        assert storage.has_ended(out)
+    assert list(out.parent.iterdir()) == [out]
+    assert Run.load(out).features == run.features
+
+
+def fail(step: Callable[[], object]) -> None:
+    step()
+    raise OSError("disk full")
+
+
+def test_nothing_is_left_by_an_error_without_checkpoints(out: Path) -> None:
+    out.parent.mkdir()
+    with pytest.raises(OSError, match="full"), storage.resumable(out, resume=False) as checkpoints:
+        fail(lambda: None)
+    assert not list(out.parent.iterdir())
+    with pytest.raises(OSError, match="full"), storage.resumable(out, resume=False) as checkpoints:
+        fail(lambda: checkpoints.mkdir(parents=True))
+    assert not list(out.parent.iterdir())
+
+
+def test_checkpoints_outlive_an_error_and_are_asked_for(run: Run, out: Path) -> None:
+    with pytest.raises(OSError, match="full"), storage.resumable(out, resume=False) as checkpoints:
+        fail(lambda: checkpointed(out))
+    with (
+        pytest.raises(RunDirectoryError, match="unfinished fit: continue it with --resume"),
+        storage.resumable(out, resume=False),
+    ):
+        pass
+    with storage.resumable(out, resume=True) as again:
+        assert again == checkpoints
+        assert (checkpoints / "1").exists()
+        storage.publish(run, out)
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_something_else_is_in_the_way(resume: bool, out: Path) -> None:
+    out.mkdir(parents=True)
+    (out / "thesis.txt").write_text("precious")
+    with (
+        pytest.raises(RunDirectoryError, match="not empty"),
+        storage.resumable(out, resume=resume),
+    ):
+        pass
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_finished_run_is_in_the_way_unless_it_is_resumed(run: Run, out: Path) -> None:
+    run.save(out)
+    with (
+        pytest.raises(RunDirectoryError, match="holds another run"),
+        storage.resumable(out, resume=False),
+    ):
+        pass
+    with storage.resumable(out, resume=True):
+        assert storage.has_ended(out)
+    assert Run.load(out).features == run.features
+
+
+def test_results_that_cannot_be_written_leave_the_checkpoints(run: Run, out: Path) -> None:
+    checkpoints = checkpointed(out)
+    out.mkdir()
+    (out / "thesis.txt").write_text("precious")  # while the fit was running
+    with pytest.raises(RunDirectoryError, match="not empty"):
+        storage.publish(run, out)
+    assert (checkpoints / "1").exists()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["run", "run.partial"]
+    (out / "thesis.txt").unlink()
+    run.metrics["elbo"] = float("nan")  # JSON cannot hold it
+    with pytest.raises(ValueError, match="JSON"):
+        storage.publish(run, out)
+    assert (checkpoints / "1").exists()
+
+
+def test_killed_at_any_moment(run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever step of publishing is the last, checkpoints or whole results exist afterwards."""
+
+    class KilledError(BaseException):
+        pass
+
+    steps = 0
+
+    def counted(name: str) -> None:
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            raise KilledError(name)
+
+    replace, remove, write = Path.replace, storage.shutil.rmtree, storage.write_json
+    monkeypatch.setattr(Path, "replace", lambda *x: (counted("replace"), replace(*x))[1])
+    monkeypatch.setattr(
+        storage.shutil, "rmtree", lambda *x, **y: (counted("rmtree"), remove(*x, **y))[1]
+    )
+    monkeypatch.setattr(storage, "write_json", lambda *x: (counted("write"), write(*x))[1])
+    for last in range(1, 5):  # config, metrics, replace, rmtree
+        checkpoints = checkpointed(out)
+        steps = last
+        with pytest.raises(KilledError), storage.resumable(out, resume=True):
+            storage.publish(run, out)
+        steps = 0
+        assert storage.has_ended(out) == (last == 4)
+        assert storage.has_ended(out) or (checkpoints / "1").exists()
+        with storage.resumable(out, resume=True):
+            if not storage.has_ended(out):
+                storage.publish(run, out)
+        assert list(out.parent.iterdir()) == [out]
+        assert Run.load(out).features == run.features
+        remove(out)
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    with storage.replace_file(path) as staging:
+        assert (staging.parent, staging.suffix) == (tmp_path, ".csv")
+        staging.write_text("old")
+    with storage.replace_file(path) as staging:
+        staging.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    with pytest.raises(OSError, match="full"), storage.replace_file(path) as staging:
+        fail(lambda: staging.write_text("ne"))
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
