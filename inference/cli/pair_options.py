@@ -115,10 +115,8 @@ def _make(
                 for other, known in among.items()
                 if name in inspect.signature(known).parameters
             ]
-            raise SettingsError(
-                f"the {what} does not take {FLAGS.get(name, f'--{name}')}: "
-                f"these do: {', '.join(others)}"
-            )
+            advice = f": these do: {', '.join(others)}" if others else ""
+            raise SettingsError(f"the {what} does not take {FLAGS.get(name, f'--{name}')}{advice}")
     try:
         return kind(*arguments, **given)
     except ValueError as error:

@@ -12,7 +12,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from vae4counts.inference.interpretation import Interpretation
-from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
@@ -76,7 +75,7 @@ class Subject:
     @cached_property
     def components(self) -> pd.Series | None:
         """The most likely component of each observation; None for a model without."""
-        shares = self._summary[1]
+        _, shares = self.on.summary()
         return None if shares is None else pd.Series(assigned(shares), name="component")
 
     @cached_property
@@ -87,9 +86,4 @@ class Subject:
     @property
     def latents(self) -> np.ndarray | None:
         """Posterior means, shape ``(N, L)``; None for a model without latents."""
-        return self._summary[0]
-
-    @cached_property
-    def _summary(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        with own_randomness(self.run.device, self.on.seed):
-            return self.view.summary(num_samples=10)
+        return self.on.summary()[0]

@@ -77,7 +77,10 @@ def test_values_that_are_no_counts(
         (("--split", "part"), ("part", "group")),
         (("--learning-rate", 0), ("learning_rate", "above 0")),
         (("--model", "vae", "--components", 3), ("standard-normal", "--components", "vamp")),
-        (("--model", "count-mixture", "--latents", 3), ("count-mixture", "--latents", "gmvae")),
+        (
+            ("--model", "count-mixture", "--latents", 3),
+            ("count-mixture", "does not take --latents"),
+        ),
         (("--model", "count-mixture", "--prior", "vamp"), ("count-mixture", "--prior")),
     ],
 )

@@ -17,7 +17,7 @@ from typer.testing import Result
 
 from vae4counts import data
 from vae4counts.inference import Run
-from vae4counts.inference.fitting.loop import Training
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.report import figures
 from vae4counts.inference.run import storage
 
@@ -71,13 +71,13 @@ def test_what_hdf5_cannot_hold_is_said_before_training_and_left_out(
     counts.uns["tree"] = {"root": object(), "depth": 3}
     monkeypatch.setattr(data, "load", lambda *_, **__: counts)
     said: list[str] = []
-    step = Training.step
+    step = Steps.take
 
-    def noting(self: Training, batch: Any) -> None:
+    def noting(self: Steps, batch: Any) -> Any:
         said.append("step")
-        step(self, batch)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "step", noting)
+    monkeypatch.setattr(Steps, "take", noting)
     monkeypatch.setattr(
         "vae4counts.inference.cli.results.say_warning", lambda text: said.append(text)
     )
@@ -98,7 +98,7 @@ def test_a_column_that_would_be_overwritten_is_found_before_training(
 ) -> None:
     counts.obs["component"] = "mine"
     counts.write_h5ad(tmp_path / "counts.h5ad")
-    monkeypatch.setattr(Training, "step", broken)
+    monkeypatch.setattr(Steps, "take", broken)
     result = run("fit", tmp_path / "counts.h5ad", "--out", tmp_path / "out", *QUICK)
     assert result.exit_code == 2
     assert "obs['component'] exists already" in result.stderr
@@ -197,7 +197,7 @@ def test_resume_makes_what_is_missing(
         (out / name).unlink()
     metrics = {name: value for name, value in whole.items() if name != "elbo"}
     (out / "metrics.json").write_text(json.dumps(metrics))
-    monkeypatch.setattr(Training, "step", broken)  # there is no more training
+    monkeypatch.setattr(Steps, "take", broken)  # there is no more training
     result = run("fit", counts_file, "--out", out, *QUICK, "--resume")
     assert result.exit_code == 0, result.output
     assert names(out) == ALL

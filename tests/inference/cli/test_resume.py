@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 from vae4counts.inference import TrainingError
-from vae4counts.inference.fitting.loop import Training
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.run import storage
 
 QUICK = ("--epochs", 4, "--latents", 2, "--model", "vae", "--batch-size", 32)
@@ -21,14 +21,14 @@ Call = Callable[..., Result]
 
 def stop(patch: pytest.MonkeyPatch, number: int) -> None:
     """Sends the process a signal in its fifth step."""
-    step = Training.step
+    step = Steps.take
 
-    def stopping(self: Training, batch: Any) -> None:
-        if self.steps == 4:
+    def stopping(self: Steps, batch: Any) -> Any:
+        if self.taken == 4:
             signal.raise_signal(number)
-        step(self, batch)
+        return step(self, batch)
 
-    patch.setattr(Training, "step", stopping)
+    patch.setattr(Steps, "take", stopping)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -118,6 +118,6 @@ def test_an_error_leaves_nothing_where_there_is_no_checkpoint(
     def diverge(*_: Any) -> None:
         raise TrainingError("the objective is nan")
 
-    monkeypatch.setattr(Training, "step", diverge)
+    monkeypatch.setattr(Steps, "take", diverge)
     assert run("fit", counts_file, "--out", tmp_path / "out", *QUICK).exit_code == 1
     assert list(tmp_path.iterdir()) == [counts_file]
