@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.models import Model, plate_sites
+from vae4counts.models import Model, NotInModelError, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MB in float32.
 CHUNK_NUMBERS = 2**22
@@ -154,10 +154,10 @@ def require_counts(model: Model) -> None:
     """Make sure that a model's observed site holds counts.
 
     Raises:
-        ValueError: It holds something else.
+        NotInModelError: It holds something else.
     """
     if not model.holds_counts:
-        raise ValueError(
+        raise NotInModelError(
             f"{type(model).__name__} is not a distribution of counts: it predicts none, and its "
             "likelihood is not to be compared with theirs"
         )

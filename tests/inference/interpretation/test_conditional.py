@@ -69,7 +69,7 @@ def test_by_an_integral_over_a_latent(look: Look) -> None:
     view = look(VAE(6, GaussianMixture(1, 3), Poisson(), "linear", library=None))
     z = torch.linspace(-12, 12, 4001, dtype=torch.float64)[:, None]
     with torch.no_grad():
-        model = view.vae.double()
+        model = view.model.double()
         prior = model.prior.log_prob(z).exp().numpy()
         mean = model.decoder(z).exp().numpy()
         model.float()
@@ -91,8 +91,8 @@ def test_probabilities_of_all_likelihoods(name: str, look: Look) -> None:
     """Feature by feature they add up to the distribution's own log-probability."""
     view = look(VAE(6, GaussianMixture(2, 3), LIKELIHOODS[name]()))
     x = torch.tensor([0.0, 2, 1, 0, 3, 1])
-    counts = next(draws_module.prior_draws(view.model, torch.full((5,), 20.0)))
-    parts = draws_module.log_prob_at(counts, torch.arange(6), x)
+    counts, _ = next(draws_module.prior_draws(view.model, torch.full((5,), 20.0)))
+    parts = counts.log_prob_at(torch.arange(6), x)
     assert parts.shape == (5, 6)
     torch.testing.assert_close(parts.sum(-1), counts.log_prob(x.expand(5, 6)))
     few = draws_module.log_prob_at(counts, torch.tensor([4, 0]), x[[4, 0]])
