@@ -11,7 +11,7 @@ from vae4counts.data import DataError
 from vae4counts.inference.interpretation.pair_on_data import NotInModelError, PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
-    mean_counts,
+    expected_counts,
     presence,
     prior_draws,
 )
@@ -123,7 +123,7 @@ def component_profiles(
         fixed = {"component": k, "library": library_size}
         total = 0.0
         for counts, shares in prior_draws(pair.model, library, fixed):
-            profiles[:, k] += (shares @ mean_counts(counts).double()).cpu().numpy()
+            profiles[:, k] += (shares @ expected_counts(counts).double()).cpu().numpy()
             total += shares.sum().item()
         profiles[:, k] /= total
     index = pd.Index(pair.features, name="feature")

@@ -11,7 +11,7 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.interpretation.prior_draws import mean_counts, presence, prior_draws
+from vae4counts.inference.interpretation.prior_draws import expected_counts, presence, prior_draws
 
 # With fewer effective draws an answer is mostly noise.
 MIN_EFFECTIVE_DRAWS = 50
@@ -64,7 +64,7 @@ def expected_given(
         else:
             log_weights = counts.log_prob_at(known, values.to(device)).double().sum(-1)
         present = presence(counts, unknown).double()
-        answers = torch.stack([mean_counts(counts)[:, unknown].double(), present], dim=1)
+        answers = torch.stack([expected_counts(counts)[:, unknown].double(), present], dim=1)
         log_totals.append(log_weights.logsumexp(0))
         log_squares.append((2 * log_weights).logsumexp(0))
         weighted.append(torch.einsum("s,saf->af", log_weights.softmax(0), answers))

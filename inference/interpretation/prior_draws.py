@@ -77,11 +77,12 @@ def component_weights(model: Model) -> Tensor:
     if all(latent.name != "component" for latent in model.latents):
         raise NotInModelError(f"{model.title} has no components")
     one_each = torch.ones(WEIGHT_DRAWS, device=next(model.parameters()).device)
-    probabilities: Tensor = _trace(model, _empty(model, one_each))["component"]["fn"].probs
-    return probabilities.double().flatten(0, -2).mean(0)
+    component = _trace(model, _empty(model, one_each))["component"]["fn"]
+    log_probs: Tensor = component.log_prob(component.enumerate_support(expand=False))
+    return log_probs.double().exp().mean(-1)
 
 
-def mean_counts(counts: JointDistribution) -> Tensor:
+def expected_counts(counts: JointDistribution) -> Tensor:
     """Return expected counts, shape ``(B, G)``.
 
     Raises:
