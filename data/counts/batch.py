@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,12 @@ from vae4counts.data.counts.parts import Part
 
 COUNTS = "counts"
 """The name of the table of an AnnData, and of the sample site that observes it."""
+
+# torch warns once a process that sparse CSR tensors are in beta and that their invariants are not
+# checked, which is no news to users of this package: trigger both warnings here, unseen.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.zeros(1, 1).to_sparse_csr()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,6 @@ from vae4counts.data.errors import DataError, UnknownName
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-# torch says once a process that sparse CSR tensors are in beta, and that their invariants are
-# not checked. Neither is news to a user of this package: have them said here, unheard.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    torch.zeros(1, 1).to_sparse_csr()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
