@@ -79,7 +79,7 @@ def test_values_that_are_no_counts(
         (("--model", "vae", "--components", 3), ("standard-normal", "--components", "vamp")),
         (
             ("--model", "count-mixture", "--latents", 3),
-            ("count-mixture", "does not take --latents"),
+            ("does not take --latents",),
         ),
         (("--model", "count-mixture", "--prior", "vamp"), ("count-mixture", "--prior")),
     ],
