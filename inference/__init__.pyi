@@ -18,6 +18,7 @@ from .parallel.memory import settled_objects as settled_objects
 from .parallel.processes import ProcessError as ProcessError
 from .posterior.evaluation import Evaluation as Evaluation
 from .posterior.evaluation import evaluate as evaluate
+from .report.page import write_report as write_report
 from .run.comparison import compare as compare
 from .run.on_data import RunOnData as RunOnData
 from .run.run import Run as Run

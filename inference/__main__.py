@@ -2,4 +2,5 @@
 
 from vae4counts.inference.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,26 @@
-"""The command line: one command a file."""
+"""The command line: one command a file.
+
+What a command needs is imported inside of it, so that ``--help`` is instant.
+"""
 
 from __future__ import annotations
 
-from . import compare, datasets, evaluate, fit, report
-from .shared import app
+from . import annotate, compare, datasets, evaluate, figures, fit, report
+from .application import app
 
-__all__ = ["app", "compare", "datasets", "evaluate", "fit", "main", "report"]
+__all__ = [
+    "annotate",
+    "app",
+    "compare",
+    "datasets",
+    "evaluate",
+    "figures",
+    "fit",
+    "main",
+    "report",
+]
 
 
 def main() -> None:
-    """Runs the command line; the entry point of the package."""
+    """Run the command line: the entry point of the package."""
     app()

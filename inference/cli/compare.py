@@ -3,50 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.table import Table
 
-from vae4counts.data import load
-from vae4counts.inference.cli.shared import app, one_line_errors, screen, source_of
-from vae4counts.inference.fitting.options import SettingsError
-from vae4counts.inference.posterior.comparison import FEWEST_DRAWS, compare
-from vae4counts.inference.run import storage
-from vae4counts.inference.run.run import Run
+from vae4counts.inference.cli.application import app, screen
+from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.sources import source_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @app.command("compare")
 def compare_command(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Directories that fit made.")
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Directories that 'vae4counts fit' made."),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="Data that no run was fitted to; by default the fitted data's test."),
+        typer.Option(
+            help="Data that none of the runs was fitted to; by default the observations that all "
+            "of them held out."
+        ),
     ] = None,
-    samples: Annotated[
-        int, typer.Option(min=FEWEST_DRAWS, help="Draws for each observation.")
-    ] = 500,
+    samples: Annotated[int, typer.Option(help="Draws for each observation, 100 or more.")] = 500,
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations."""
     with one_line_errors():
+        from vae4counts.data import load
+        from vae4counts.inference import Run, RunDirectoryError, SettingsError, compare
+
         runs = {str(directory): Run.load(directory) for directory in directories}
         if len(runs) < 2:
             raise SettingsError(f"{directories[0]} alone: name two runs or more to compare")
-        source = source_of(runs[str(directories[0])], directories[0], data)
+        source = source_name(runs[str(directories[0])], directories[0], data)
         adata = load(source)
         if data is None:
             for directory, run in runs.items():
                 if not run.knows(adata):
-                    raise storage.RunDirectoryError(
+                    raise RunDirectoryError(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
-                        "same data, or name data that no run was fitted to with --data"
+                        "same data, or use --data to name data that no run was fitted to"
                     )
         try:
             table = compare(runs, adata, num_samples=samples)
-        except ValueError as error:  # models that are not to be compared
+        except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
     _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
 
@@ -62,4 +66,7 @@ def _show(table: pd.DataFrame, title: str) -> None:
             f"{row['bad_k']:.0%}",
         )
     screen.print(shown)
-    screen.print("± is a standard error; bad k, the share whose importance weights say little.")
+    screen.print(
+        "± is a standard error; bad k is the share of observations whose importance weights have "
+        "too heavy a tail to be trusted."
+    )

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.filesize import decimal
 from rich.table import Table
 
-from vae4counts.data import DATASETS, DataSet
-from vae4counts.data.datasets.download import data_directory
-from vae4counts.inference.cli.shared import app, screen
+from vae4counts.inference.cli.application import app, screen
+
+if TYPE_CHECKING:
+    from vae4counts.data import DataSet
 
 
 @app.command("datasets")
 def datasets_command() -> None:
     """List the data sets that are known by name."""
+    from vae4counts.data import DATASETS
+    from vae4counts.data.datasets.download import data_directory
+
     table = Table(title="Known data sets", show_header=False, show_lines=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, known in DATASETS.items():
         n, g = known.shape
         table.add_row(
-            f"[bold]{name}[/]\n{n:,} x {g:,}\n{_where(known)}",
+            f"[bold]{name}[/]\n{n:,} x {g:,}\n{_availability(known)}",
             f"{known.title}\n{known.source}\n{known.licence}",
         )
     screen.print(table)
     screen.print(f"Downloads are kept in {data_directory()}", soft_wrap=True)
 
 
-def _where(known: DataSet) -> str:
-    """Whether a data set is at hand, or what there is to download."""
+def _availability(known: DataSet) -> str:
+    """Whether a data set is on this machine, or how much there is to download."""
     if not known.files:
         return "installed"
     if known.is_here:

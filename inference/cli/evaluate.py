@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vae4counts.inference.cli.shared import app, data_of, one_line_errors, show
-from vae4counts.inference.run.run import Run
+from vae4counts.inference.cli.application import app
+from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.results import save_metrics
+from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, source_of
 
 
 @app.command("evaluate")
 def evaluate_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that fit made.")],
+    directory: RunDirectory,
     data: Annotated[
         str | None,
-        typer.Option(help="Other data with the same features; by default the fitted data's test."),
+        typer.Option(
+            help="Other data with the same features, all of which count; by default the held-out "
+            "observations of the fitted data."
+        ),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of obs with known classes; the fit's by default.")
-    ] = None,
+    label: Label = None,
     out_of_core: Annotated[
         bool,
-        typer.Option("--out-of-core", help="Leave the counts of other data on disk, as fit does."),
+        typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
     ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
-    ] = False,
+    offline: Offline = False,
 ) -> None:
-    """Evaluate a fitted model on held-out observations, or on other data."""
+    """Evaluate a fitted model on held-out observations, or on other data.
+
+    Metrics that RUN lacks are added to its metrics.json.
+    """
     with one_line_errors():
-        run = Run.load(directory)
-        source, adata, known = data_of(
-            run, directory, data, out_of_core=out_of_core, offline=offline
-        )
-        result = run.evaluate(adata, label=label, num_samples=samples).to_dict()
-    show(result | {"n_test": result["n"]} if known else result, title=f"{directory} on {source}")
+        source = source_of(directory, data, label, out_of_core=out_of_core, offline=offline)
+        on, run = source.on, source.on.run
+        is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
+        result = on.evaluate(num_samples=samples).to_dict()
+        if is_missing:  # as where the disk was full when the fit came to it
+            save_metrics(run, directory)
+    if on.is_fitted:
+        result["n_test"] = result["n"]
+    show_metrics(result, title=f"{directory} on {source.name}")

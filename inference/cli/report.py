@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vae4counts.inference.cli.shared import app, data_of, one_line_errors, screen
-from vae4counts.inference.run.run import Run
+from vae4counts.inference.cli.application import app, screen
+from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, source_of
 
 
 @app.command("report")
 def report_command(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="A directory that fit made.")],
+    directory: RunDirectory,
     data: Annotated[
         str | None,
         typer.Option(help="Other data with the same features; by default the fitted data."),
@@ -21,17 +22,13 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default RUN/report.html.")
     ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of obs with known classes; the fit's by default.")
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Download nothing: what is not here is an error.")
-    ] = False,
+    label: Label = None,
+    offline: Offline = False,
 ) -> None:
     """Write one HTML page that shows a fitted model: data, training, latent space, components."""
     page = directory / "report.html" if out is None else out
     with one_line_errors():
-        run = Run.load(directory)
-        _, adata, _ = data_of(run, directory, data, offline=offline)
-        run.report(adata, page, label=label)
+        from vae4counts.inference.report import write_page
+
+        write_page(source_of(directory, data, label, offline=offline).on, page)
     screen.print(f"The report is {page}", soft_wrap=True)

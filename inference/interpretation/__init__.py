@@ -1,17 +1,17 @@
 """Understanding a fit: loadings, components, latent directions, rates, comparisons, questions.
 
-`Interpretation`, which `Run.interpret` gives, has them all as methods.
+`Interpretation`, which `Run.interpret` returns, has them all as methods.
 """
 
-from .fitted import Fitted, NotInModelError
+from .feature_ranking import strongest_features
 from .interpretation import Interpretation
 from .loadings import loadings, orient_signs, varimax
-from .ranking import strongest_features
+from .pair_on_data import NotInModelError, PairOnData
 
 __all__ = [
-    "Fitted",
     "Interpretation",
     "NotInModelError",
+    "PairOnData",
     "loadings",
     "orient_signs",
     "strongest_features",

@@ -1,4 +1,4 @@
-"""The mixture's view: what its components are, and which features and labels go with them."""
+"""The components of a mixture, and which features and labels go with them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from scipy.special import entr
 
 from vae4counts.data import DataError
-from vae4counts.inference.interpretation.fitted import Fitted, NotInModelError
+from vae4counts.inference.interpretation.pair_on_data import NotInModelError, PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
+    expected_counts,
     presence,
     prior_draws,
 )
@@ -18,28 +19,28 @@ from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.diagnosis import overlaps
 
 
-def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
-    """How large the components are, by the model and in data.
+def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
+    """Return how large the components are, by the model and in the data.
 
     Args:
-        fitted: A pair and data.
+        pair: A pair and data.
         num_samples: Draws over which responsibilities are averaged.
 
     Returns:
         A row a component: ``weight`` (its prior probability), ``share`` (mean responsibility),
-        ``observations`` (that are most likely of it), ``entropy`` (mean entropy of the
-        responsibilities of those, in nats: 0 where all are sure; NaN where there are none).
+        ``observations`` (the number of those whose most likely component it is), ``entropy`` (mean
+        entropy of their responsibilities, in nats: 0 where all are certain; NaN without any).
 
     Raises:
-        NotInModelError: The model is no mixture.
+        NotInModelError: The model is not a mixture.
     """
-    shares = fitted.responsibilities(num_samples)
+    shares = pair.responsibilities(num_samples)
     which = shares.argmax(1)
     numbers = np.bincount(which, minlength=shares.shape[1])
     doubt = np.bincount(which, entr(shares).sum(1), minlength=shares.shape[1])
     return pd.DataFrame(
         {
-            "weight": component_weights(fitted.model).double().cpu().numpy(),
+            "weight": component_weights(pair.model).cpu().numpy(),
             "share": shares.mean(0),
             "observations": numbers,
             "entropy": np.divide(
@@ -50,23 +51,21 @@ def component_table(fitted: Fitted, *, num_samples: int = 10) -> pd.DataFrame:
     )
 
 
-def component_overlaps(fitted: Fitted) -> pd.DataFrame:
-    """How much each two components overlap: 0 for Gaussians apart, 1 for equal ones (`overlaps`).
+def component_overlaps(pair: PairOnData) -> pd.DataFrame:
+    """Return how much components overlap: 0 for distant Gaussians, 1 for equal ones (`overlaps`).
 
     Args:
-        fitted: A pair and data.
+        pair: A pair and data.
 
     Returns:
         Components x components, with 1 on the diagonal.
 
     Raises:
-        NotInModelError: The model has no mixture of Gaussians for a prior.
+        NotInModelError: The prior of the model is not a mixture of Gaussians.
     """
-    prior = fitted.model.mixture_prior
+    prior = pair.model.mixture_prior
     if prior is None:
-        raise NotInModelError(
-            f"this {type(fitted.model).__name__} has no components in a latent space"
-        )
+        raise NotInModelError(f"{pair.model.title} has no components in a latent space")
     with torch.no_grad():
         overlap = overlaps(*prior.components()).cpu().numpy()
     names = _names(len(overlap))
@@ -74,7 +73,7 @@ def component_overlaps(fitted: Fitted) -> pd.DataFrame:
 
 
 def by_label(labels: pd.Series, components: pd.Series | pd.Categorical) -> pd.DataFrame:
-    """Counts observations, labels x components.
+    """Count observations, labels x components.
 
     Args:
         labels: A known class for each observation.
@@ -94,59 +93,62 @@ def by_label(labels: pd.Series, components: pd.Series | pd.Categorical) -> pd.Da
     return table.iloc[np.argsort(table.to_numpy().argmax(axis=1), kind="stable")]
 
 
-def component_labels(fitted: Fitted, labels: pd.Series, *, num_samples: int = 10) -> pd.DataFrame:
-    """See `by_label`, for the observations' most likely components."""
-    return by_label(labels, assigned(fitted.responsibilities(num_samples)))
+def component_labels(pair: PairOnData, labels: pd.Series, *, num_samples: int = 10) -> pd.DataFrame:
+    """Count observations by label and most likely component: see `by_label`."""
+    return by_label(labels, assigned(pair.responsibilities(num_samples)))
 
 
 def component_profiles(
-    fitted: Fitted, *, library_size: float = 1e4, num_samples: int = 256
+    pair: PairOnData, *, library_size: float = 1e4, num_samples: int = 256
 ) -> pd.DataFrame:
-    """Expected counts of each feature, given the component: ``E[x_j | component, library]``.
+    """Return expected counts of each feature given the component: ``E[x_j | component, library]``.
 
-    The mean over draws of ``z`` from the component's prior, by the model alone.
+    They are means over draws of the other latents from the prior, without any data.
 
     Args:
-        fitted: A pair and data.
-        library_size: Library size in counts (of no effect in a model without).
+        pair: A pair and data.
+        library_size: Library size in counts; ignored by a model without.
         num_samples: Draws from each component.
 
     Returns:
         Features x components.
 
     Raises:
-        NotInModelError: The model is no mixture of counts.
+        NotInModelError: The model is not a mixture of counts.
     """
-    weights = component_weights(fitted.model)
+    weights = component_weights(pair.model)
     library = torch.full((num_samples,), library_size, device=weights.device)
-    profiles = np.zeros((len(fitted.features), len(weights)))
+    profiles = np.zeros((len(pair.features), len(weights)))
     for k in range(len(weights)):
         fixed = {"component": k, "library": library_size}
-        for counts in prior_draws(fitted.model, library, fixed):
-            profiles[:, k] += counts.mean.double().sum(0).cpu().numpy() / num_samples
-    index = pd.Index(fitted.features, name="feature")
+        total = 0.0
+        for counts, shares in prior_draws(pair.model, library, fixed):
+            profiles[:, k] += (shares @ expected_counts(counts).double()).cpu().numpy()
+            total += shares.sum().item()
+        profiles[:, k] /= total
+    index = pd.Index(pair.features, name="feature")
     return pd.DataFrame(profiles, index=index, columns=_names(len(weights)))
 
 
-def component_contrasts(fitted: Fitted, *, num_samples: int = 256) -> pd.DataFrame:
-    """Log2 fold change of each feature in each component against the rest.
+def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataFrame:
+    """Return the log2 fold change of each feature in each component against the rest.
 
-    The rest is the mean of the other components' expected counts, by their weights. To both sides
-    is added the rate of one count in all the component's observations together, below which data
-    have nothing to say.
+    The rest is the weighted mean of the other components' expected counts. The rate of one count
+    in all the component's observations together, below which data say nothing, is added to both
+    sides.
 
     Args:
-        fitted: A pair and data.
+        pair: A pair and data.
         num_samples: See `component_profiles`.
 
     Returns:
         Features x components; `strongest_features` lists the top features of each.
 
     Raises:
-        NotInModelError: The model is no mixture of counts, or has one component only.
+        NotInModelError: The model is not a mixture of counts, or has only one component.
     """
-    profiles = component_profiles(fitted, library_size=1.0, num_samples=num_samples)
-    weights = component_weights(fitted.model).double().cpu().numpy()
+    profiles = component_profiles(pair, library_size=1.0, num_samples=num_samples)
+    weights = component_weights(pair.model).cpu().numpy()
     if len(weights) == 1:
         raise NotInModelError("the only component has nothing to be compared with")
     means = profiles.to_numpy()
@@ -154,32 +156,32 @@ def component_contrasts(fitted: Fitted, *, num_samples: int = 256) -> pd.DataFra
     for k, weight in enumerate(weights):
         others = np.delete(weights, k)
         rest = np.delete(means, k, axis=1) @ (others / others.sum())
-        one = fitted.one_count(np.full(len(fitted.counts), weight))
+        one = pair.one_count(np.full(len(pair.counts), weight))
         contrasts[:, k] = np.log2(means[:, k] + one) - np.log2(rest + one)
     return pd.DataFrame(contrasts, index=profiles.index, columns=profiles.columns)
 
 
 def cooccurrence(
-    fitted: Fitted,
+    pair: PairOnData,
     component: int | str,
     features: list[str] | None = None,
     *,
     n: int = 12,
     num_samples: int = 4096,
 ) -> pd.DataFrame:
-    r"""How much more often two features are there together in a component than by chance.
+    r"""Return how much more often two features occur together in a component than by chance.
 
     .. math:: \mathrm{lift}_{ij \mid k} =
               \frac{P(x_i > 0, x_j > 0 \mid k)}{P(x_i > 0)\, P(x_j > 0)}
 
-    by the model, with the library sizes of the data. Chance is all components together, features
-    independent: for pictures, lift says which pairs of things make the scene.
+    by the model, with the library sizes of the data. By chance means in all components together,
+    with independent features: in pictures, lift tells which pairs of things make the scene.
 
     Args:
-        fitted: A pair and data.
+        pair: A pair and data.
         component: The component.
         features: Names of features; if None, the ``n`` whose probability the component raises
-            most.
+            the most.
         n: See ``features``.
         num_samples: Draws from the prior.
 
@@ -188,39 +190,42 @@ def cooccurrence(
 
     Raises:
         DataError: No such component, or an unknown feature.
-        NotInModelError: The model is no mixture, or its features are not independent given ``z``.
+        NotInModelError: The model is not a mixture, or its features are not independent given its
+            latents.
     """
-    total = len(component_weights(fitted.model))
+    total = len(component_weights(pair.model))
     if str(component) not in _names(total):
         raise DataError(f"there is no component {component!r}: they are 0 to {total - 1}")
-    everything = torch.arange(len(fitted.features), device=fitted.counts.device)
-    library = fitted.counts.library[torch.randint(len(fitted.counts), (num_samples,))]
-    anywhere = _presence(fitted, library, everything, {})
+    everything = torch.arange(len(pair.features), device=pair.counts.device)
+    library = pair.counts.library[torch.randint(len(pair.counts), (num_samples,))]
+    anywhere = _presence(pair, library, everything, {})
     fixed: dict[str, float] = {"component": int(component)}
-    given = _presence(fitted, library, everything, fixed)
+    given = _presence(pair, library, everything, fixed)
     if features is None:
         columns = np.argsort(-(given - anywhere), kind="stable")[:n]
     else:
-        columns = fitted.columns(features)
+        columns = pair.columns(features)
     chosen = everything[torch.as_tensor(columns)]
-    joint = np.zeros((len(columns), len(columns)))
-    for counts in prior_draws(fitted.model, library, fixed):
-        there = presence(counts, chosen).double()
-        joint += (there.T @ there).cpu().numpy() / num_samples
-    lift = joint / np.outer(anywhere[columns], anywhere[columns])
+    joint, total = np.zeros((len(columns), len(columns))), 0.0
+    for counts, weights in prior_draws(pair.model, library, fixed):
+        present = presence(counts, chosen).double()
+        joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
+        total += weights.sum().item()
+    lift = joint / total / np.outer(anywhere[columns], anywhere[columns])
     np.fill_diagonal(lift, np.nan)
-    names = [fitted.features[j] for j in columns]
+    names = [pair.features[j] for j in columns]
     return pd.DataFrame(lift, index=names, columns=names)
 
 
 def _presence(
-    fitted: Fitted, library: torch.Tensor, columns: torch.Tensor, fixed: dict[str, float]
+    pair: PairOnData, library: torch.Tensor, columns: torch.Tensor, fixed: dict[str, float]
 ) -> np.ndarray:
-    """Probability that each feature is there, averaged over draws from the prior, ``(F,)``."""
-    there = np.zeros(len(columns))
-    for counts in prior_draws(fitted.model, library, fixed):
-        there += presence(counts, columns).double().sum(0).cpu().numpy() / len(library)
-    return there
+    """Probability that each feature is present, averaged over draws from the prior, ``(F,)``."""
+    present, total = np.zeros(len(columns)), 0.0
+    for counts, weights in prior_draws(pair.model, library, fixed):
+        present += (weights @ presence(counts, columns).double()).cpu().numpy()
+        total += weights.sum().item()
+    return present / total
 
 
 def _names(n: int) -> pd.Index:

@@ -9,17 +9,17 @@ import pandas as pd
 import torch
 
 from vae4counts.data import CountLoader
-from vae4counts.inference.interpretation.fitted import Fitted
+from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 
 Mode: TypeAlias = Literal["vanilla", "change"]
-# Keeps Bayes factors finite where all pairs say the same, as scvi-tools does.
-TINY = 1e-8
+# Keeps Bayes factors finite where all pairs agree, as in scvi-tools.
+PROBABILITY_OFFSET = 1e-8
 
 
 @torch.no_grad()
 def differential_expression(
-    fitted: Fitted,
+    pair: PairOnData,
     first: np.ndarray,
     second: np.ndarray,
     *,
@@ -28,14 +28,14 @@ def differential_expression(
     fdr_target: float = 0.05,
     num_pairs: int = 5000,
 ) -> pd.DataFrame:
-    r"""Compares the rates of two groups, feature by feature, by the posterior of both.
+    r"""Compare the rates of two groups, feature by feature, by the posterior of both.
 
-    Pairs of observations, one from each group, and a draw of the rates ``rho`` of each. In the
+    Pairs of observations are drawn, one from each group, and the rates ``rho`` of each. In the
     "vanilla" mode (Lopez et al. 2018) the question is which is larger,
 
     .. math:: p_1 = P(\rho_a > \rho_b), \qquad \mathrm{bayes\_factor} = \log \frac{p_1}{1 - p_1},
 
-    and in the "change" mode (Boyeau et al. 2019) whether the change is worth a mention,
+    and in the "change" mode (Boyeau et al. 2019) whether the change matters,
 
     .. math:: p = \max\{P(\mathrm{lfc} \ge \delta), P(\mathrm{lfc} < -\delta)\}, \qquad
               \mathrm{lfc} = \log_2 \frac{\rho_a + \epsilon}{\rho_b + \epsilon},
@@ -43,21 +43,21 @@ def differential_expression(
     with the rate ``epsilon`` of one count in all observations of the smaller group together.
     Features are called changed, the likeliest first, as long as the posterior expected share of
     false discoveries, the mean of ``1 - p`` over all that are called, stays within the target.
-    That share is the model's own opinion, which holds as far as the model does: its weights are
-    taken as they are, so that what they have learnt of chance counts as change. With a small
-    ``delta`` more is called than the target allows for (in our simulations one gene in 13, at
-    scvi-tools' default of 0.25 and a target of 0.05; one in 97 at 0.5). Since up and down are asked
-    for apart, ``p`` is about a half at most where two groups are alike, however mixed each is.
+    That share is the model's own estimate, and as good as the model: its weights are taken as
+    they are, so noise that they have learnt counts as change. With a small ``delta`` more features
+    are called than the target allows (in our simulations one false gene in 13, at scvi-tools'
+    default of 0.25 and a target of 0.05; one in 97 at 0.5). Because up and down are separate
+    questions, ``p`` is at most about a half where two groups are alike, however mixed each is.
 
     In a model with library sizes the rates are shares of a whole: where strong features rise, all
     others fall.
 
     Args:
-        fitted: A pair and data.
+        pair: A pair and data.
         first: Mask of the first group, shape ``(N,)``.
         second: Mask of the second.
         mode: "change" or "vanilla".
-        delta: Smallest log2 fold change worth a mention ("change").
+        delta: Smallest log2 fold change that matters ("change").
         fdr_target: Largest expected share of false discoveries ("change").
         num_pairs: Number of pairs.
 
@@ -70,22 +70,22 @@ def differential_expression(
         ``proba_m2``.
 
     Raises:
-        NotInModelError: A model without a decoder.
+        NotInModelError: The model has no latent space.
         ValueError: An unknown mode, or another argument is out of range.
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
     if num_pairs < 2 or delta < 0 or not 0 < fdr_target < 1:
         raise ValueError("num_pairs must be 2 or more, delta 0 or more, fdr_target between 0 and 1")
-    pseudocount = max(fitted.one_count(first), fitted.one_count(second))
-    pairs = _Pairs(len(fitted.features), delta, pseudocount)
-    left, right = fitted.rows(first, num_pairs), fitted.rows(second, num_pairs)
-    for (z1, _), (z2, _) in zip(fitted.draws(left), fitted.draws(right), strict=True):
-        pairs.add(fitted.model.rates(z1, 1.0), fitted.model.rates(z2, 1.0))
+    pseudocount = max(pair.one_count(first), pair.one_count(second))
+    pairs = _Pairs(len(pair.features), delta, pseudocount)
+    left, right = pair.rows(first, num_pairs), pair.rows(second, num_pairs)
+    for (z1, _), (z2, _) in zip(pair.draws(left), pair.draws(right), strict=True):
+        pairs.add(pair.model.rates(z1, 1.0), pair.model.rates(z2, 1.0))
     results = pairs.vanilla() if mode == "vanilla" else pairs.change()
     table = pd.DataFrame(
-        results | _raw(fitted, first, 1) | _raw(fitted, second, 2),
-        index=pd.Index(fitted.features, name="feature"),
+        results | _raw(pair, first, 1) | _raw(pair, second, 2),
+        index=pd.Index(pair.features, name="feature"),
     )
     if mode == "vanilla":
         return table.sort_values("bayes_factor", ascending=False, kind="stable")
@@ -96,7 +96,7 @@ def differential_expression(
 
 
 def discoveries(probabilities: np.ndarray, target: float) -> np.ndarray:
-    """Calls as many discoveries as keep the expected share of false ones within a target.
+    """Call as many discoveries as keep the expected share of false ones within a target.
 
     Args:
         probabilities: Posterior probability of each, shape ``(G,)``.
@@ -113,8 +113,8 @@ def discoveries(probabilities: np.ndarray, target: float) -> np.ndarray:
 
 
 def bayes_factor(probability: np.ndarray) -> np.ndarray:
-    """``log p / (1 - p)`` in nats, kept within about 18 of zero."""
-    return np.log(probability + TINY) - np.log(1 - probability + TINY)
+    """Return ``log p / (1 - p)`` in nats, kept within about 18 of zero."""
+    return np.log(probability + PROBABILITY_OFFSET) - np.log(1 - probability + PROBABILITY_OFFSET)
 
 
 class _Pairs:
@@ -129,7 +129,7 @@ class _Pairs:
         self.squares, self.low, self.high = zeros.clone(), zeros + torch.inf, zeros - torch.inf
 
     def add(self, first: torch.Tensor, second: torch.Tensor) -> None:
-        """Takes in pairs of rates, each of shape ``(B, G)``."""
+        """Add pairs of rates, each of shape ``(B, G)``."""
         offset = max(self.pseudocount, SMALLEST_RATE)
         change = torch.log2(first + offset) - torch.log2(second + offset)
         self.n += len(first)
@@ -144,7 +144,7 @@ class _Pairs:
         self.high = torch.maximum(self.high, change.amax(0).cpu())
 
     def vanilla(self) -> dict[str, np.ndarray]:
-        """Columns of the "vanilla" mode."""
+        """Return the columns of the "vanilla" mode."""
         probability = (self.larger / self.n).numpy()
         return {
             "proba_m1": probability,
@@ -154,7 +154,7 @@ class _Pairs:
         }
 
     def change(self) -> dict[str, np.ndarray]:
-        """Columns of the "change" mode."""
+        """Return the columns of the "change" mode."""
         probability = (torch.maximum(self.up, self.down) / self.n).numpy()
         mean = self.sum / self.n
         variance = (self.squares / self.n - mean**2).clamp_min(0)
@@ -173,10 +173,10 @@ class _Pairs:
         return {"scale1": (self.scale1 / self.n).numpy(), "scale2": (self.scale2 / self.n).numpy()}
 
 
-def _raw(fitted: Fitted, mask: np.ndarray, number: int) -> dict[str, np.ndarray]:
+def _raw(pair: PairOnData, mask: np.ndarray, number: int) -> dict[str, np.ndarray]:
     """Mean counts of a group and its share of non-zeros, per feature."""
-    total, non_zeros = np.zeros((2, fitted.counts.n_features))
-    for batch in CountLoader(fitted.counts.subset(np.flatnonzero(mask)), shuffle=False):
+    total, non_zeros = np.zeros((2, pair.counts.n_features))
+    for batch in CountLoader(pair.counts.subset(np.flatnonzero(mask)), shuffle=False):
         columns = batch.counts.col_indices().cpu().numpy()
         values = batch.counts.values().cpu().numpy()
         total += np.bincount(columns, values, len(total))

@@ -10,37 +10,37 @@ import torch
 from torch import Tensor
 
 from vae4counts.guides import Guide
-from vae4counts.inference.interpretation.fitted import latent_names
+from vae4counts.inference.interpretation.pair_on_data import latent_names
 from vae4counts.models import Model
 
 
 def loadings(model: Model, features: Sequence[str]) -> pd.DataFrame | None:
-    r"""A table of loadings, features x latents (Svensson et al. 2020).
+    r"""Return a table of loadings, features x latents (Svensson et al. 2020).
 
     .. math:: \log \rho_j = b_j + \sum_l W_{jl} z_l + \mathrm{const}
 
     A loading ``W_jl`` is the change of a feature's log-rate (nats) for one unit of a latent. In a
-    model with a library size a constant that all features share changes nothing, so that each
-    column is centred: a loading then is relative to the average feature.
+    model with a library size a constant that all features share changes nothing, so each column
+    is centred: a loading is then relative to the average feature.
 
-    *Signs*: of each latent, the loading largest in size is positive; `orient_signs` has turned
-    the latents of a fitted pair so.
+    *Signs*: the largest loading in absolute value of each latent is positive; `fit` turns the
+    latents so, see `orient_signs`.
 
-    *Spread*: the weights are point estimates, and have no posterior to show. What varies is ``z``:
+    *Spread*: the weights are point estimates and have no posterior to show. What varies is ``z``:
     multiply a column by its latent's ``sd`` (see `latent_table`) for the spread of log-rates that
-    the latent makes in data.
+    the latent causes in the data.
 
     *Rotation*: under a N(0, I) prior the latents may be rotated without changing the model. Read
     the loadings as a subspace then, not axis by axis, or rotate them by `varimax`. A mixture
-    prior of diagonal Gaussians is not the same after a rotation, and its axes mean more.
+    prior of diagonal Gaussians changes under a rotation, so its axes mean more.
 
     Args:
         model: Any model.
         features: Names of its features.
 
     Returns:
-        The table, or None if the decoder is not linear, or gives no log-rates (a categorical
-        likelihood).
+        The table, or None if the decoder is not linear, or does not give log-rates (for a
+        categorical likelihood).
     """
     weight = model.loadings()
     if weight is None:
@@ -50,11 +50,11 @@ def loadings(model: Model, features: Sequence[str]) -> pd.DataFrame | None:
 
 
 def varimax(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """Rotates loadings so that each factor has few large ones (Kaiser 1958).
+    """Rotate loadings so that each factor has few large ones (Kaiser 1958).
 
     The rotation ``R`` is orthogonal: latents ``z R`` with loadings ``W R`` give the same rates,
-    and have the same N(0, I) prior. A mixture prior would be rotated too, and then no longer be
-    diagonal: the rotated latents describe the same model all the same.
+    and have the same N(0, I) prior. A mixture prior would be rotated too and would no longer be
+    diagonal, but the rotated latents still describe the same model.
 
     Args:
         table: Loadings, features x latents.
@@ -79,11 +79,11 @@ def varimax(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 @torch.no_grad()
 def orient_signs(model: Model, guide: Guide) -> None:
-    """Turns the latents of a linear decoder so that its loadings have the signs of `loadings`.
+    """Flip latents of a linear decoder so that its loadings have the signs of `loadings`.
 
-    Model and guide are turned together, which changes neither the likelihood nor the ELBO: so
-    that loadings, latents and draws agree wherever they are shown. Pairs with a prior, a guide
-    or a decoder that this does not know are left as they are.
+    Model and guide are flipped together, which changes neither the likelihood nor the ELBO, so
+    that loadings, latents and draws agree wherever they are shown. Pairs that cannot flip latents
+    (see `Model.flips` and `Guide.flips`) are left as they are.
 
     Args:
         model: A trained model, changed in place.

@@ -16,11 +16,11 @@ Mask: TypeAlias = np.ndarray | pd.Series | Sequence[bool]
 
 
 def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
-    """The observations with one of some values in a column, shape ``(N,)``.
+    """Return a mask of the observations with one of some values in a column, shape ``(N,)``.
 
     Raises:
-        UnknownName: No such column, or no observation with such a value; those that are there
-            are listed.
+        UnknownName: No such column, or no observation with such a value; the message lists those
+            that exist.
     """
     if column not in obs:
         raise UnknownName("column", column, obs.columns)
@@ -34,10 +34,10 @@ def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
 
 
 def aligned(obs: pd.DataFrame, values: Any, name: str) -> pd.Series:
-    """Values of the observations, in their order; a pandas Series is aligned by its index.
+    """Bring values of the observations into their order; a pandas Series is aligned by its index.
 
     Raises:
-        DataError: There are not as many as observations, or the index is not theirs.
+        DataError: There is not one for each observation, or the index is not theirs.
     """
     if isinstance(values, pd.Series) and not values.index.equals(obs.index):
         if set(values.index) != set(obs.index) or not values.index.is_unique:
@@ -54,16 +54,16 @@ def aligned(obs: pd.DataFrame, values: Any, name: str) -> pd.Series:
 
 
 def as_mask(obs: pd.DataFrame, mask: Mask | None, name: str) -> np.ndarray:
-    """Checks a mask of observations; a pandas Series is aligned by its index.
+    """Check a mask of observations; a pandas Series is aligned by its index.
 
     Raises:
-        DataError: It is not boolean, is of another length, or names no observation.
+        DataError: It is not boolean, has another length, or selects no observation.
     """
     values = aligned(obs, mask, name).to_numpy()
     if values.dtype != bool:
         raise DataError(f"{name} holds {values.dtype}: it must be a boolean mask")
     if not values.any():
-        raise DataError(f"{name} names no observation")
+        raise DataError(f"{name} selects no observation")
     return values
 
 
@@ -75,7 +75,7 @@ def two_groups(
     idx1: Mask | None,
     idx2: Mask | None,
 ) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Two groups that do not overlap, and names for them.
+    """Return two groups that do not overlap, and names for them.
 
     Args:
         obs: The table of the observations.
@@ -89,11 +89,12 @@ def two_groups(
         Two masks, each of shape ``(N,)``, and two names.
 
     Raises:
-        DataError: The groups are named by both or neither, are empty, or overlap.
+        DataError: The groups are given by both a column and a mask, or by neither; or one is
+            empty, or they overlap.
         UnknownName: No such column or value.
     """
     if (groupby is None) == (idx1 is None):
-        raise DataError("name the groups either by groupby and group1, or by a mask idx1")
+        raise DataError("give the groups either by groupby and group1, or by a mask idx1")
     if groupby is not None:
         if group1 is None:
             raise DataError("groupby needs group1, a value of the column")
@@ -105,13 +106,13 @@ def two_groups(
         second = ~first if idx2 is None else as_mask(obs, idx2, "idx2")
         names = ("idx1", "rest" if idx2 is None else "idx2")
     if not second.any():
-        raise DataError(f"{names[0]!r} is all there is: nothing is left to compare it with")
+        raise DataError(f"{names[0]!r} is all observations: none are left to compare it with")
     if (first & second).any():
         both = int((first & second).sum())
-        raise DataError(f"{both} observations are in both groups: a group must not overlap another")
+        raise DataError(f"{both} observations are in both groups: the groups must not overlap")
     return first, second, *names
 
 
 def group_name(values: Values) -> str:
-    """A value, or several joined."""
+    """Return a value, or several joined."""
     return str(values) if np.isscalar(values) else " + ".join(map(str, values))

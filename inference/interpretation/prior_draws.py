@@ -1,4 +1,4 @@
-"""Draws from the model itself, without data: distributions of counts as the prior has them."""
+"""Draws from the model itself, without data: distributions of counts under the prior."""
 
 from __future__ import annotations
 
@@ -10,65 +10,104 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vae4counts.data.counts.batch import COUNTS, Batch
-from vae4counts.inference.interpretation.fitted import CHUNK_ROWS
+from vae4counts.data.counts.batch import Batch, Table
+from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
+from vae4counts.inference.posterior.tables import count_table, only_table
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.joint import JointDistribution
 
-NOTHING: Mapping[str, float] = MappingProxyType({})
+NO_VALUES: Mapping[str, float] = MappingProxyType({})
+# Draws over which the weights of components are averaged that depend on other latents.
+WEIGHT_DRAWS = 256
 
 
 @torch.no_grad()
 def prior_draws(
-    model: Model, library: Tensor, fixed: Mapping[str, float] = NOTHING
-) -> Iterator[JointDistribution]:
-    """Draws the latents from the prior and gives the counts' distributions, chunk by chunk.
+    model: Model, library: Tensor, fixed: Mapping[str, float] = NO_VALUES
+) -> Iterator[tuple[JointDistribution, Tensor]]:
+    """Draw the latents from the prior and yield the counts' distributions, chunk by chunk.
 
     Args:
         model: The model, in evaluation mode.
-        library: Library sizes in counts, shape ``(S,)``, one a draw; read by models that observe
-            them.
-        fixed: Values of latent sites that are not to be drawn: ``{"component": 3}``.
+        library: Library sizes in counts, shape ``(S,)``, one for each draw; read by models that
+            are given them.
+        fixed: Values of latent sites that are not to be drawn: ``{"component": 3}``. Sites that
+            the model does not have are ignored.
 
     Yields:
-        Distributions over counts, batch shape ``(B,)``, together ``S`` of them.
+        Distributions over counts, batch shape ``(B,)``, together ``S`` of them; and their weights,
+        shape ``(B,)``: the probabilities of the fixed states, given the latents that they depend
+        on. Weighted averages are then expectations given the states.
 
     Raises:
-        NotInModelError: The model is not one of counts.
+        NotInModelError: The model does not describe one table of counts by a joint distribution
+            given its latents.
     """
-    if not model.holds_counts or model.reads_counts:
-        raise NotInModelError(f"{type(model).__name__} has no distribution over counts")
+    table = count_table(model)
+    if model.reads_counts:
+        raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
+    states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):
-        given = {name: torch.full_like(sizes, value) for name, value in fixed.items()}
-        if "component" in given:
-            given["component"] = given["component"].long()
-        trace: Any = poutine.trace(poutine.condition(model, given)).get_trace(_empty(model, sizes))
-        yield trace.nodes[COUNTS]["fn"]
+        given = {
+            name: torch.full_like(sizes, fixed[name], dtype=None if n is None else torch.long)
+            for name, n in states.items()
+        }
+        nodes = _trace(poutine.condition(model, given), _empty(model, sizes))
+        counts = nodes[table]["fn"]
+        if not isinstance(counts, JointDistribution):
+            raise NotInModelError(
+                f"{model.title} observes its counts by a {type(counts).__name__}: this needs a "
+                "JointDistribution"
+            )
+        weights = torch.ones_like(sizes, dtype=torch.float64)
+        for name, n in states.items():
+            if n is not None:
+                weights *= nodes[name]["fn"].log_prob(given[name]).exp()
+        yield counts, weights
 
 
 @torch.no_grad()
 def component_weights(model: Model) -> Tensor:
-    """Prior weights of the components, shape ``(K,)``.
+    """Return the prior weights of the components, shape ``(K,)``, float64.
+
+    They are averages over a few draws where components depend on other latents.
 
     Raises:
-        NotInModelError: The model is no mixture.
+        NotInModelError: The model is not a mixture.
     """
-    device = next(model.parameters()).device
-    sites: Any = poutine.trace(model).get_trace(_empty(model, torch.ones(1, device=device))).nodes
-    if "component" not in sites:
-        raise NotInModelError(f"this {type(model).__name__} has no components")
-    return sites["component"]["fn"].probs.reshape(-1)
+    if all(latent.name != "component" for latent in model.latents):
+        raise NotInModelError(f"{model.title} has no components")
+    one_each = torch.ones(WEIGHT_DRAWS, device=next(model.parameters()).device)
+    component = _trace(model, _empty(model, one_each))["component"]["fn"]
+    log_probs: Tensor = component.log_prob(component.enumerate_support(expand=False))
+    return log_probs.double().exp().mean(-1)
+
+
+def expected_counts(counts: JointDistribution) -> Tensor:
+    """Return expected counts, shape ``(B, G)``.
+
+    Raises:
+        NotInModelError: The distribution has no mean in closed form.
+    """
+    try:
+        return counts.mean
+    except NotImplementedError as error:
+        raise NotInModelError(f"a {type(counts).__name__} has no mean in closed form") from error
 
 
 def presence(counts: JointDistribution, columns: Tensor) -> Tensor:
-    """Probability that a feature is there at all, ``1 - p(0)``, shape ``(B, F)``."""
+    """Return the probability that a feature is present at all, ``1 - p(0)``, shape ``(B, F)``."""
     return -torch.expm1(counts.log_prob_at(columns, columns.new_zeros(len(columns)).float()))
 
 
+def _trace(model: Any, batch: Batch) -> Any:
+    return poutine.trace(model).get_trace(batch).nodes
+
+
 def _empty(model: Model, library: Tensor) -> Batch:
-    """A batch of observations without counts: models draw their latents without looking."""
+    """A batch of observations without counts: models draw their latents without reading them."""
     n = len(library)
     nothing = library.new_empty(0)
     counts = torch.sparse_csr_tensor(
@@ -78,4 +117,5 @@ def _empty(model: Model, library: Tensor) -> Batch:
         size=(n, model.n_features),
         check_invariants=False,
     )
-    return Batch.of_counts(counts, library, torch.arange(n, device=library.device), n)
+    tables = {only_table(model): Table(counts, library)}
+    return Batch(tables, torch.arange(n, device=library.device), n)

@@ -83,10 +83,9 @@ def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None
     Raises:
         DataError: A column of the user's own would be overwritten.
     """
-    before = list(adata.uns.get(WRITTEN, {}).get("written", ()))
     if shares is not None:
-        _check_free(adata, before)
-    for key in before:
+        check_columns(adata)
+    for key in _written_before(adata):
         slot, name = key.split("/")
         if name in getattr(adata, slot):
             del getattr(adata, slot)[name]
@@ -109,10 +108,20 @@ def assigned(shares: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
 
 
-def _check_free(adata: AnnData, before: list[str]) -> None:
-    """Make sure that annotating overwrites no column of the user's own."""
+def check_columns(adata: AnnData) -> None:
+    """Make sure that the components of a mixture overwrite no column of the user's own.
+
+    Raises:
+        DataError: They would.
+    """
+    before = _written_before(adata)
     taken = [name for name in COLUMNS if name in adata.obs and f"obs/{name}" not in before]
     if taken:
         raise DataError(
             f"obs[{taken[0]!r}] exists already and would be overwritten: rename the column first"
         )
+
+
+def _written_before(adata: AnnData) -> list[str]:
+    """What an earlier annotation wrote, as "slot/name"."""
+    return list(adata.uns.get(WRITTEN, {}).get("written", ()))

@@ -59,9 +59,10 @@ def to_arviz(
         ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x).
 
     Raises:
+        NotInModelError: ``sites`` names a table that does not hold counts.
         TooManyDrawsError: The result would be larger than 4 GiB.
         UnknownName: The model has no such site.
-        ValueError: No draws, or the values of a model whose table does not hold counts.
+        ValueError: ``num_samples`` is below 1.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")

@@ -68,8 +68,8 @@ def log_likelihoods(
         same, as for a guide that is the posterior), each of shape ``(n,)``.
 
     Raises:
-        ValueError: Too few draws, a model whose table does not hold counts, or one that takes
-            large counts as one and meets larger ones.
+        NotInModelError: The table of the model does not hold counts.
+        ValueError: Too few draws, or a model that takes large counts as one and meets larger ones.
     """
     require_counts(model)
     if num_samples < MIN_DRAWS:

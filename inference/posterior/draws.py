@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.models import Model, plate_sites
+from vae4counts.models import Model, NotInModelError, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
 CHUNK_NUMBERS = 2**22
@@ -198,10 +198,10 @@ def require_counts(model: Model) -> None:
     """Check that a model's observed site holds counts.
 
     Raises:
-        ValueError: It holds other values.
+        NotInModelError: It holds other values.
     """
     if not model.holds_counts:
-        raise ValueError(
+        raise NotInModelError(
             f"{type(model).__name__} is not a distribution of counts: it predicts none, and its "
             "likelihood cannot be compared with that of counts"
         )

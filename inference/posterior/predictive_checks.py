@@ -83,8 +83,8 @@ def check(
         replicates: "model" or "posterior".
 
     Raises:
-        NotInModelError: The model has several tables.
-        ValueError: Fewer than two replicates, unknown ones, or a table that does not hold counts.
+        NotInModelError: The model has several tables, or its table does not hold counts.
+        ValueError: Fewer than two replicates, or unknown ones.
     """
     name = count_table(model)
     if num_replicates < 2:

@@ -63,8 +63,8 @@ def summarise(
         quantiles: Which quantiles, each between 0 and 1.
 
     Raises:
-        NotInModelError: The model has several tables.
-        ValueError: Too few draws, a quantile out of range, or a table that does not hold counts.
+        NotInModelError: The model has several tables, or its table does not hold counts.
+        ValueError: Too few draws, or a quantile out of range.
     """
     name = count_table(model)
     if num_samples < 1:

@@ -4,8 +4,8 @@ A section is a function of a `Subject` in the table `SECTIONS`: it returns its `
 where the run has nothing of the kind.
 """
 
-from .page import write_report
+from .page import write_page, write_report
 from .sections import SECTIONS
 from .subject import Section, Subject
 
-__all__ = ["SECTIONS", "Section", "Subject", "write_report"]
+__all__ = ["SECTIONS", "Section", "Subject", "write_page", "write_report"]

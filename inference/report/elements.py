@@ -1,4 +1,4 @@
-"""Elements of HTML. Whatever text they are given is escaped, by `Markup.format`."""
+"""Elements of HTML. All text that they are given is escaped, by `Markup.format`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 DPI = 130
-LONG = 40
+LONG_TEXT = 40
 
 
 def paragraph(text: str) -> Markup:
-    """A paragraph."""
+    """Return a paragraph."""
     return Markup("<p>{}</p>").format(text)
 
 
 def code(text: str, label: str) -> Markup:
-    """Lines to copy."""
+    """Return lines to copy, with a heading."""
     return Markup('<h3>{}</h3><pre tabindex="0"><code>{}</code></pre>').format(label, text)
 
 
 def facts(named: Mapping[str, Any], caption: str) -> Markup:
-    """A table of names and values; a value may be a mapping of further ones."""
+    """Return a table of names and values; a value may be a mapping of further ones."""
     rows = Markup().join(
         Markup('<tr><th scope="row">{}</th><td>{}</td></tr>').format(name, shown(value))
         for name, value in named.items()
@@ -37,7 +37,7 @@ def facts(named: Mapping[str, Any], caption: str) -> Markup:
 
 
 def table(frame: pd.DataFrame, caption: str) -> Markup:
-    """A table with names of its rows and columns."""
+    """Return a table with names of its rows and columns."""
     corner = frame.index.name or ""
     head = Markup().join(
         Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)
@@ -52,7 +52,7 @@ def table(frame: pd.DataFrame, caption: str) -> Markup:
 
 
 def figure(drawn: Figure, alt: str, caption: str) -> Markup:
-    """A picture, as a PNG inside of the page."""
+    """Return a picture, as a PNG inside of the page."""
     file = io.BytesIO()
     drawn.savefig(file, dpi=DPI, format="png")
     width, height = (drawn.get_size_inches() * 96).astype(int)
@@ -63,7 +63,7 @@ def figure(drawn: Figure, alt: str, caption: str) -> Markup:
 
 
 def shown(value: Any) -> str | Markup:
-    """A value as people read it; a mapping as one line a value."""
+    """Return a value as people read it; a mapping as one line for each value."""
     if isinstance(value, Markup):
         return value
     if isinstance(value, Mapping):
@@ -86,14 +86,14 @@ def shown(value: Any) -> str | Markup:
 def _cells(values: Iterable[Any]) -> Markup:
     cells = []
     for value in map(shown, values):
-        # long texts would be squeezed to a word a line on a narrow screen
-        opening = Markup('<td class="long">') if len(value) > LONG else Markup("<td>")
+        # on a narrow screen, long texts would be squeezed to one word a line
+        opening = Markup('<td class="long">') if len(value) > LONG_TEXT else Markup("<td>")
         cells.append(opening + value + Markup("</td>"))
     return Markup().join(cells)
 
 
 def _scrolling(rows: Markup, caption: str) -> Markup:
-    """A table that scrolls by itself where it is too wide, also by the keyboard."""
+    """A table that scrolls by itself where it is too wide, with the keyboard too."""
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="{0}">'
         "<table><caption>{0}</caption>{1}</table></div>"

@@ -33,7 +33,7 @@
     show(chosen);
   }
 
-  // the observation that is nearest, among those that are wanted
+  // the nearest of the wanted observations
   function nearest(left, top, reach, wanted = stands) {
     let best = -1, least = reach * reach;
     for (let i = 0; i < n; i++) {

@@ -1,62 +1,81 @@
-"""The page: its sections put together and written."""
+"""The page: its sections, put together and written."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from anndata import AnnData
 from markupsafe import Markup
 
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
+from vae4counts.inference.run import storage
+from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 from vae4counts.inference.run.storage import RunDirectoryError
+from vae4counts.models import NotInModelError
 
 HERE = Path(__file__).parent
 
 
 def write_report(
-    run: Run, adata: AnnData, path: Path, *, label: str | None = None, seed: int = 0
+    run: Run, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
 ) -> None:
-    """Writes a page of HTML that shows a run and its view of data.
+    """Write a page of HTML that shows a run and its view of data.
 
-    The page holds all it shows, and its browser is told to load nothing else and to run no
+    The page holds all that it shows, and tells the browser to load nothing else and to run no
     script but the one for the latent space.
 
     Args:
         run: The run.
         adata: Observations: the fitted data, or others.
-        path: The file to write; one that is there is replaced.
-        label: Column of ``obs`` with known classes; the fit's own if None.
+        path: The file to write, which is replaced if it exists.
+        label: Column of ``obs`` with known classes; the run's own if None.
         seed: Seed of all draws.
 
     Raises:
-        DataError: Values that are no counts, or missing features.
+        DataError: Values that are not counts, or missing features.
         UnknownName: No such column.
-        RunDirectoryError: The file cannot be there.
+        RunDirectoryError: The file cannot be written there.
     """
+    write_page(run.on(adata, label=label, seed=seed), Path(path))
+
+
+def write_page(on: RunOnData, path: Path) -> None:
+    """Write the page of a run on data, see `write_report`."""
     if not path.parent.is_dir():
-        raise RunDirectoryError(f"{path.parent} is no directory: make it first")
+        raise RunDirectoryError(f"{path.parent} is not a directory: make it first")
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
-    subject = Subject(run, adata, run.label if label is None else label, seed)
-    made = {name: make(subject) for name, make in SECTIONS.items()}
-    page = render({name: section for name, section in made.items() if section is not None}, subject)
-    staging = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
-    try:
-        staging.write_text(page, encoding="utf-8")
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
+    subject = Subject(on)
+    page = render(_sections(subject), subject)
+    with storage.replace_file(path) as staged:
+        staged.write_text(page, encoding="utf-8")
+
+
+def _sections(subject: Subject) -> dict[str, Section]:
+    """The sections that the run has, by name."""
+    found = {}
+    for name, make in SECTIONS.items():
+        with suppress(NotInModelError):  # it asks for something that the model does not have
+            section = make(subject)
+            if section is not None:
+                found[name] = section
+    return found
 
 
 def render(sections: dict[str, Section], subject: Subject) -> Markup:
-    """The whole page, of sections by the names that links to them have."""
+    """Return the whole page.
+
+    Args:
+        sections: The sections by the names that links point to.
+        subject: What the page is about.
+    """
     script = _read("map.js")
-    # the browser runs what has this digest, and nothing else
+    # the browser runs the script with this digest, and nothing else
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     links = (
         Markup('<li><a href="#{}">{}</a></li>').format(name, section.title)
@@ -80,5 +99,5 @@ def render(sections: dict[str, Section], subject: Subject) -> Markup:
 
 
 def _read(name: str) -> Markup:
-    """A file of this folder, which is HTML (or in it) as it stands."""
+    """A file of this folder, which goes into the page as it is."""
     return Markup((HERE / name).read_text(encoding="utf-8"))  # noqa: S704

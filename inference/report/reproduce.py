@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
+from vae4counts import inference
 from vae4counts.inference.fitting.fit import fit
 from vae4counts.inference.run.run import Run
-from vae4counts.models import Configured
+from vae4counts.models.config import find_class
 
 # Between the arguments of a call: each on a line of its own.
 LINES = ",\n    "
@@ -28,10 +32,12 @@ PACKAGES = (
     "umap-learn",
     "matplotlib",
 )
+Imports = defaultdict[str, set[str]]
+"""Names to import, by the module that they are imported from."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on, as they are now."""
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"Python": python_version()}
     for name in PACKAGES:
         try:
@@ -42,60 +48,106 @@ def versions() -> dict[str, str]:
 
 
 def python_lines(run: Run) -> str:
-    """A script that fits the run again.
+    """Return a script that fits the run again.
 
     Raises:
-        TypeError: A part of the pair knows no description of itself.
+        TypeError: A part of the pair cannot describe itself, or cannot be imported.
     """
+    imports: Imports = defaultdict(set, {"vae4counts.inference": {"fit"}})
+    seed = run.settings.get("seed", 0)
     pair = {"model": run.model.config(), "guide": run.guide.config()}
-    imports: dict[str, set[str]] = {"vae4counts.inference": {"fit"}}
-    for name in _types([*pair.values()]):
-        imports.setdefault(_public_home(Configured.registry[name]), set()).add(name)
-    source, top = run.settings.get("data"), run.settings.get("top_features")
-    lines = ["adata = ...  # the data that the run was fitted to"]
-    if source is not None:
-        imports["vae4counts.data"] = {"load"}
-        lines = [f"adata = load({source!r})"]
-    if top is not None:
-        imports["vae4counts.data"] = {"load", "top_features"}
-        lines.append(f"adata = top_features(adata, {top}, layer={run.layer!r})")
-    lines.append(f"torch.manual_seed({run.settings.get('seed', 0)})  # the networks' first weights")
-    lines += [f"{name} = {_expression(config, LINES)}" for name, config in pair.items()]
-    given = {"layer": run.layer, "label": run.label, **run.settings}
-    arguments = [
-        f"{name}={given[name]!r}"
-        for name, parameter in inspect.signature(fit).parameters.items()
-        if name in given and given[name] != parameter.default
+    lines = [
+        *_data_lines(run, imports),
+        f"torch.manual_seed({seed})  # the networks' first weights",
+        *(f"{name} = {_expression(config, imports, LINES)}" for name, config in pair.items()),
+        f"run = fit({', '.join(['model', 'guide', 'adata', *_arguments(run, imports)])})",
     ]
-    lines.append(f"run = fit({', '.join(['model', 'guide', 'adata', *arguments])})")
     head = [f"from {home} import {', '.join(sorted(imports[home]))}" for home in sorted(imports)]
     return "\n".join(["import torch", "", *head, "", *lines])
 
 
-def _expression(config: Any, between: str = ", ") -> str:
+def _data_lines(run: Run, imports: Imports) -> Iterator[str]:
+    """Lines that load the data and choose their features, as the command line did."""
+    source = run.settings.get("data")
+    if source is None:
+        yield "adata = ...  # the data that the run was fitted to"
+        return
+    imports["vae4counts.data"].add("load")
+    on_disk = ", out_of_core=True" if run.settings.get("out_of_core") else ""
+    yield f"adata = load({source!r}{on_disk})"
+    layer = "" if run.layer is None else f", layer={run.layer!r}"
+    if frequent := run.settings.get("min_observations"):
+        imports["vae4counts.data"].add("frequent_features")
+        yield f"adata = frequent_features(adata, {frequent}{layer})"
+    if (top := run.settings.get("top_features")) is not None:
+        imports["vae4counts.data"].add("top_features")
+        method = run.settings.get("feature_method", "deviance")
+        chosen_by = "" if method == "deviance" else f", method={method!r}"
+        yield f"adata = top_features(adata, {top}{layer}{chosen_by})"
+
+
+def _arguments(run: Run, imports: Imports) -> Iterator[str]:
+    """The arguments of the fit that are not at their defaults."""
+    given = {"layer": run.layer, "label": run.label, **run.settings}
+    for name, parameter in inspect.signature(fit).parameters.items():
+        if name not in given:
+            continue
+        if is_dataclass(parameter.default):
+            options = list(_options(parameter.default, given[name], imports))
+            if options:
+                kind = type(parameter.default).__name__
+                imports["vae4counts.inference"].add(kind)
+                yield f"{name}={kind}({', '.join(options)})"
+        elif given[name] != parameter.default:
+            yield f"{name}={given[name]!r}"
+
+
+def _options(default: Any, saved: dict[str, Any], imports: Imports) -> Iterator[str]:
+    """The fields of a dataclass that are not at their defaults."""
+    for name in (field.name for field in fields(default) if field.name in saved):
+        value = saved[name]
+        if name == "handlers":
+            if value:
+                imports["vae4counts.inference"] |= set(map(_handler_class, value))
+                yield f"handlers=[{', '.join(value)}]"
+        elif value != getattr(default, name):
+            yield f"{name}={value!r}"
+
+
+def _handler_class(text: str) -> str:
+    """The class of a handler, of which a run keeps the `repr` alone."""
+    name = re.match(r"\w*", text)[0]  # type: ignore[index]  # it matches any text
+    if name not in inference.__all__:
+        raise TypeError(f"{text} is a handler of your own")
+    return name
+
+
+def _expression(config: Any, imports: Imports, between: str = ", ") -> str:
     """The call that makes what `Configured.config` describes."""
     if isinstance(config, list):
-        return f"[{', '.join(map(_expression, config))}]"
+        return f"[{', '.join(_expression(each, imports) for each in config)}]"
     if not isinstance(config, dict):
         return repr(config)
-    values = [f"{key}={_expression(value)}" for key, value in config.items() if key != "type"]
+    kind = find_class(config["type"])
+    outermost, _, _ = kind.__qualname__.partition(".")
+    if "<locals>" in kind.__qualname__:
+        raise TypeError(f"{outermost} defines {kind.__name__}, which cannot be imported")
+    imports[_public_home(kind, outermost)].add(outermost)
+    values = [
+        f"{key}={_expression(value, imports)}" for key, value in config.items() if key != "type"
+    ]
     inside = between.join(values)
     if "\n" in between and values:
         inside = f"\n    {inside},\n"
-    return f"{config['type']}({inside})"
+    return f"{kind.__qualname__}({inside})"
 
 
-def _types(config: Any) -> Iterator[str]:
-    """Names of all classes in a description."""
-    if isinstance(config, dict):
-        yield config["type"]
-    if isinstance(config, (dict, list)):
-        for part in config.values() if isinstance(config, dict) else config:
-            yield from _types(part)
-
-
-def _public_home(kind: type) -> str:
-    """The shortest module that a class can be imported from."""
+def _public_home(kind: type, name: str) -> str:
+    """The shortest module that a class can be imported from; of ours, a sub-package."""
     parts = kind.__module__.split(".")
     homes = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
-    return next(home for home in homes if getattr(sys.modules.get(home), kind.__name__, 0) is kind)
+    holder = getattr(sys.modules[kind.__module__], name)
+    for home in homes:
+        if home != "vae4counts" and getattr(sys.modules.get(home), name, None) is holder:
+            return home
+    return kind.__module__

@@ -36,13 +36,13 @@ def scatter(
     colourings: Sequence[pd.Series],
     caption: str,
 ) -> Markup:
-    """Observations in the plane, to point at, coloured by one class or another.
+    """Return observations in the plane, to point at, coloured by class.
 
     Args:
         plane: Coordinates, shape ``(n, 2)``.
-        axis_names: What the two axes are.
+        axis_names: Names of the two axes.
         names: Names of the observations.
-        colourings: Classes of the observations; each series by its name.
+        colourings: Classes of the observations, each a series with a name.
         caption: What is shown.
     """
     low, span = plane.min(axis=0), np.ptp(plane, axis=0)
@@ -54,7 +54,7 @@ def scatter(
         "names": list(map(str, names)),
         "colourings": [_colouring(classes) for classes in colourings],
     }
-    # no text in it can end the element that it stands in
+    # no text in the data can end the element that holds them
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     choices = Markup().join(
         Markup('<label><input type="radio" name="colouring" value="{}"{}> {}</label>').format(
@@ -71,9 +71,9 @@ def scatter(
         "</div>\n"
         '<p class="axes"><span>{across} →</span> <span>{up} ↑</span></p>\n'
         '<div class="classes" role="group" aria-label="Classes: choose those to stand out"></div>\n'
-        "<figcaption>{caption} Point at an observation to see what it is, or go from one to the "
-        "next with the arrow keys; classes chosen in the list stand out.</figcaption>\n"
-        "<noscript><p>Without JavaScript the latent space cannot be drawn here.</p></noscript>\n"
+        "<figcaption>{caption} Point at an observation to see what it is, or use the arrow keys to "
+        "go from one to the next; classes chosen in the list stand out.</figcaption>\n"
+        "<noscript><p>The latent space cannot be drawn without JavaScript.</p></noscript>\n"
         '<script type="application/json" id="map-data">{data}</script></figure>'
     ).format(
         hidden=Markup(" hidden") if not colourings else "",

@@ -1,4 +1,4 @@
-"""What the page shows of data, training and results: a function a section.
+"""What the page shows of data, training and results: one function for each section.
 
 Each takes a `Subject` and returns its `Section`, or None where the run has nothing of the kind.
 The sections that look inside the model are in `insights`.
@@ -32,8 +32,8 @@ FURTHER = {
 
 
 def data(subject: Subject) -> Section:
-    """The data in words."""
-    counts, run = subject.view.counts, subject.run
+    """Describe the data."""
+    counts, run = subject.on.counts, subject.run
     n, features = len(counts), counts.n_features
     batches = CountLoader(counts, batch_size=1024, shuffle=False)
     non_zeros = sum(batch.counts.values().numel() for batch in batches)
@@ -41,32 +41,30 @@ def data(subject: Subject) -> Section:
     low, middle, high = np.quantile(counts.library.cpu().numpy(), (0.05, 0.5, 0.95))
     words = [
         f"{n:,} observations of {features:,} features; {zeros:.1%} of the counts are zero. "
-        f"The total counts of nine observations in ten are between {low:,.0f} and {high:,.0f}, "
+        f"Nine observations in ten have a total count between {low:,.0f} and {high:,.0f}; "
         f"the median is {middle:,.0f}."
     ]
     if run.layer is not None:
-        words.append(f"The counts are those of the layer '{run.layer}'.")
+        words.append(f"The counts are in the layer '{run.layer}'.")
     if subject.classes is not None:
         words.append(
-            f"The column '{subject.label}' holds {subject.classes.nunique():,} known classes. "
-            "Training never saw them: they are only compared with what it found."
+            f"The column '{subject.classes.name}' holds {subject.classes.nunique():,} known "
+            "classes. They are not used in training, only compared with what it found."
         )
     split = run.split
-    if subject.known:
+    if subject.on.is_fitted:
         words.append(
-            f"Of the observations {len(split.train):,} were for training, "
-            f"{len(split.validation):,} for deciding when to stop, and {len(split.test):,} were "
-            "held out: by these the model is measured."
+            f"Of the observations, {len(split.train):,} were used for training, "
+            f"{len(split.validation):,} to decide when to stop, and {len(split.test):,} were "
+            "held out to evaluate the model."
         )
     else:
-        words.append(
-            "The model was fitted to other data than these, and is measured on all of them."
-        )
+        words.append("The model was fitted to other data, and is evaluated on all of these.")
     return Section("Data", [paragraph(text) for text in words])
 
 
 def model(subject: Subject) -> Section:
-    """The pair in words: what each of its parts is, by its own description."""
+    """Describe the pair: each of its parts by its own docstring."""
     run = subject.run
     rows = [
         ("model", run.model),
@@ -80,19 +78,20 @@ def model(subject: Subject) -> Section:
         columns=["class", "what it is", "settings"],
     )
     words = (
-        "The model says how counts come about: latent variables are drawn, and counts given them. "
-        "The guide answers the other way round: which latent variables an observation's counts "
-        "speak for. Both are trained together, by stochastic variational inference (SVI)."
+        "The model describes how the data arise: latent variables are drawn, and then counts given "
+        "the latent variables. The guide goes the other way: it infers the latent variables from "
+        "an observation's counts. Both are trained together by stochastic variational inference "
+        "(SVI)."
     )
     return Section("Model", [paragraph(words), table(table_of_parts, "Parts of the pair")])
 
 
 def training(subject: Subject) -> Section:
-    """How training went."""
+    """Describe the training."""
     run = subject.run
     history = run.history
     last = history[history["phase"] == history["phase"].iloc[-1]]
-    full = last[last["kl_weight"] == last["kl_weight"].max()]  # of which the best was kept
+    full = last[last["kl_weight"] == last["kl_weight"].max()]  # the best of these was kept
     best = full["validation_elbo"].idxmax()
     row = history.loc[best]
     divergence = row["validation_reconstruction"] - row["validation_elbo"]
@@ -107,15 +106,16 @@ def training(subject: Subject) -> Section:
     words = f"{len(history):,} epochs, {history['seconds'].sum():,.1f} seconds."
     if "plain" in set(history["phase"]):
         words += (
-            " A plain VAE was trained first; the components then started at groups of its latents, "
-            "and everything was trained together."
+            " A plain VAE was trained first; the components were then initialised from clusters of "
+            "its latents, and everything was trained together."
         )
     drawn = figure(
         history_figure(history),
         f"Line chart of the ELBO and its reconstruction over {len(history)} epochs; the validation "
-        f"ELBO is best in epoch {int(best) + 1}, at {row['validation_elbo']:.1f} nats.",
+        f"ELBO is highest in epoch {int(best) + 1}, at {row['validation_elbo']:.1f} nats.",
         "The ELBO over the epochs. The band between the two lines is the Kullback-Leibler "
-        "divergence of the latents from their prior: what the latents know of an observation.",
+        "divergence of the latents from their prior: how much the latents know about an "
+        "observation.",
     )
     return Section(
         "Training",
@@ -124,9 +124,9 @@ def training(subject: Subject) -> Section:
 
 
 def held_out(subject: Subject) -> Section:
-    """All that was measured."""
+    """List all metrics."""
     metrics = subject.metrics
-    where = "held-out observations" if subject.known else "these data"
+    where = "held-out observations" if subject.on.is_fitted else "these data"
     measured = {
         FURTHER.get(name) or METRICS.get(name) or name.replace("_", " "): value
         for name, value in metrics.items()
@@ -134,22 +134,22 @@ def held_out(subject: Subject) -> Section:
     }
     words = (
         "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood "
-        "of the counts, closer to it with more draws; it is the one to compare models by. All are "
-        "means per observation."
+        "of the counts, and approaches the latter with more draws: use it to compare models. All "
+        "values are means per observation."
     )
-    return Section("Held-out figures", [paragraph(words), facts(measured, f"Measured on {where}")])
+    return Section("Metrics", [paragraph(words), facts(measured, f"Measured on {where}")])
 
 
 def provenance(subject: Subject) -> Section:
-    """Versions and seeds."""
+    """List versions, seeds and settings."""
     run = subject.run
     settings = {name.replace("_", " "): value for name, value in run.settings.items()}
-    seeds = {"seed of the fit": run.settings.get("seed"), "seed of this page": subject.seed}
+    seeds = {"seed of the fit": run.settings.get("seed"), "seed of this page": subject.on.seed}
     digest = {"digest of the fitted data (names and total counts)": run.fingerprint}
     return Section(
         "Versions and seeds",
         [
-            facts(versions(), "Versions that made this page"),
+            facts(versions(), "Versions with which this page was made"),
             facts(seeds | digest, "Seeds and data"),
             facts(settings, "Settings of the fit"),
         ],
@@ -157,7 +157,7 @@ def provenance(subject: Subject) -> Section:
 
 
 def reproduce(subject: Subject) -> Section:
-    """Lines that fit the run again."""
+    """Give the lines that fit the run again."""
     run, body = subject.run, []
     command = run.settings.get("command")
     if command is not None:
@@ -165,7 +165,7 @@ def reproduce(subject: Subject) -> Section:
     try:
         body.append(code(python_lines(run), "In Python"))
     except TypeError as error:  # a part of the user's own
-        body.append(paragraph(f"The pair cannot be written down in Python: {error}."))
+        body.append(paragraph(f"The pair cannot be written as Python: {error}."))
     words = "The same versions on the same kind of processor give the same numbers."
     return Section("How to reproduce", [paragraph(words), *body])
 
@@ -187,12 +187,12 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
 
 
 def _in_words(part: nn.Module) -> str:
-    """The first sentence of a class's description."""
+    """The first line of a class's docstring."""
     return (type(part).__doc__ or "").strip().partition("\n")[0].replace("`", "")
 
 
 def _settings(part: nn.Module) -> Markup:
-    """The arguments that a part was made with, but for those that are parts themselves."""
+    """The arguments that a part was made with, except those that are parts themselves."""
     return Markup("<br>").join(
         Markup("{}: {}").format(name, shown(value)) for name, value in _arguments(part)
     )
@@ -203,7 +203,7 @@ def _arguments(part: nn.Module) -> Iterator[tuple[str, object]]:
         return
     try:
         described = part.config()
-    except TypeError:  # a part of the user's own that knows no description
+    except TypeError:  # a part of the user's own that cannot describe itself
         return
     for name, value in described.items():
         if name != "type" and value is not None and not isinstance(value, dict):

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from markupsafe import Markup
 
 from vae4counts.inference.interpretation import Interpretation
-from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.annotation import assigned
-from vae4counts.inference.run.alignment import labels_of
+from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 
 
@@ -34,55 +32,50 @@ class Section:
 
 @dataclass(frozen=True)
 class Subject:
-    """A run and the data to show it on; what several sections need is computed once.
+    """A run on the data to show it on; what several sections need is computed once.
 
     Attributes:
-        run: The run.
-        adata: Observations.
-        label: Column of ``obs`` with known classes; None for none.
-        seed: Seed of all draws.
+        on: The run on data.
     """
 
-    run: Run
-    adata: AnnData
-    label: str | None
-    seed: int
+    on: RunOnData
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.on.run
 
     @property
     def title(self) -> str:
-        """What the page is called: the model, and the data as far as they have a name."""
-        source = self.run.settings.get("data") if self.known else None
+        """The title of the page: the model, and the data if they have a name."""
+        source = self.run.settings.get("data") if self.on.is_fitted else None
         name = "data" if source is None else Path(source).name
         return f"{type(self.run.model).__name__} on {name}"
 
-    @cached_property
-    def known(self) -> bool:
-        """Whether these are the data that the run was fitted to."""
-        return self.run.knows(self.adata)
-
-    @cached_property
+    @property
     def view(self) -> Interpretation:
         """The run's view of the data."""
-        return self.run.interpret(self.adata, seed=self.seed)
+        return self.on.interpretation
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """What is measured: the run's own on its own data, where it has been evaluated."""
-        if self.known and "elbo" in self.run.metrics and self.label == self.run.label:
+        """What was measured: by the fit on its own data and label, otherwise now."""
+        is_known = self.on.is_fitted and self.on.label == self.run.label
+        if is_known and "elbo" in self.run.metrics:
             return self.run.metrics
-        measured = self.run.evaluate(self.adata, label=self.label, seed=self.seed).to_dict()
+        measured = self.on.evaluate().to_dict()
         return self.run.metrics | measured
 
     @cached_property
     def classes(self) -> pd.Series | None:
         """The known class of each observation, as text."""
-        known = labels_of(self.adata, self.label)
-        return None if known is None else pd.Series(known, name=self.label)
+        known = self.on.classes
+        return None if known is None else pd.Series(known, name=self.on.label)
 
     @cached_property
     def components(self) -> pd.Series | None:
         """The most likely component of each observation; None for a model without."""
-        shares = self._summary[1]
+        _, shares = self.on.summary()
         return None if shares is None else pd.Series(assigned(shares), name="component")
 
     @cached_property
@@ -93,9 +86,4 @@ class Subject:
     @property
     def latents(self) -> np.ndarray | None:
         """Posterior means, shape ``(N, L)``; None for a model without latents."""
-        return self._summary[0]
-
-    @cached_property
-    def _summary(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        with own_randomness(self.run.device, self.seed):
-            return self.view.summary(num_samples=10)
+        return self.on.summary()[0]

@@ -130,6 +130,25 @@ class RunOnData:
             run.metrics |= {**sizes, "n_features": len(run.features), **result.to_dict()}
         return result
 
+    def summary(self, num_samples: int = 10) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return means of q(z | x) and responsibilities of all observations, computed once.
+
+        Args:
+            num_samples: Draws of z over which responsibilities are averaged.
+
+        Returns:
+            The means, shape ``(N, L)``, and p(component | values), shape ``(N, K)``; None for what
+            the model does not have.
+        """
+        if num_samples not in self._summaries:
+            run = self.run
+            batches = self._batches(self.counts, share=run.processes.share)
+            with self._seeded():
+                self._summaries[num_samples] = latents_and_components(
+                    run.model, run.guide, batches, num_samples, run.processes
+                )
+        return self._summaries[num_samples]
+
     def annotate(self, denoised: bool = False, num_samples: int = 10) -> None:
         """Write what the pair says of each observation into `adata`, where scanpy looks for it.
 
@@ -153,11 +172,7 @@ class RunOnData:
                 "this is a view of data on disk, which nothing can be written to: "
                 "annotate all of the data (features that the model does not know are passed over)"
             )
-        with self._seeded():
-            batches = self._batches(self.counts, share=run.processes.share)
-            summary = latents_and_components(
-                run.model, run.guide, batches, num_samples, run.processes
-            )
+        summary = self.summary(num_samples)
         table = loadings(run.model, run.features)
         layer = self.interpretation.denoised(num_samples=num_samples) if denoised else None
         # nothing is written before all that can fail is done
@@ -237,6 +252,10 @@ class RunOnData:
             value, k = log_likelihoods(self.run.model, self.run.guide, batches, num_samples)
         columns = {"log_likelihood": value, "pareto_k": k}
         return pd.DataFrame(columns, index=self.adata.obs_names[self.held_out])
+
+    @cached_property
+    def _summaries(self) -> dict[int, tuple[np.ndarray | None, np.ndarray | None]]:
+        return {}
 
     @property
     def _names(self) -> tuple[list[str], list[str]]:

@@ -74,6 +74,14 @@ def test_values_that_are_no_counts(
         (("--stratify", "grup"), ("grup", "group")),
         (("--group", "donor"), ("donor", "group")),
         (("--group", "group", "--stratify", "group"), ("exclude each other",)),
+        (("--split", "part"), ("part", "group")),
+        (("--learning-rate", 0), ("learning_rate", "above 0")),
+        (("--model", "vae", "--components", 3), ("standard-normal", "--components", "vamp")),
+        (
+            ("--model", "count-mixture", "--latents", 3),
+            ("does not take --latents",),
+        ),
+        (("--model", "count-mixture", "--prior", "vamp"), ("count-mixture", "--prior")),
     ],
 )
 def test_options_that_make_no_sense(

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,10 +11,14 @@ import pytest
 import scipy.sparse as sp
 from typer.testing import Result
 
-from vae4counts.data import CountMatrix
+from vae4counts.data import FEATURE_SCORES, CountMatrix
+from vae4counts.guides import GUIDES
 from vae4counts.inference import Run
-from vae4counts.models import GMVAE, VAE
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule, SplitOptions
+from vae4counts.models import GMVAE, VAE, CountMixture
+from vae4counts.models.likelihoods import LIKELIHOODS
+from vae4counts.models.networks import DECODERS
+from vae4counts.models.priors import PRIORS, GaussianMixture
 
 FILES = {
     "annotated.h5ad",
@@ -41,13 +46,14 @@ METRICS = {
     "seconds",
     "observations_per_second",
 }
-QUICK = ("--epochs", 3, "--latents", 2, "--components", 3)
+QUICK = ("--epochs", 3, "--latents", 2)
+THREE = (*QUICK, "--components", 3)
 
 
 @pytest.fixture
 def fitted(run: Callable[..., Result], counts_file: Path, tmp_path: Path) -> Path:
     out = tmp_path / "runs" / "first"
-    result = run("fit", counts_file, "--out", out, "--label", "group", *QUICK)
+    result = run("fit", counts_file, "--out", out, "--label", "group", *THREE)
     assert result.exit_code == 0, result.output
     return out
 
@@ -103,6 +109,7 @@ def test_evaluate_takes_the_fitted_data_or_other(
     "options",
     [
         ("--model", "vae"),
+        ("--components", 3),
         ("--model", "vae", "--decoder", "linear", "--likelihood", "poisson"),
         ("--prior", "vamp", "--likelihood", "zero-inflated-poisson"),
         ("--guide", "joint", "--likelihood", "categorical"),
@@ -189,6 +196,36 @@ def test_splits_by_columns(run: Callable[..., Result], counts: ad.AnnData, tmp_p
         assert sorted(tested[tested > 0]) == ([3, 3, 3] if column == "group" else [9])
 
 
+def test_a_split_by_a_column(
+    run: Callable[..., Result], counts: ad.AnnData, tmp_path: Path
+) -> None:
+    parts = np.array(["train"] * 5 + ["validation"] * 2 + ["test"] * 2 + [""])[np.arange(90) % 10]
+    counts.obs["part"] = parts
+    counts.write_h5ad(tmp_path / "counts.h5ad")
+    out = tmp_path / "out"
+    result = run("fit", tmp_path / "counts.h5ad", "--out", out, *QUICK, "--split", "part")
+    assert result.exit_code == 0, result.output
+    stored = Run.load(out)
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(stored.split, name), np.flatnonzero(parts == name))
+    assert "--split part" in stored.settings["command"]
+    assert stored.settings["split"]["column"] == "part"
+
+
+def test_a_mixture_without_a_network(
+    run: Callable[..., Result], counts_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ("--model", "count-mixture", "--components", 3, "--label", "group", "--epochs", 20)
+    result = run("fit", counts_file, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == FILES - {"latent.png", "diagnosis.png"}
+    stored = Run.load(out)
+    assert isinstance(stored.model, CountMixture)
+    assert stored.model.n_components == 3
+    assert run("report", out).exit_code == 0
+
+
 def test_datasets_lists_what_is_known(run: Callable[..., Result]) -> None:
     result = run("datasets")
     assert result.exit_code == 0
@@ -200,5 +237,18 @@ def test_help_teaches(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COLUMNS", "300")
     result = run("fit", "--help")
     assert result.exit_code == 0
-    for word in ("zero-inflated-negative-binomial", "vamp", "marginal", "counts are raw"):
-        assert word in result.output
+    words = (*LIKELIHOODS, *PRIORS, *GUIDES, *DECODERS, *FEATURE_SCORES, "counts are raw")
+    assert all(word in result.output for word in words)
+
+
+def test_every_option_of_a_fit_is_an_option_of_the_command(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    shown = " ".join(run("fit", "--help").output.split())
+    for kind in (BasicOptions, SplitOptions, Schedule, Compute):
+        for option in (each for each in fields(kind) if each.metadata):
+            flag = "split" if option.name == "column" else option.name.replace("_", "-")
+            help_text = option.metadata["help"]
+            assert f"--{flag} " in shown
+            assert help_text in shown, flag

@@ -35,8 +35,7 @@ def test_a_run_tells_how_it_is_made_again(run: Call, fitted: Path, counts_file: 
     command, python = codes(page)
     assert command == (
         f"vae4counts fit {counts_file} --out '{fitted}' "
-        "--latents 2 --components 3 --epochs 3 --label group "
-        "--top-features 10 --seed 5"
+        "--label group --top-features 10 --latents 2 --components 3 --epochs 3 --seed 5"
     )
     made: dict[str, Run] = {}
     exec(python, made)  # type: ignore[arg-type]  # noqa: S102

@@ -1,9 +1,8 @@
-"""``vae4counts fit --resume``: what was stopped goes on, and nothing but the results is left."""
+"""``vae4counts fit --resume`` continues what was stopped, and leaves nothing but the results."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,26 +12,27 @@ import pytest
 from typer.testing import Result
 
 from vae4counts.inference import TrainingError
-from vae4counts.inference.fitting.loop import Training
+from vae4counts.inference.fitting.step import Steps
+from vae4counts.inference.run import storage
 
-QUICK = ("--epochs", 4, "--latents", 2, "--components", 3, "--model", "vae", "--batch-size", 32)
+QUICK = ("--epochs", 4, "--latents", 2, "--model", "vae", "--batch-size", 32)
 Call = Callable[..., Result]
 
 
 def stop(patch: pytest.MonkeyPatch, number: int) -> None:
     """Sends the process a signal in its fifth step."""
-    step = Training.step
+    step = Steps.take
 
-    def stopping(self: Training, batch: Any) -> None:
-        if self.steps == 4:
+    def stopping(self: Steps, batch: Any) -> Any:
+        if self.taken == 4:
             signal.raise_signal(number)
-        step(self, batch)
+        return step(self, batch)
 
-    patch.setattr(Training, "step", stopping)
+    patch.setattr(Steps, "take", stopping)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_goes_on_and_leaves_what_a_whole_fit_leaves(
+def test_it_continues_and_leaves_what_a_whole_fit_leaves(
     number: int, run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, whole = tmp_path / "runs" / "out", tmp_path / "whole"
@@ -43,7 +43,7 @@ def test_it_goes_on_and_leaves_what_a_whole_fit_leaves(
     assert result.exit_code == 128 + number
     line = " ".join(result.stderr.split())
     assert "stopped after step 5: the state is saved in" in line
-    assert "go on with the same command and --resume" in line
+    assert "to continue, run the same command with --resume" in line
     assert [path.name for path in out.parent.iterdir()] == ["out.partial"]
 
     result = run("fit", counts_file, "--out", out, *QUICK)
@@ -65,9 +65,11 @@ def test_it_goes_on_and_leaves_what_a_whole_fit_leaves(
 
 
 @pytest.mark.filterwarnings("always:.*holds no checkpoint:UserWarning")
-def test_there_may_be_nothing_to_go_on_from(run: Call, counts_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "out.partial" / "results").mkdir(parents=True)  # of a process that was killed
-    (tmp_path / "out.partial" / "results" / "config.json").write_text("{")
+def test_there_may_be_nothing_to_continue_from(
+    run: Call, counts_file: Path, tmp_path: Path
+) -> None:
+    # of a process that was killed
+    (tmp_path / "out.partial" / "checkpoints").mkdir(parents=True)
     result = run("fit", counts_file, "--out", tmp_path / "out", *QUICK, "--resume")
     assert result.exit_code == 0, result.output
     assert "holds no checkpoint: the fit begins" in " ".join(result.stderr.split())
@@ -75,43 +77,39 @@ def test_there_may_be_nothing_to_go_on_from(run: Call, counts_file: Path, tmp_pa
 
 
 class Killed(BaseException):
-    """What a process that is killed does after it: nothing."""
+    """The end of a process that is killed."""
 
 
-@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("moment", ["before they are there", "before the checkpoints go"])
 def test_killed_while_results_take_their_place(
-    moves: int, run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    done: list[str] = []
-    rename, remove = Path.replace, shutil.rmtree
+    out, rename = tmp_path / "out", Path.replace
 
     def replace(path: Path, target: Path) -> Path:
-        if path.name in {"out.partial", "results"}:
-            if len(done) == moves:
-                done.append("killed")
-                raise Killed
-            done.append(path.name)
+        if target == out:
+            raise Killed
         return rename(path, target)
 
-    def clear_away(*arguments: Any, **more: Any) -> None:
-        if done[moves:] or len(done) == moves == 2:
-            raise Killed
-        remove(*arguments, **more)
+    def die(_: Path) -> None:
+        raise Killed
 
     with monkeypatch.context() as patch:
         stop(patch, signal.SIGTERM)
         assert run("fit", counts_file, "--out", out, *QUICK).exit_code != 0
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replace)
-        patch.setattr(shutil, "rmtree", clear_away)
-        patch.setattr(Path, "rmdir", clear_away)
+        if moment == "before they are there":
+            patch.setattr(Path, "replace", replace)
+        else:
+            patch.setattr(storage, "discard_checkpoints", die)
         with pytest.raises(Killed):
             run("fit", counts_file, "--out", out, *QUICK, "--resume")
+    assert (tmp_path / "out.partial").exists()
     again = run("fit", counts_file, "--out", out, *QUICK, "--resume")
-    assert again.exit_code == (2 if moves == 2 else 0), again.output
+    assert again.exit_code == 0, again.output
     assert sorted(path.name for path in tmp_path.iterdir()) == [counts_file.name, "out"]
-    assert (out / "metrics.json").exists()
+    assert (out / "annotated.h5ad").exists()
+    assert "elbo" in json.loads((out / "metrics.json").read_text())
 
 
 def test_an_error_leaves_nothing_where_there_is_no_checkpoint(
@@ -120,6 +118,6 @@ def test_an_error_leaves_nothing_where_there_is_no_checkpoint(
     def diverge(*_: Any) -> None:
         raise TrainingError("the objective is nan")
 
-    monkeypatch.setattr(Training, "step", diverge)
+    monkeypatch.setattr(Steps, "take", diverge)
     assert run("fit", counts_file, "--out", tmp_path / "out", *QUICK).exit_code == 1
     assert list(tmp_path.iterdir()) == [counts_file]

@@ -106,7 +106,7 @@ def test_another_model_leaves_nothing_of_the_first(fitted: tuple[Run, AnnData]) 
 def test_a_column_of_the_users_own_is_not_overwritten(fitted: tuple[Run, AnnData]) -> None:
     run, adata = fitted[0], fitted[1].copy()
     adata.obs["component"] = "mine"
-    with pytest.raises(DataError, match=r"obs\['component'\] is there already.*rename"):
+    with pytest.raises(DataError, match=r"obs\['component'\] exists already.*rename"):
         run.annotate(adata)
     assert (adata.obs["component"] == "mine").all()
     assert not adata.obsm

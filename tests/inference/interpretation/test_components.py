@@ -47,7 +47,7 @@ def test_profiles_of_a_decoder(library: str, look: Look) -> None:
     """The mean over a component's prior, by many draws in numpy."""
     view = look(GMVAE(6, GaussianMixture(2, 3), Poisson(), "linear", library))
     loc, scale = (part.detach().double().numpy() for part in view.model.prior.components())
-    weight, bias = (p.detach().double().numpy() for p in view.vae.decoder.output.parameters())
+    weight, bias = (p.detach().double().numpy() for p in view.model.decoder.output.parameters())
     z = np.random.default_rng(0).normal(loc, scale, size=(20_000, 3, 2))
     rate = np.exp(z @ weight.T + bias)
     wanted = 50 * (rate / rate.sum(-1, keepdims=True)).mean(0).T
@@ -153,7 +153,7 @@ def test_wrong_questions(mixture: Interpretation, look: Look) -> None:
     ):
         with pytest.raises(NotInModelError, match="no components"):
             ask()
-    with pytest.raises(NotInModelError, match="no distribution over counts"):
+    with pytest.raises(NotInModelError, match="not a distribution of counts"):
         look(GaussianMixtureModel(6, 2)).component_profiles()
     with pytest.raises(NotInModelError, match="nothing to be compared with"):
         look(CountMixture(6, 1)).component_contrasts()

@@ -12,7 +12,7 @@ from scipy import stats
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation import Interpretation, NotInModelError
-from vae4counts.inference.interpretation import prior_draws as draws_module
+from vae4counts.inference.interpretation.prior_draws import prior_draws
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.likelihoods import LIKELIHOODS, Categorical, Multinomial, Poisson
 from vae4counts.models.priors import GaussianMixture
@@ -38,7 +38,7 @@ def likelihood_of(x: np.ndarray | None, mean: np.ndarray) -> np.ndarray:
 def test_by_a_sum_over_components(
     counts: dict[str, int] | None, chunk: int, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draws_module, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr("vae4counts.inference.interpretation.prior_draws.CHUNK_ROWS", chunk)
     view = look(CountMixture(6, 3, Poisson()))
     state = {name: p.detach().double().numpy() for name, p in view.model.named_parameters()}
     weight, share = np.exp(state["logits"]), np.exp(state["outputs"])
@@ -69,7 +69,7 @@ def test_by_an_integral_over_a_latent(look: Look) -> None:
     view = look(VAE(6, GaussianMixture(1, 3), Poisson(), "linear", library=None))
     z = torch.linspace(-12, 12, 4001, dtype=torch.float64)[:, None]
     with torch.no_grad():
-        model = view.vae.double()
+        model = view.model.double()
         prior = model.prior.log_prob(z).exp().numpy()
         mean = model.decoder(z).exp().numpy()
         model.float()
@@ -91,11 +91,11 @@ def test_probabilities_of_all_likelihoods(name: str, look: Look) -> None:
     """Feature by feature they add up to the distribution's own log-probability."""
     view = look(VAE(6, GaussianMixture(2, 3), LIKELIHOODS[name]()))
     x = torch.tensor([0.0, 2, 1, 0, 3, 1])
-    counts = next(draws_module.prior_draws(view.model, torch.full((5,), 20.0)))
-    parts = draws_module.log_prob_at(counts, torch.arange(6), x)
+    counts, _ = next(prior_draws(view.model, torch.full((5,), 20.0)))
+    parts = counts.log_prob_at(torch.arange(6), x)
     assert parts.shape == (5, 6)
     torch.testing.assert_close(parts.sum(-1), counts.log_prob(x.expand(5, 6)))
-    few = draws_module.log_prob_at(counts, torch.tensor([4, 0]), x[[4, 0]])
+    few = counts.log_prob_at(torch.tensor([4, 0]), x[[4, 0]])
     torch.testing.assert_close(few, parts[:, [4, 0]])
 
 

@@ -13,8 +13,7 @@ from anndata import AnnData
 
 from vae4counts.data import DataError, UnknownName
 from vae4counts.inference import Run
-from vae4counts.inference.interpretation import Interpretation, NotInModelError
-from vae4counts.inference.interpretation import fitted as fitted_module
+from vae4counts.inference.interpretation import Interpretation, NotInModelError, pair_on_data
 from vae4counts.inference.interpretation.differential import discoveries
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.models import VAE, CountMixture
@@ -30,7 +29,7 @@ def pairs_by_hand(view: Interpretation, first: np.ndarray, n: int) -> list[np.nd
     with own_randomness(torch.device("cpu"), view.seed):
         rows = [view.rows(mask, n) for mask in (first, ~first)]
         latents = [torch.cat([z for z, _ in view.draws(part)]) for part in rows]
-    weight, bias = (p.detach().double().numpy() for p in view.vae.decoder.output.parameters())
+    weight, bias = (p.detach().double().numpy() for p in view.model.decoder.output.parameters())
     rates = [np.exp(z.double().numpy() @ weight.T + bias) for z in latents]
     return [rate / rate.sum(1, keepdims=True) for rate in rates]
 
@@ -89,7 +88,7 @@ def test_chunks_make_no_difference_to_the_sums(
 ) -> None:
     """Many small chunks see other draws of the same posterior."""
     whole = view.differential_expression("group", "0", num_pairs=4000).sort_index()
-    monkeypatch.setattr(fitted_module, "CHUNK_ROWS", 37)
+    monkeypatch.setattr(pair_on_data, "CHUNK_ROWS", 37)
     parts = view.differential_expression("group", "0", num_pairs=4000).sort_index()
     np.testing.assert_allclose(parts["proba_de"], whole["proba_de"], atol=0.05)
     np.testing.assert_allclose(parts["scale1"], whole["scale1"], rtol=0.1)
@@ -181,16 +180,16 @@ def test_discoveries_by_hand() -> None:
 @pytest.mark.parametrize(
     ("asked", "what"),
     [
-        ({}, "name the groups either by groupby and group1, or by a mask idx1"),
-        ({"groupby": "group", "idx1": np.ones(60, bool)}, "name the groups either"),
+        ({}, "give the groups either by groupby and group1, or by a mask idx1"),
+        ({"groupby": "group", "idx1": np.ones(60, bool)}, "give the groups either"),
         ({"groupby": "type", "group1": "0"}, "no column 'type'.*'group'"),
         ({"groupby": "group", "group1": "7"}, r"no group in obs\['group'\] '7'.*'0', '1', '2'"),
         ({"groupby": "group", "group1": "0", "group2": "x"}, "'x'"),
         ({"groupby": "group", "group1": "0", "group2": ["0", "1"]}, "20 observations are in both"),
-        ({"groupby": "group", "group1": ["0", "1", "2"]}, "nothing is left to compare"),
+        ({"groupby": "group", "group1": ["0", "1", "2"]}, "none are left to compare"),
         ({"idx1": np.ones(59, bool)}, r"idx1 has shape \(59,\) but there are 60 observations"),
         ({"idx1": np.arange(60)}, "must be a boolean mask"),
-        ({"idx1": np.zeros(60, bool)}, "idx1 names no observation"),
+        ({"idx1": np.zeros(60, bool)}, "idx1 selects no observation"),
         ({"idx1": pd.Series(np.ones(60, bool))}, "index is not that of the observations"),
         ({"groupby": "group", "group1": "0", "mode": "both"}, "one of vanilla, change"),
         ({"groupby": "group", "group1": "0", "num_pairs": 1}, "num_pairs must be 2"),

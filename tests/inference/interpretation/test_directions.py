@@ -25,7 +25,7 @@ def plain(look: Look) -> Interpretation:
 
 
 def weights(view: Interpretation) -> np.ndarray:
-    return view.vae.decoder.output.weight.detach().double().numpy()
+    return view.model.decoder.output.weight.detach().double().numpy()
 
 
 def cloud(view: Interpretation, n: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def sharpen(view: Interpretation) -> np.ndarray:
 
 def decoded(view: Interpretation, z: np.ndarray) -> np.ndarray:
     """Softmax of the outputs of a linear decoder, in numpy."""
-    weight, bias = (p.detach().double().numpy() for p in view.vae.decoder.output.parameters())
+    weight, bias = (p.detach().double().numpy() for p in view.model.decoder.output.parameters())
     rate = np.exp(z @ weight[:6].T + bias[:6])
     return rate / rate.sum(1, keepdims=True)
 
@@ -88,7 +88,7 @@ def test_correlation_in_closed_form(look: Look) -> None:
     with torch.no_grad():
         loc, scale = view.guide.posterior(view.counts.batch(torch.arange(60)).counts)
     latent = np.cov(loc.T, bias=True) + np.diag(scale.square().mean(0))
-    weight = view.vae.decoder.output.weight.detach().numpy()
+    weight = view.model.decoder.output.weight.detach().numpy()
     covariance = weight @ latent @ weight.T
     deviation = np.sqrt(np.diag(covariance))
     wanted = covariance / np.outer(deviation, deviation)

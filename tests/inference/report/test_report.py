@@ -16,7 +16,7 @@ from anndata import AnnData
 
 from vae4counts.data import UnknownName
 from vae4counts.guides import Encoder, guide_for
-from vae4counts.inference import Run, RunDirectoryError, fit
+from vae4counts.inference import Run, RunDirectoryError, fit, write_report
 from vae4counts.inference.report import SECTIONS
 from vae4counts.inference.report.elements import shown
 from vae4counts.models import VAE, CountMixture, GaussianMixtureModel, Model
@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(run: Run, adata: AnnData, tmp_path: Path) -> Page:
-    run.report(adata, tmp_path / "report.html")
+    write_report(run, adata, tmp_path / "report.html")
     return Page(tmp_path / "report.html")
 
 
@@ -141,7 +141,7 @@ MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
 def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_path: Path) -> None:
     make, missing = MODELS[name]
     run = quick(make(), adata)
-    run.report(adata, tmp_path / "report.html")
+    write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
     assert set(page.sections) == set(SECTIONS) - missing
     assert "may be rotated" not in page.text or name == "linear vae"
@@ -155,7 +155,7 @@ def test_names_are_never_read_as_html(adata: AnnData, tmp_path: Path) -> None:
     run = quick(VAE(7, StandardNormal(2), decoder="linear"), adata, label="<b>")
     run.settings["data"] = NASTY
     run.settings["command"] = f"vae4counts fit '{NASTY}'"
-    run.report(adata, tmp_path / "report.html")
+    write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
     assert len(page.all("script")) == 2
     assert not page.all("b")
@@ -176,11 +176,11 @@ def test_ten_thousand_observations_are_no_large_page(run: Run, tmp_path: Path) -
     )
     many.layers["raw"] = many.X
     before = dict(run.metrics)
-    run.report(many, tmp_path / "report.html")
+    write_report(run, many, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
     assert len(page.source.encode()) < 2e6
     assert "GMVAE on data" in page.text
-    assert "The model was fitted to other data than these" in page.text
+    assert "The model was fitted to other data, and is evaluated on all of these" in page.text
     assert "10,000 of 10,001 observations, chosen at random" in page.text
     assert page.source.count("AAACATACAACCAC-") == 10_000
     assert run.metrics == before  # of the fit, not of other data
@@ -188,7 +188,7 @@ def test_ten_thousand_observations_are_no_large_page(run: Run, tmp_path: Path) -
 
 def test_the_same_page_twice(run: Run, adata: AnnData, page: Page, tmp_path: Path) -> None:
     again = tmp_path / "report.html"
-    run.report(adata, again)
+    write_report(run, adata, again)
     assert again.read_text(encoding="utf-8") == page.source
     assert list(tmp_path.iterdir()) == [again]
     assert set(adata.obs) == {"group"}
@@ -196,11 +196,11 @@ def test_the_same_page_twice(run: Run, adata: AnnData, page: Page, tmp_path: Pat
 
 def test_what_cannot_be_written_leaves_nothing(run: Run, adata: AnnData, tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="make it first"):
-        run.report(adata, tmp_path / "none" / "report.html")
+        write_report(run, adata, tmp_path / "none" / "report.html")
     with pytest.raises(RunDirectoryError, match="is a directory"):
-        run.report(adata, tmp_path)
+        write_report(run, adata, tmp_path)
     with pytest.raises(UnknownName, match="kind"):
-        run.report(adata, tmp_path / "report.html", label="kind")
+        write_report(run, adata, tmp_path / "report.html", label="kind")
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from anndata import AnnData
 
-from vae4counts.inference import Run
+from vae4counts.inference import Run, write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -109,7 +109,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 def test_a_page_to_point_at(run: Run, adata: AnnData, browser: Browser, tmp_path: Path) -> None:
     nasty = "</script><script>alert(1)</script>"
     adata.obs_names = [nasty, *adata.obs_names[1:]]
-    run.report(adata, tmp_path / "report.html")
+    write_report(run, adata, tmp_path / "report.html")
     page = (tmp_path / "report.html").as_uri()
     browser.log("performance")  # of the browser's own first page: not of interest
     browser.call("POST", "/url", {"url": page})
@@ -183,7 +183,7 @@ def test_a_page_to_point_at(run: Run, adata: AnnData, browser: Browser, tmp_path
 def test_nothing_is_wider_than_the_screen(
     width: int, run: Run, adata: AnnData, browser: Browser, tmp_path: Path
 ) -> None:
-    run.report(adata, tmp_path / "report.html")
+    write_report(run, adata, tmp_path / "report.html")
     browser.call("POST", "/url", {"url": (tmp_path / "report.html").as_uri()})
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}

@@ -1,4 +1,4 @@
-"""A trained pair together with data: what every way of looking inside starts from."""
+"""A trained pair together with data: where every look inside starts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
 from vae4counts.models import Model, NotInModelError
 
-# No chunk of draws has more rows than this: an encoder's hidden layers have a size too.
+# No chunk of draws has more rows than this, because an encoder's hidden layers take memory too.
 CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True, repr=False)
-class Fitted:
-    """A trained pair and the observations to look at through it.
+class PairOnData:
+    """A trained pair and the observations to look at with it.
 
     Attributes:
         model: The model, in evaluation mode.
@@ -43,7 +43,7 @@ class Fitted:
 
     def __repr__(self) -> str:
         size = f"{len(self.counts)} observations x {len(self.features)} features"
-        return f"{type(self).__name__}({type(self.model).__name__}, {size})"
+        return f"{type(self).__name__}({self.model.title}, {size})"
 
     @property
     def latents(self) -> pd.Index:
@@ -52,14 +52,10 @@ class Fitted:
         Raises:
             NotInModelError: The model has no latent space.
         """
-        if self.model.n_latent is None:
-            raise NotInModelError(
-                f"{type(self.model).__name__} has no latent space: this needs a VAE or a GMVAE"
-            )
-        return latent_names(self.model.n_latent)
+        return latent_names(self._n_latent())
 
     def columns(self, features: Sequence[str] | None) -> np.ndarray:
-        """Positions of features; of all for None.
+        """Return the positions of features; of all if None.
 
         Raises:
             DataError: The model does not have one of them.
@@ -77,26 +73,26 @@ class Fitted:
         return np.array([position[name] for name in features], dtype=np.int64)
 
     def rows(self, mask: np.ndarray, n: int) -> Tensor:
-        """Draws ``n`` of the observations that a mask names, each as likely, with repeats."""
+        """Draw ``n`` of the observations in a mask with equal probability, with replacement."""
         chosen = torch.as_tensor(np.flatnonzero(mask))
         return chosen[torch.randint(len(chosen), (n,))]
 
     @torch.no_grad()
     def draws(self, rows: Tensor, *, repeats: int = 1) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Draws latents from q(z | x), chunk by chunk.
+        """Draw latents from q(z | x), chunk by chunk.
 
         Args:
-            rows: Positions of observations, in any order, with repeats if you like.
+            rows: Positions of observations, in any order; they may be repeated.
             repeats: Draws for each of them, one after the other; no chunk ends between them.
 
         Yields:
             ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, 1)``,
             observed or drawn; None for a model without.
+
+        Raises:
+            NotInModelError: The model has no latent space.
         """
-        if self.model.n_latent is None:
-            raise NotInModelError(
-                f"{type(self.model).__name__} has no latent space: this needs a VAE or a GMVAE"
-            )
+        self._n_latent()
         numbers = repeats * self.model.numbers_per_draw
         size = max(1, min(CHUNK_ROWS // repeats, CHUNK_NUMBERS // numbers))
         for chunk in rows.split(size):
@@ -107,33 +103,29 @@ class Fitted:
             yield sites["z"]["value"], sizes.unsqueeze(-1) if scales else None
 
     def cloud(self, mask: np.ndarray, n: int) -> Tensor:
-        """``n`` draws from the aggregate posterior of some observations, shape ``(n, L)``."""
+        """Draw ``n`` points of some observations' aggregate posterior, shape ``(n, L)``."""
         return torch.cat([z for z, _ in self.draws(self.rows(mask, n))])
 
     def summary(self, num_samples: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Means of q(z | x) and responsibilities, see `latents_and_components`."""
+        """Return means of q(z | x) and responsibilities: see `latents_and_components`."""
         batches = CountLoader(self.counts, shuffle=False)
         return latents_and_components(self.model, self.guide, batches, num_samples)
 
     def responsibilities(self, num_samples: int = 10) -> np.ndarray:
-        """p(component | counts), shape ``(N, K)``.
+        """Return p(component | counts), shape ``(N, K)``.
 
         Raises:
-            NotInModelError: The model is no mixture.
+            NotInModelError: The model is not a mixture.
         """
         shares = self.summary(num_samples)[1]
         if shares is None:
-            raise NotInModelError(
-                f"this {type(self.model).__name__} has no components: give it a GaussianMixture "
-                "prior (or fit a GMVAE)"
-            )
+            raise NotInModelError(f"{self.model.title} has no components")
         return shares
 
     def one_count(self, weights: np.ndarray) -> float:
-        """The rate that leaves one count to be expected in all weighted observations together.
+        """Return the rate at which all weighted observations together expect one count.
 
-        Data cannot tell a smaller rate from none, so that it is what log-fold changes add to
-        both sides.
+        Data cannot tell a smaller rate from none, so log-fold changes add it to both sides.
 
         Args:
             weights: One an observation, shape ``(N,)``: a mask, for instance.
@@ -142,7 +134,12 @@ class Fitted:
         sizes = library if self.model.scales_with_library else np.ones_like(library)
         return float(1 / np.maximum(weights @ sizes, 1))
 
+    def _n_latent(self) -> int:
+        if self.model.n_latent is None:
+            raise NotInModelError(f"{self.model.title} has no latent space")
+        return self.model.n_latent
+
 
 def latent_names(n: int) -> pd.Index:
-    """``z0`` to ``z{n-1}``."""
+    """Return ``z0`` to ``z{n-1}``."""
     return pd.Index([f"z{i}" for i in range(n)], name="latent")

@@ -1,4 +1,4 @@
-"""The features that stand out in a table: of loadings, latent effects or component contrasts."""
+"""The features that stand out in a table of loadings, latent effects or component contrasts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pandas as pd
 def strongest_features(
     table: pd.DataFrame, n: int = 10, *, both_ends: bool = False
 ) -> pd.DataFrame:
-    """Lists the features with the largest values in each column.
+    """List the features with the largest values in each column.
 
     Args:
         table: Features x latents, or features x components.
-        n: How many for each column, at most.
-        both_ends: Whether to list the ``n`` smallest values too, the smallest last.
+        n: Largest number of features for each column.
+        both_ends: Whether to also list the ``n`` smallest values, the smallest last.
 
     Returns:
-        A row a feature and column of the table, in its order: the column (named as the table
-        names them), ``rank`` (1 for the largest; from the other end -1 for the smallest),
-        ``feature``, ``value``.
+        A row for each feature and column, in the table's order: the column (under the name of the
+        table's columns), ``rank`` (1 for the largest, -1 for the smallest), ``feature``,
+        ``value``.
     """
     what = table.columns.name or "column"
     parts = []

@@ -1,0 +1,48 @@
+"""``vae4counts annotate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vae4counts.inference.cli.application import app, screen
+from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.results import ANNOTATED, annotate, check_annotation
+from vae4counts.inference.cli.sources import Offline, RunDirectory, source_of
+
+
+@app.command("annotate")
+def annotate_command(
+    directory: RunDirectory,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Other data with the same features; by default the fitted data."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"The .h5ad file to write; by default RUN/{ANNOTATED}."),
+    ] = None,
+    out_of_core: Annotated[
+        bool,
+        typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Write data with what a fitted model says of each observation, where scanpy looks for it.
+
+    obsm: X_vae, responsibilities. obs: component, component_entropy. varm: loadings.
+    """
+    with one_line_errors():
+        from vae4counts.inference import SettingsError
+
+        if data is not None and out is None:
+            raise SettingsError("name the file to write the other data to with --out")
+        if out is not None and out.exists():
+            raise SettingsError(f"{out} exists already: name a file to make")
+        path = directory / ANNOTATED if out is None else out
+        source = source_of(directory, data, out_of_core=out_of_core, offline=offline)
+        check_annotation(source.on.adata, source.on.run.model)
+        annotate(source.on, path)
+    screen.print(f"The annotated data are in {path}", soft_wrap=True)

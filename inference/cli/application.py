@@ -1,0 +1,37 @@
+"""The application that all commands belong to, and the two streams that they write to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+screen = Console()
+asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import vae4counts
+
+        screen.print(f"vae4counts {vae4counts.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def application(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Probabilistic models for sparse counts: fit one, and understand your data."""

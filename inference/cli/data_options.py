@@ -1,0 +1,71 @@
+"""Which data a fit takes, and which features of them, chosen on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae4counts.inference.fitting.options import option
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How data are read, and what of them is kept."""
+
+    label: str | None = option(None, "Column of obs with known classes, to compare with.")
+    layer: str | None = option(None, "Layer that holds the raw counts; by default X.")
+    min_observations: int = option(
+        0, "Keep features with counts in at least so many observations.", minimum=0
+    )
+    top_features: int | None = option(None, "Keep the features that vary most.", minimum=1)
+    feature_method: str = option(
+        "deviance", "How these features are chosen.", choices=("deviance", "seurat-v3")
+    )
+    out_of_core: bool = option(
+        False, "Leave the counts of an .h5ad or .zarr on disk; annotated.h5ad is without them."
+    )
+    offline: bool = option(False, "Download nothing: data that are missing are an error.")
+
+    def load(self, source: str) -> AnnData:
+        """Load data by name or from a file.
+
+        Raises:
+            DataError: They cannot be read.
+            UnknownName: There is no such data set, file or label column.
+        """
+        from vae4counts.data import load
+        from vae4counts.inference.run.alignment import labels_of
+
+        adata = load(source, out_of_core=self.out_of_core, offline=self.offline or None)
+        labels_of(adata, self.label)
+        return adata
+
+    def choose_features(self, adata: AnnData) -> AnnData:
+        """Return the data with the features to keep.
+
+        Raises:
+            DataError: Values that are not counts, or no feature is left.
+            UnknownName: No such layer or method.
+        """
+        from vae4counts.data import frequent_features, top_features
+
+        if self.min_observations:
+            adata = frequent_features(adata, self.min_observations, self.layer)
+        if self.top_features is not None:
+            adata = top_features(adata, self.top_features, self.layer, self.feature_method)
+        return adata
+
+    def settings(self, source: str) -> dict[str, Any]:
+        """Return what a run says of the data that it was fitted to."""
+        path = Path(source)
+        return {
+            "data": str(path.resolve()) if path.exists() else source,
+            "out_of_core": self.out_of_core,
+            "min_observations": self.min_observations,
+            "top_features": self.top_features,
+            "feature_method": self.feature_method,
+        }

@@ -1,0 +1,22 @@
+"""Metrics as a table on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from vae4counts.inference.cli.application import screen
+
+
+def show_metrics(metrics: dict[str, Any], title: str) -> None:
+    """Print the metrics that matter."""
+    from vae4counts.inference.run.metric_names import METRICS
+
+    held_out = "held-out observations" if "n_test" in metrics else "observations"
+    table = Table(title=title, show_header=False)
+    for key, what in {"n": held_out, **METRICS}.items():
+        value = metrics.get(key)
+        if value is not None:
+            table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
+    screen.print(table)

@@ -1,0 +1,123 @@
+"""The parts of a model and its guide, chosen by name on the command line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vae4counts.guides.registry import GUIDES
+from vae4counts.inference.fitting.options import option
+from vae4counts.models.likelihoods.registry import LIKELIHOODS
+from vae4counts.models.priors.registry import PRIORS
+from vae4counts.models.registry import Registry
+
+if TYPE_CHECKING:
+    from vae4counts.guides import Guide
+    from vae4counts.models import Model
+
+Part = TypeVar("Part")
+MODELS: Registry[Callable[..., Model]] = Registry(
+    "vae4counts.models",
+    {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
+)
+# Sizes by the name of the constructor's argument, where it is not that of the option.
+FLAGS = {"n_latent": "--latents", "n_components": "--components"}
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """The model, its parts and its guide; what is None is left to the part's own default."""
+
+    model: str = option(
+        "gmvae",
+        "gmvae clusters as it embeds; vae only embeds; count-mixture only clusters, without a "
+        "network.",
+        choices=tuple(MODELS),
+    )
+    likelihood: str = option(
+        "negative-binomial", "Distribution of the counts.", choices=tuple(LIKELIHOODS)
+    )
+    decoder: str | None = option(
+        None, "mlp, the default, fits better; linear gives factors with loadings."
+    )
+    prior: str | None = option(
+        None,
+        "By default gaussian-mixture for gmvae, standard-normal for vae.",
+        choices=tuple(PRIORS),
+    )
+    guide: str | None = option(
+        None, "By default the first that fits the model.", choices=tuple(GUIDES)
+    )
+    latents: int | None = option(None, "Dimensions of the latent space; 10 by default.", minimum=1)
+    components: int | None = option(
+        None, "Components of the mixture; 10 by default. Ask for more than you expect.", minimum=1
+    )
+    concentration: float | None = option(
+        None,
+        "Of a Dirichlet prior on the weights of a gaussian-mixture. With 0.1, say, and three "
+        "times as many components as you expect, those that the data do not need stay empty.",
+    )
+
+    def make(self, n_features: int) -> tuple[Model, Guide]:
+        """Make the model and its guide.
+
+        Raises:
+            IncompatiblePairError: The guide does not fit the model.
+            SettingsError: An option is out of range, or the part that it is for does not take it.
+            UnknownName: There is no such part.
+        """
+        from vae4counts.guides import guide_for
+
+        make_model = _pick("model", self.model, MODELS)
+        parts: dict[str, Any] = {"decoder": self.decoder, "prior": self.prior}
+        parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
+        sizes = {
+            "n_latent": self.latents,
+            "n_components": self.components,
+            "concentration": self.concentration,
+        }
+        if "prior" in inspect.signature(make_model).parameters:
+            default: Any = getattr(make_model, "default_prior", None)
+            name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
+            make_prior = _pick("prior", name, PRIORS)
+            parts["prior"] = _make(make_prior, f"prior {name}", sizes, among=PRIORS)
+        else:
+            parts |= sizes
+        model = _make(make_model, f"model {self.model}", parts, n_features, among=MODELS)
+        return model, guide_for(model, self.guide)
+
+
+def _pick(what: str, name: str, registry: Mapping[str, Part]) -> Part:
+    from vae4counts.data import UnknownName
+
+    if name not in registry:
+        raise UnknownName(what, name, registry)
+    return registry[name]
+
+
+def _make(
+    kind: Callable[..., Part],
+    what: str,
+    given: dict[str, Any],
+    *arguments: Any,
+    among: Mapping[str, Callable[..., Any]],
+) -> Part:
+    """Call a constructor with the options that were given, all of which it has to take."""
+    from vae4counts.inference import SettingsError
+
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in inspect.signature(kind).parameters:
+            others = [
+                other
+                for other, known in among.items()
+                if name in inspect.signature(known).parameters
+            ]
+            advice = f": these do: {', '.join(others)}" if others else ""
+            raise SettingsError(f"the {what} does not take {FLAGS.get(name, f'--{name}')}{advice}")
+    try:
+        return kind(*arguments, **given)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error

@@ -1,0 +1,107 @@
+"""What follows training: evaluation, annotated data and figures, each of which may fail alone."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae4counts.inference.cli.errors import made_later, say_warning
+from vae4counts.inference.cli.h5ad import write_h5ad
+from vae4counts.inference.cli.writable import entry_name, unwritable_entries, without_entries
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from vae4counts.inference.run.on_data import RunOnData
+    from vae4counts.inference.run.run import Run
+    from vae4counts.models import Model
+
+ANNOTATED = "annotated.h5ad"
+
+
+def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
+    """Make what a run's directory lacks, with a line of warning for everything that fails.
+
+    Args:
+        on: The run on the data that it was fitted to.
+        directory: The run's directory.
+        writes: Whether this process writes the files. Of several that share the work one does.
+    """
+    place = shlex.quote(str(directory))
+    if "elbo" not in on.run.metrics:
+        with made_later("the evaluation", f"vae4counts evaluate {place}"):
+            on.evaluate()
+            if writes:
+                save_metrics(on.run, directory)
+    if not (directory / ANNOTATED).exists():
+        with made_later(ANNOTATED, f"vae4counts annotate {place}"):
+            annotate(on, directory / ANNOTATED, writes=writes)
+    if writes:
+        draw_figures(on, directory)
+
+
+def save_metrics(run: Run, directory: Path) -> None:
+    """Replace the metrics in a run's directory by those that the run has now."""
+    from vae4counts.inference.run import storage
+
+    with storage.replace_file(directory / storage.METRICS) as path:
+        storage.write_json(path, run.metrics)
+
+
+def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
+    """Annotate data and write them to an .h5ad file, without the entries that it cannot hold.
+
+    Counts that stay in a file of their own are left there.
+    """
+    from vae4counts.data import is_on_disk
+    from vae4counts.inference.run import storage
+
+    on.annotate()
+    if writes:
+        in_memory = not is_on_disk(on.adata, on.run.layer)
+        kept = without_entries(on.adata, unwritable_entries(on.adata), counts=in_memory)
+        with storage.replace_file(path) as staged:
+            write_h5ad(kept, staged)
+
+
+def draw_figures(on: RunOnData, directory: Path, *, again: bool = False) -> bool:
+    """Draw the figures that a run has, with a line of warning for each that fails.
+
+    Args:
+        on: The run on data.
+        directory: Where the PNG files go.
+        again: Whether to draw figures that exist already.
+
+    Returns:
+        Whether all that apply are there.
+    """
+    from vae4counts.inference.report.figures import FIGURES, write_figure
+    from vae4counts.inference.report.subject import Subject
+
+    subject, failed = Subject(on), []
+    for name in FIGURES:
+        path = directory / f"{name}.png"
+        if again or not path.exists():
+            failed.append(name)
+            with made_later(path.name, f"vae4counts figures {shlex.quote(str(directory))}"):
+                write_figure(name, subject, path)
+                failed.remove(name)
+    return not failed
+
+
+def check_annotation(adata: AnnData, model: Model) -> None:
+    """Find out before training what would keep the annotated data from being written.
+
+    Entries that an .h5ad file cannot hold are left out of it, which a line of warning says.
+
+    Raises:
+        DataError: The annotation would overwrite a column of the user's own.
+    """
+    from vae4counts.inference.posterior.annotation import check_columns
+
+    if any(latent.name == "component" for latent in model.latents):
+        check_columns(adata)
+    names = [entry_name(entry) for entry in unwritable_entries(adata)]
+    if names:
+        say_warning(f"an .h5ad file cannot hold {', '.join(names)}: {ANNOTATED} goes without")
