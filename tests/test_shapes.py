@@ -32,9 +32,8 @@ class Forgetful(StandardNormal):
         return torch.distributions.Normal(0.0, 1.0).log_prob(z)
 
 
-def test_wrong_shapes_are_found_only_when_asked_for(shapes: Any) -> None:
+def test_wrong_shapes_are_found_when_asked_for(shapes: Any) -> None:
     z = torch.zeros(4, 2)
-    assert Forgetful(2).log_prob(z).shape == (4, 2)
     with shapes.checked_shapes() as n:
         assert n > len(shapes.SHAPES)
         assert StandardNormal(2).log_prob(z).shape == (4,)
@@ -43,7 +42,6 @@ def test_wrong_shapes_are_found_only_when_asked_for(shapes: Any) -> None:
             Forgetful(2).log_prob(z)
         with pytest.raises(TypeCheckError):
             StandardNormal(2).log_prob(z.long())
-    assert Forgetful(2).log_prob(z).shape == (4, 2)
 
 
 def test_every_row_names_a_method(shapes: Any) -> None:
