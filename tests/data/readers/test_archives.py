@@ -71,7 +71,7 @@ def test_nothing_outside_the_folder(pack: Callable[..., Path], name: str) -> Non
 
 
 def test_nothing_too_large(pack: Callable[..., Path]) -> None:
-    assert_refused(pack(FILES), "larger than is allowed", largest=7000)
+    assert_refused(pack(FILES), "larger than is allowed", max_size=7000)
 
 
 def test_a_truncated_archive(pack: Callable[..., Path]) -> None:
@@ -93,7 +93,7 @@ def test_no_links_in_a_tar(tmp_path: Path, kind: bytes) -> None:
         info = tarfile.TarInfo("link")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
-    assert_refused(tmp_path / "a.tar", "'link', which is no plain file")
+    assert_refused(tmp_path / "a.tar", "'link', which is not a plain file")
 
 
 def test_no_links_in_a_zip(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_no_links_in_a_zip(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("link")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
-    assert_refused(tmp_path / "a.zip", "'link', which is no plain file")
+    assert_refused(tmp_path / "a.zip", "'link', which is not a plain file")
 
 
 def test_a_spoilt_member(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def test_table(tmp_path: Path, text: str, rows: list[str], suffix: str) -> None:
         ("cell,a,b\nx,1,3\ny,2,\n", r"nothing at row 1 \('y'\), column 'b'"),
         ("cell,a,b\nx,1,3\ny,2", r"nothing at row 1 \('y'\), column 'b'"),
         ("cell,a,b\nx,1,3\ny,2,4,5\n", r"Expected 3 fields in line 3, saw 4"),
-        ("a,b\n1,2,3,4\n5,6,7,8\n", r"4 fields a row but 2 names"),
-        ("cell;a;b\nx;1;2\n", r"is the separator another one"),
+        ("a,b\n1,2,3,4\n5,6,7,8\n", r"4 fields in a row but 2 names"),
+        ("cell;a;b\nx;1;2\n", r"separated by commas in \.csv files"),
     ],
 )
 def test_ragged_rows_gaps_and_text_are_placed(tmp_path: Path, text: str, message: str) -> None:

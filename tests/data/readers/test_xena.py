@@ -64,11 +64,11 @@ def test_quotes_are_letters(tmp_path: Path) -> None:
     assert block.features == ['"g"']
     np.testing.assert_array_equal(block.numbers, [[1, 2]])
     path.write_text('sample\ta\tb\ng\t"1\t2\nh\t1"\t2\n')
-    with pytest.raises(DataError, match=r"table\.tsv, line 2: '\"1' is no number"):
+    with pytest.raises(DataError, match=r"table\.tsv, line 2: '\"1' is not a number"):
         list(read_blocks(path))
 
 
-def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+def test_blank_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
     path.write_text("sample\ta\n\ng\t1\n  \nh\t2\n\n")
     (block,) = read_blocks(path)
