@@ -91,6 +91,9 @@ class Model(Configured, nn.Module, abc.ABC):
         n_latent: Dimension ``L`` of the latent space, the site ``"z"``; None without one.
         rotation_invariant: Whether rotating ``z`` leaves its prior as it is.
         lumped_from: The count from which on all counts are one class; None for no such count.
+        reads_counts: Whether `forward` reads observed values other than by ``obs=``, as an
+            autoregressive model does. Such a model overrides `draw`, and has no distribution of
+            counts given its latents alone.
     """
 
     n_features: int
@@ -101,6 +104,7 @@ class Model(Configured, nn.Module, abc.ABC):
     n_latent: int | None = None
     rotation_invariant: bool = False
     lumped_from: int | None = None
+    reads_counts: bool = False
 
     @property
     @abc.abstractmethod
@@ -111,8 +115,8 @@ class Model(Configured, nn.Module, abc.ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Sample the latents and observe each table at the site of its name, with ``obs=``.
 
-        A model that reads observed values in any other way must override `draw`, which otherwise
-        draws replicates by making the observed sites unobserved.
+        A model that reads observed values in any other way sets `reads_counts` and overrides
+        `draw`, which otherwise draws replicates by making the observed sites unobserved.
 
         Returns:
             The values of the observed site.
@@ -148,7 +152,12 @@ class Model(Configured, nn.Module, abc.ABC):
 
         Returns:
             The values of each site, shape ``(S, B, ...)``; counts are dense, ``(S, B, G)``.
+
+        Raises:
+            NotInModelError: The model has `reads_counts`, but does not say how to draw.
         """
+        if self.reads_counts:
+            raise NotInModelError(f"{type(self).__name__} reads counts, and must override draw")
         unobserved = poutine.uncondition(pyro.plate("samples", num_samples, dim=-2)(self))
         conditioned = poutine.condition(unobserved, data=dict(given or {}))
         trace: Any = poutine.trace(conditioned).get_trace(batch)

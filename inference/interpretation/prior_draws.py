@@ -44,6 +44,8 @@ def prior_draws(
         NotInModelError: The model does not describe one table of counts by a joint distribution.
     """
     table = count_table(model)
+    if model.reads_counts:
+        raise NotInModelError(f"{model.title} has no distribution over counts given its latents")
     states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):

@@ -31,7 +31,7 @@ from vae4counts.inference.fitting.checkpoints import (
     read,
 )
 from vae4counts.inference.fitting.signals import stop_requests
-from vae4counts.inference.parallel.state import State
+from vae4counts.inference.fitting.state import State
 
 
 def state(number: int = 0, size: int = 5) -> State:
@@ -253,7 +253,7 @@ ENDLESS = """
 import sys, torch
 from pathlib import Path
 from vae4counts.inference.fitting.checkpoints import Checkpoints
-from vae4counts.inference.parallel.state import State
+from vae4counts.inference.fitting.state import State
 saving = Checkpoints(Path(sys.argv[1]), 1)
 print("ready", flush=True)
 for step in range(1, 10**6):
