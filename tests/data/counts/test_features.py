@@ -20,7 +20,7 @@ from vae4counts.data import (
     load,
     top_features,
 )
-from vae4counts.data.counts.features import deviance
+from vae4counts.data.counts.feature_scores import deviance
 
 
 def dense_deviance(x: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_what_cannot_be_chosen_from(x: np.ndarray) -> None:
 def test_many_observations_are_looked_at_in_parts(
     x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vae4counts.data.counts.features.MANY", 7)
+    monkeypatch.setattr("vae4counts.data.counts.feature_scores.CHUNK_SIZE", 7)
     found = deviance(CountMatrix.from_scipy(sp.csr_matrix(x)))
     np.testing.assert_allclose(found, dense_deviance(x), rtol=1e-9)
 

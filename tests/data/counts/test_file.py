@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vae4counts.data import CountFile, CountLoader, CountMatrix, DataError, counts_of, load
-from vae4counts.data.counts.file import ahead
 
 N, G = 60, 9
 
@@ -230,35 +229,6 @@ def test_a_chunk_that_cannot_be_read_is_an_error_that_names_the_store(tmp_path: 
     chunk.write_bytes(b"\x00broken")
     with pytest.raises(DataError, match=r"Cannot read .*a\.zarr.* as counts on disk"):
         list(CountLoader(counts))
-
-
-@pytest.mark.parametrize("name", ["digits", "table.csv"])
-def test_only_stores_stay_on_disk(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("table.csv").touch()
-    with pytest.raises(DataError, match=r"no \.h5ad file or \.zarr folder"):
-        load(name, out_of_core=True)
-
-
-def test_the_next_is_made_ahead_and_errors_come_through() -> None:
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(1, 4):
-            made.append(number)
-            yield number
-        raise ValueError("broken")
-
-    coming = ahead(items())
-    assert next(coming) == 1
-    with pytest.raises(ValueError, match="broken"):
-        list(coming)
-    assert made == [1, 2, 3]
-    early = ahead(items())
-    next(early)
-    early.close()  # an epoch that is left half way leaves no thread behind
 
 
 def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
