@@ -1,4 +1,4 @@
-"""Guides q(latents | counts): one guide a file."""
+"""Guides q(latents | counts): a file for each guide."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""What a guide is: q(latents | values), sampling exactly the sites that are not summed out.
+"""The base class of guides: q(latents | values), sampling the sites that are not summed out.
 
-To write a new guide, subclass `Guide`. To have `guide_for` and the command line know it, and the
-generic tests cover it, add it to ``guides/registry.py``.
+A new guide is a subclass of `Guide`. A line in ``registry.py`` makes it known to `guide_for` and
+the command line, and has the generic tests cover it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vae4counts.models.config import Configured
 
 
 class IncompatiblePairError(ValueError):
-    """A guide that does not fit a model."""
+    """A model and a guide that do not fit together."""
 
 
 def sampled_sites(model: Model) -> set[str]:
-    """Return the names of the latents that a model leaves to a guide, enumerated ones not."""
+    """Return the names of the latents that a guide must sample: those that are not enumerated."""
     return {latent.name for latent in model.latents if latent.states is None}
 
 
@@ -37,11 +37,11 @@ class Guide(Configured, nn.Module, abc.ABC):
     @classmethod
     @abc.abstractmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> Guide:
-        """Make an untrained guide for a model that it fits: `guide_for` checks that.
+        """Make an untrained guide for a model that it `fits`.
 
         Args:
             model: The model.
-            encoder: The encoder to use; None for the default. A guide without one ignores it.
+            encoder: The encoder. The default if None; ignored by a guide without an encoder.
         """
 
     @property
@@ -51,18 +51,14 @@ class Guide(Configured, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
-        """Sample the sites inside the observation plate (see `vae4counts.models.observations`)."""
+        """Sample the `sites` inside the plate `vae4counts.models.observations`."""
 
     def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:  # noqa: ARG002
-        """Compare the sizes that the guide was made for with a model's.
-
-        Yields:
-            A size's name, the guide's value and the model's.
-        """
+        """Yield each size that the guide depends on: its name, the guide's value, the model's."""
         return ()
 
     def check(self, model: Model) -> None:
-        """Make sure that the guide can be trained with a model.
+        """Check that the guide can be trained with a model.
 
         Raises:
             IncompatiblePairError: It does not fit, or was made for a model of other sizes.
@@ -77,7 +73,7 @@ class Guide(Configured, nn.Module, abc.ABC):
                 )
 
     def attach(self, model: Model) -> None:
-        """Give the model what it shares with the guide; nothing unless overridden."""
+        """Give the model what it shares with the guide. Does nothing unless overridden."""
 
     @property
     def flips(self) -> bool:
@@ -85,5 +81,5 @@ class Guide(Configured, nn.Module, abc.ABC):
         return False
 
     def flip(self, signs: Tensor) -> None:
-        """Multiply the latents ``z`` by signs, shape ``(L,)``, of a guide with `flips`."""
+        """Multiply ``z`` by signs, shape ``(L,)``; only for a guide with `flips`."""
         raise NotImplementedError(f"{type(self).__name__} cannot change the signs of its latents")

@@ -1,4 +1,4 @@
-"""The encoder: from a batch of counts to the features that a guide's heads read."""
+"""The encoder: from counts to the features that a guide's heads read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vae4counts.models.networks import MLP, check_layers
 
 
 class Encoder(Configured, nn.Module):
-    """A multilayer perceptron on scaled counts, whose first layer costs only the non-zeros.
+    """A multilayer perceptron on scaled counts, whose first layer computes with non-zeros only.
 
     Args:
         hidden: Widths of the hidden layers.
@@ -20,10 +20,10 @@ class Encoder(Configured, nn.Module):
             "log1p-counts-per-scale", "standardised", or an `InputScaling`.
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "relu", "gelu", "silu", "softplus".
-        dropout: Share of units dropped in training.
+        dropout: Fraction of units dropped in training.
 
     Raises:
-        ValueError: An unknown name (the known ones are listed), or no hidden layer.
+        ValueError: An unknown name (the message lists the known ones), or no hidden layer.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Encoder(Configured, nn.Module):
         self.norm, self.activation, self.dropout = norm, activation, dropout
 
     def build(self, n_features: int) -> None:
-        """Makes the layers. Called once, by the guide.
+        """Make the layers. Called once, by the guide.
 
         Raises:
-            ValueError: The encoder is another guide's already, and would lose what it learnt.
+            ValueError: The encoder is part of another guide.
         """
         self.claim()
         self.inputs.build(n_features)
@@ -55,5 +55,5 @@ class Encoder(Configured, nn.Module):
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
 
     def forward(self, counts: Tensor) -> Tensor:
-        """Maps ``(B, G)`` counts, CSR or dense, to features ``(B, hidden[-1])``."""
+        """Map ``(B, G)`` counts, CSR or dense, to features ``(B, hidden[-1])``."""
         return self.layers(counts)

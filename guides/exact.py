@@ -1,4 +1,4 @@
-"""The guide of models that sum every latent out: it samples nothing."""
+"""The guide of models that sum every latent out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vae4counts.models.base import Model
 
 
 class ExactGuide(Guide):
-    """Samples nothing: the ELBO is then the exact log-likelihood."""
+    """A guide that samples nothing: the ELBO is then the exact log-likelihood."""
 
     sites: Sequence[str] = ()
 

@@ -1,4 +1,4 @@
-"""Heads on an encoder's features: Gaussian posteriors of latents and of the log library size."""
+"""Gaussian posteriors of latents and of the log library size, read off an encoder's features."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.precision import at_least_float32
+from vae4counts.models.numerics import at_least_float32
 
-# Standard deviations never fall below this: a posterior of no width has no density.
+# Added to standard deviations: a posterior of no width has no density.
 SMALLEST_SCALE = 1e-4
 
 
@@ -23,23 +23,23 @@ class GaussianHead(nn.Module):
 
     @torch.no_grad()
     def flip(self, signs: Tensor) -> None:
-        """Multiply the means by signs, shape ``(L,)``; of several Gaussians, those of each."""
+        """Multiply the means of every ``L`` Gaussians by signs, shape ``(L,)``."""
         for parameter in self.linear.parameters():
             # the first half of the outputs are the means
             means = parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)
             means[signs < 0] *= -1
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""
+        """Map features ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""
         outputs = at_least_float32(self.linear(features))
         loc, raw = outputs.chunk(2, dim=-1)
         return loc, nn.functional.softplus(raw) + SMALLEST_SCALE
 
 
 class LibraryHead(nn.Module):
-    r"""Samples the site ``"library"`` from ``LogNormal(log n + a(x), s(x))``.
+    r"""The posterior of the site ``"library"``, ``LogNormal(log n + a(x), s(x))``.
 
-    ``n`` is the observed total count: the network has only to learn the departure from it.
+    ``n`` is the observed total count: the network learns only the deviation from it.
     """
 
     def __init__(self, n_inputs: int) -> None:
@@ -47,7 +47,7 @@ class LibraryHead(nn.Module):
         self.head = GaussianHead(n_inputs, 1)
 
     def forward(self, features: Tensor, batch: Batch) -> Tensor:
-        """Samples library sizes, shape ``(*batch,)``, inside the observation plate."""
-        departure, scale = (part.squeeze(-1) for part in self.head(features))
-        loc = batch.library.clamp_min(1.0).log() + departure
+        """Sample library sizes, shape ``(*batch,)``, inside the observation plate."""
+        deviation, scale = (part.squeeze(-1) for part in self.head(features))
+        loc = batch.library.clamp_min(1.0).log() + deviation
         return pyro.sample("library", dist.LogNormal(loc, scale))

@@ -1,4 +1,4 @@
-"""How counts are scaled before the encoder sees them, without losing their zeros."""
+"""Scaling of the counts that an encoder reads, which keeps them sparse."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from vae4counts.models.config import Configured
 from vae4counts.models.networks import SparseLinear
 
 # Rows are scaled to this total: "counts per ten thousand", as in scanpy and Seurat.
-COUNTS_PER = 1e4
-# Relative to the mean, deviations below this are float32's own.
-ROUNDING = 1e-6
+SCALED_TOTAL = 1e4
+# Standard deviations below this fraction of the mean are rounding errors of float32.
+ROUNDING_ERROR = 1e-6
 
 
 class InputScaling(Configured, nn.Module):
-    r"""Maps each count ``x_ij`` to ``(f(x_ij * c / n_i) - m_j) / s_j``.
+    r"""The map of each count ``x_ij`` to ``(f(x_ij * c / n_i) - m_j) / s_j``.
 
-    ``n_i`` is the row's total count, ``f`` is the identity or ``log1p`` (in this order: log1p
-    *after* the row scaling), and ``m``, ``s`` are the mean and standard deviation of a feature's
-    values before. Zeros stay zeros up to ``-m_j / s_j``, which is the same for all rows: it is
-    kept apart as `shift`, so that the scaled input is as sparse as the counts. An all-zero row
-    stays all zero.
+    ``n_i`` is the row's total count, ``f`` is the identity or ``log1p`` (taken *after* scaling the
+    row), and ``m_j``, ``s_j`` are the mean and standard deviation of the values of ``f``. A zero
+    becomes ``-m_j / s_j``, which is the same for all rows: it is kept separately as `shift`, so
+    that the scaled input is as sparse as the counts. Without it an all-zero row stays all zero.
 
     Args:
-        per_library: Divides each row by its total and multiplies by 10,000.
-        log: Takes ``log(1 + x)``.
-        standardise: Subtracts the mean and divides by the standard deviation of each feature,
-            as seen in the training data.
+        per_library: Whether to divide each row by its total and multiply by 10,000.
+        log: Whether to take ``log(1 + x)``.
+        standardise: Whether to subtract the mean and divide by the standard deviation of each
+            feature in the training data.
     """
 
     mean: Tensor
@@ -44,14 +43,14 @@ class InputScaling(Configured, nn.Module):
         self.per_library, self.log, self.standardise = per_library, log, standardise
 
     def build(self, n_features: int) -> None:
-        """Makes room for the features' means and standard deviations."""
+        """Make the buffers of the features' means and standard deviations."""
         if self.standardise:
             self.register_buffer("mean", torch.zeros(n_features))
             self.register_buffer("deviation", torch.ones(n_features))
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Measures the means and standard deviations on training observations."""
+        """Compute the means and standard deviations of training observations."""
         if self.standardise:
             self.mean.zero_()
             self.deviation.fill_(1.0)
@@ -64,30 +63,30 @@ class InputScaling(Configured, nn.Module):
             zeros.index_add_(0, columns, torch.ones_like(values)).neg_().add_(len(batch))
             squares = (zeros * mean**2).index_add_(0, columns, (values - mean[columns]) ** 2)
             self.mean.copy_(mean)
-            # a feature that never varies, but for rounding, carries nothing: it is scaled to zero
+            # a feature that never varies, up to rounding, is scaled to zero
             deviation = (squares / len(batch)).sqrt().to(self.mean.dtype)
-            constant = deviation <= ROUNDING * self.mean.abs()
+            constant = deviation <= ROUNDING_ERROR * self.mean.abs()
             self.deviation.copy_(deviation.masked_fill(constant, torch.inf))
 
     def forward(self, counts: Tensor) -> Tensor:
-        """Scales a CSR or dense ``(B, G)`` matrix, without the shift; the layout is kept."""
+        """Scale a CSR or dense ``(B, G)`` matrix, without the shift; the layout is kept."""
         if counts.layout == torch.strided:
             scaled = counts
             if self.per_library:
-                scaled = scaled * (COUNTS_PER / counts.sum(-1, keepdim=True).clamp_min(1e-12))
+                scaled = scaled * (SCALED_TOTAL / counts.sum(-1, keepdim=True).clamp_min(1e-12))
             scaled = torch.log1p(scaled) if self.log else scaled
             return scaled / self.deviation if self.standardise else scaled
         scaled, rows, columns = counts.values(), counts.crow_indices(), counts.col_indices()
         if self.per_library:
             total = torch.segment_reduce(scaled, "sum", offsets=rows.long(), initial=0)
-            scaled = scaled * (COUNTS_PER / total).repeat_interleave(rows.diff())
+            scaled = scaled * (SCALED_TOTAL / total).repeat_interleave(rows.diff())
         scaled = torch.log1p(scaled) if self.log else scaled
         scaled = scaled / self.deviation[columns] if self.standardise else scaled
         return torch.sparse_csr_tensor(rows, columns, scaled, counts.shape, check_invariants=False)
 
     @property
     def shift(self) -> Tensor | None:
-        """``m / s``, to be subtracted from every row, shape ``(G,)``; None where it is zero."""
+        """``m / s``, to subtract from every row, shape ``(G,)``; None if nothing is subtracted."""
         return self.mean / self.deviation if self.standardise else None
 
 
@@ -101,17 +100,17 @@ INPUTS: dict[str, Callable[[], InputScaling]] = {
 
 
 class InputLayer(nn.Module):
-    """An encoder's first linear map: scaled counts times a weight, at the cost of the non-zeros."""
+    """An encoder's first linear map: scaled counts times a weight, at the cost of non-zeros."""
 
     def __init__(self, scaling: InputScaling, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
-        # kept in a tuple, so that the scaling's state is the encoder's alone
+        # in a tuple, so that the scaling is not registered as a module of the layer too
         self._scaling = (scaling,)
         self.linear = SparseLinear(n_inputs, n_outputs)
         self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, counts: Tensor) -> Tensor:
-        """Maps ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
+        """Map ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
         (scaling,) = self._scaling
         hidden = self.linear(scaling(counts))
         if self.bias is not None:

@@ -1,4 +1,4 @@
-"""The joint guide: a network for the component, and a Gaussian for each component."""
+"""The joint guide: a network for the component and a Gaussian for each component."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vae4counts.guides.base import Guide, IncompatiblePairError, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
 from vae4counts.models.base import Model, observations
-from vae4counts.models.precision import at_least_float32
+from vae4counts.models.numerics import at_least_float32
 
 CONDITIONINGS = ("selection", "addition")
 
@@ -22,7 +22,7 @@ CONDITIONINGS = ("selection", "addition")
 class JointGuide(Guide):
     r"""``q(y | x) q(z | x, y)``, with the component ``y`` enumerated in the guide.
 
-    The guide of the seed and of scVAE (Grønbech et al. 2020). Each component decodes its own
+    The guide of the seed project and of scVAE (Grønbech et al. 2020). Each component has its own
     ``z``: a step costs ``K`` decoder passes.
 
     Args:
@@ -30,8 +30,8 @@ class JointGuide(Guide):
         n_latent: Dimension ``L`` of the latents.
         n_components: Number ``K`` of components.
         latent_library: Whether the model's library size is latent.
-        conditioning: How ``q(z | x, y)`` sees ``y``: by "selection" of one of ``K`` heads, or by
-            "addition" of the component's embedding to the features that one head reads.
+        conditioning: How ``q(z | x, y)`` depends on ``y``: by "selection" of one of ``K`` heads, or
+            by "addition" of the component's embedding to the features that one head reads.
         encoder: The encoder. `Encoder` with its defaults if None.
 
     Raises:
@@ -67,7 +67,7 @@ class JointGuide(Guide):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model with a mixture prior that is not made of q(z | x) itself."""
+        """See `Guide.fits`: a model with a mixture prior that is not made of q(z | x)."""
         mixture = model.mixture_prior
         if mixture is None or mixture.needs_posterior:
             return False
@@ -125,7 +125,7 @@ class JointGuide(Guide):
             return pyro.sample("z", chosen.to_event(1))
 
     def posteriors(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations of q(z | x, y) for every y, each ``(B, K, L)``."""
+        """Return means and standard deviations of q(z | x, y) for every y, each ``(B, K, L)``."""
         if self.embedding is not None:
             loc, scale = self.head(torch.relu(features.unsqueeze(1) + self.embedding))
             return loc, scale

@@ -1,4 +1,4 @@
-"""The guide that fits a model."""
+"""Making the guide that fits a model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def guide_for(model: Model, kind: str | None = None, encoder: Encoder | None = N
 
     Args:
         model: The model.
-        kind: "marginal", "joint", "exact", or another name in `GUIDES`; the default guide of the
-            model if None.
+        kind: "marginal", "joint", "exact", or another name in `GUIDES`. The model's default if
+            None.
         encoder: The guide's encoder. `Encoder` with its defaults if None; ignored by a guide
             without an encoder.
 
@@ -27,8 +27,8 @@ def guide_for(model: Model, kind: str | None = None, encoder: Encoder | None = N
         An untrained guide.
 
     Raises:
-        IncompatiblePairError: The guide does not fit the model, or is not known. The message
-            says which do.
+        IncompatiblePairError: The guide does not fit the model, or is unknown. The message lists
+            those that fit.
     """
     fitting = fitting_guides(model)
     chosen = kind if kind is not None else next(iter(fitting), None)

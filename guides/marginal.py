@@ -1,4 +1,4 @@
-"""The amortised Gaussian guide, which leaves a mixture's component to be summed out."""
+"""The amortised Gaussian guide, with which a mixture's component is summed out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from vae4counts.models.base import Model, observations
 class MarginalGuide(Guide):
     r"""``q(z | x) = N(mu(x), diag sigma(x)^2)``, and ``q(library | x)`` if that is latent.
 
-    For a prior without a component it is the usual amortised guide (Kingma & Welling 2014). For a
+    For a prior without components it is the usual amortised guide (Kingma & Welling 2014). For a
     mixture prior the model's component is enumerated and summed out exactly,
-    ``log sum_k pi_k p(z | k)``: one decoder pass whatever ``K`` is, and no network
-    ``q(component | x)`` that could collapse. The component's posterior follows from Bayes' rule.
+    ``log sum_k pi_k p(z | k)``: a step costs one decoder pass whatever ``K`` is, and there is no
+    network ``q(component | x)`` that could collapse. The component's posterior follows from Bayes'
+    rule.
 
     Args:
         n_features: Number ``G`` of features.
@@ -47,7 +48,7 @@ class MarginalGuide(Guide):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: any model whose only sites to sample are ``z`` and ``library``."""
+        """See `Guide.fits`: a model that leaves ``z``, or ``z`` and ``library``, to the guide."""
         sampled = sampled_sites(model)
         return "z" in sampled and sampled <= {"z", "library"}
 
@@ -69,7 +70,7 @@ class MarginalGuide(Guide):
         yield "latent_library", self.latent_library, "library" in sampled_sites(model)
 
     def attach(self, model: Model) -> None:
-        """See `Guide.attach`: a prior that is made of q(z | x), as `VampPrior`, takes it."""
+        """See `Guide.attach`: give q(z | x) to a prior that is made of it, such as `VampPrior`."""
         model.share_posterior(self.settled_posterior)
 
     @property
@@ -82,13 +83,17 @@ class MarginalGuide(Guide):
         self.head.flip(signs)
 
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations of q(z | x), each ``(B, L)``, for CSR or dense counts."""
+        """Return means and standard deviations of q(z | x), each ``(B, L)``.
+
+        Args:
+            counts: CSR or dense, shape ``(B, G)``.
+        """
         return self.head(self.encoder(counts))
 
     def settled_posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """`posterior` as it is after training: without dropout, and by the running moments.
+        """Return `posterior` in evaluation mode: without dropout and by the running moments.
 
-        A prior that depends on it is the same density for all observations of a batch.
+        A prior that is made of it is then one density for all observations of a batch.
         """
         modes = [(module, module.training) for module in self.modules()]
         self.eval()

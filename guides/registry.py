@@ -1,7 +1,4 @@
-"""The guides that are known by name, in the order of preference.
-
-The first that fits a model is the model's default.
-"""
+"""The guides that are known by name; the first that fits a model is its default."""
 
 from __future__ import annotations
 

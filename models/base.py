@@ -1,4 +1,4 @@
-"""What every model declares: its sites, its memory, and what it can be asked."""
+"""The base class of models: what a model declares, and what it can be asked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from vae4counts.models.config import Configured
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
 
-# Parameters live in the modules, not in a store that all models of a process share.
-pyro.settings.set(module_local_params=True)
-
 OBSERVATIONS = "observations"
 """The name of the plate over observations."""
 
@@ -29,7 +26,7 @@ Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class NotInModelError(ValueError):
-    """Something was asked for that this kind of model does not have."""
+    """A question about something that a model does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +35,9 @@ class Latent:
 
     Attributes:
         name: The site's name.
-        dimension: What its last axis is called in results; None for one number an observation.
-        states: How many states the model enumerates in parallel and sums out, unless the guide
-            samples the site; None for a site that a guide has to sample.
+        dimension: The name of its last axis in results; None for one number per observation.
+        states: Number of states of a site that the model enumerates in parallel, so that it is
+            summed out unless the guide samples it; None for a site that the guide must sample.
     """
 
     name: str
@@ -49,7 +46,7 @@ class Latent:
 
 
 def observations(batch: Batch) -> pyro.plate:
-    """Return the plate over observations, of the data set's size, subsampled to the batch."""
+    """Return the plate over the observations of a data set, subsampled to the batch."""
     return pyro.plate(OBSERVATIONS, batch.n_observations, subsample=batch.index, dim=-1)
 
 
@@ -69,7 +66,7 @@ def mean_counts(batch: Batch) -> Tensor:
 
 
 def start_from_data(module: nn.Module, batch: Batch) -> None:
-    """Let every part of a model or guide set parameters from a batch of training observations."""
+    """Initialise every part of a model or guide from a shuffled batch of training observations."""
     for part in module.modules():
         if isinstance(part, Configured):
             part.initialise(batch)
@@ -78,21 +75,25 @@ def start_from_data(module: nn.Module, batch: Batch) -> None:
 class Model(Configured, nn.Module, abc.ABC):
     """p(values, latents): a Pyro model of a batch.
 
-    A subclass sets `n_features` and `numbers_per_draw` and defines `latents` and `forward`. The
-    rest says what else a model can be asked, with the answer of a model that cannot.
+    A subclass sets `n_features` and `numbers_per_draw` and defines `latents` (as a property or an
+    attribute of the class) and `forward`. Everything else has a default: the answer of a model
+    that has no latent space and cannot do what is asked.
 
     Attributes:
         n_features: Number ``G`` of features.
-        numbers_per_draw: How many numbers the model computes for one draw of an observation's
-            latents: it bounds the memory of everything that draws.
-        holds_counts: Whether the observed site holds counts, so that its log-probability is that
-            of counts and its draws are counts.
-        given_library: Whether the model is given each observation's total count, and so does not
-            have to explain it.
+        numbers_per_draw: How many numbers the model computes for one draw of the latents of one
+            observation. It bounds the memory of everything that draws.
+        holds_counts: Whether the observed site holds counts: its log-probability is then one of
+            counts, and its draws are counts.
+        given_library: Whether the model is conditioned on each observation's total count, which it
+            then does not have to explain.
         scales_with_library: Whether a library size scales the expected counts.
         n_latent: Dimension ``L`` of the latent space, the site ``"z"``; None without one.
-        rotation_invariant: Whether the prior of ``z`` is the same after any rotation.
-        lumped_from: The count from which on all counts are taken as one; None for no such count.
+        rotation_invariant: Whether rotating ``z`` leaves its prior as it is.
+        lumped_from: The count from which on all counts are one class; None for no such count.
+        reads_counts: Whether `forward` reads observed values other than by ``obs=``, as an
+            autoregressive model does. Such a model overrides `draw`, and has no distribution of
+            counts given its latents alone.
     """
 
     n_features: int
@@ -103,6 +104,7 @@ class Model(Configured, nn.Module, abc.ABC):
     n_latent: int | None = None
     rotation_invariant: bool = False
     lumped_from: int | None = None
+    reads_counts: bool = False
 
     @property
     @abc.abstractmethod
@@ -111,54 +113,63 @@ class Model(Configured, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """Sample the latents and observe each table at the site of its name, by ``obs=``.
+        """Sample the latents and observe each table at the site of its name, with ``obs=``.
 
-        Observed values must be read in no other way, so that replicates can be drawn; a model
-        that does overrides `draw`.
+        A model that reads observed values in any other way sets `reads_counts` and overrides
+        `draw`, which otherwise draws replicates by making the observed sites unobserved.
+
+        Returns:
+            The values of the observed site.
         """
 
     @property
     def tables(self) -> Sequence[str]:
-        """The names of the observed sites, and of the batch's tables that they observe."""
+        """The names of the observed sites, which are those of the batch's tables."""
         return (COUNTS,)
 
     @property
     def title(self) -> str:
-        """The model in a few words."""
+        """A name for the model in messages and reports."""
         return type(self).__name__
 
     @property
     def is_exact(self) -> bool:
-        """Whether every latent is summed out by the model, so that nothing is left to a guide."""
+        """Whether the model sums every latent out, so that nothing is left to a guide."""
         return all(latent.states is not None for latent in self.latents)
 
     @torch.no_grad()
     def draw(
         self, batch: Batch, num_samples: int, given: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Draw from the model whatever is not given, observed sites included.
+        """Draw every site that is not given, observed sites included.
 
         Args:
-            batch: The observations, of which only what the model is given (a library size) is
+            batch: The observations. Only what the model is conditioned on, as a library size, is
                 read.
             num_samples: Number ``S`` of draws for each observation.
-            given: Draws of latents to condition on. None: new observations from the model.
+            given: Draws of latents to condition on, each of shape ``(S, B, ...)``. None draws new
+                observations from the model.
 
         Returns:
-            Values of each site, shape ``(S, B, ...)``; counts are dense, ``(S, B, G)``.
+            The values of each site, shape ``(S, B, ...)``; counts are dense, ``(S, B, G)``.
+
+        Raises:
+            NotInModelError: The model has `reads_counts`, but does not say how to draw.
         """
+        if self.reads_counts:
+            raise NotInModelError(f"{type(self).__name__} reads counts, and must override draw")
         unobserved = poutine.uncondition(pyro.plate("samples", num_samples, dim=-2)(self))
         conditioned = poutine.condition(unobserved, data=dict(given or {}))
         trace: Any = poutine.trace(conditioned).get_trace(batch)
         return {name: trace.nodes[name]["value"] for name in plate_sites(trace)}
 
     def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:  # noqa: ARG002
-        """Return the expected counts decoded from latents, free of extra zeros.
+        """Return the counts expected at given latents, extra zeros left out.
 
         Args:
             z: Latents, shape ``(*batch, L)``.
-            library: Library sizes in counts, shape ``(*batch, 1)``, or one for all; ignored by a
-                model without.
+            library: Library sizes in counts, shape ``(*batch, 1)``, or one number for all; ignored
+                by a model without a library size.
 
         Returns:
             Shape ``(*batch, G)``.
@@ -166,17 +177,15 @@ class Model(Configured, nn.Module, abc.ABC):
         Raises:
             NotInModelError: The model has no latent space.
         """
-        raise NotInModelError(
-            f"{type(self).__name__} has no latent space: this needs a VAE or a GMVAE"
-        )
+        raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
 
     @property
     def mixture_prior(self) -> MixturePrior | None:
-        """The mixture of Gaussians that is the prior of ``z``; None for another prior, or none."""
+        """The prior of ``z`` if it is a mixture of Gaussians, else None."""
         return None
 
     def loadings(self) -> Tensor | None:
-        """Return a linear decoder's centred loadings, shape ``(G, L)``; None for others."""
+        """Return the loadings of a linear decoder, shape ``(G, L)``; None for other models."""
         return None
 
     @property
@@ -185,27 +194,30 @@ class Model(Configured, nn.Module, abc.ABC):
         return False
 
     def flip(self, signs: Tensor) -> None:  # noqa: ARG002
-        """Multiply the latents by signs, leaving the distribution of the counts as it is.
+        """Multiply the latents by signs and leave the distribution of the counts as it is.
 
         Args:
             signs: 1 or -1 for each latent, shape ``(L,)``.
+
+        Raises:
+            NotInModelError: The model has no `flips`.
         """
         raise NotInModelError(f"{self.title} cannot change the signs of its latents")
 
     def plain_twin(self) -> Model | None:
-        """Return a simpler model that shares all parameters but the prior's, to train first.
+        """Return a simpler model to train first, which shares all parameters but the prior's.
 
-        None for a model that is trained as it is.
+        None for a model that is trained from the start.
         """
         return None
 
     def start_from_latents(self, z: Tensor, seed: int) -> None:
-        """Start the prior from latents that the plain twin has learnt.
+        """Set the prior's parameters from latents that were learnt by the plain twin.
 
         Args:
             z: Draws of the latents of training observations, shape ``(n, L)``.
-            seed: Seed of all choices.
+            seed: Seed of all random choices.
         """
 
     def share_posterior(self, posterior: Posterior) -> None:
-        """Take the guide's map to q(z | x), for a prior that is made of it."""
+        """Give the guide's map from counts to q(z | x) to a prior that is made of it."""

@@ -1,8 +1,8 @@
 """Objects that can be written down as JSON and built again from it.
 
 The convention is scikit-learn's: every argument of a constructor is kept as an attribute of the
-same name. The description of an object is then the name of its class and those attributes, and
-nothing but registered classes is ever called to build it again (nothing is unpickled or evaluated).
+same name. The description of an object is then the name of its class and those attributes. Only
+registered classes are called to build it again; nothing is unpickled or evaluated.
 """
 
 from __future__ import annotations
@@ -16,20 +16,32 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar
 
+import pyro
+
 from vae4counts.data.counts.batch import Batch
 
-OURS = ("vae4counts.models.", "vae4counts.guides.")
+# Parameters live in the modules, not in a store that all models of a process share. Set here
+# because every part of a model or guide imports this file.
+pyro.settings.set(module_local_params=True)
+
+PACKAGES = ("vae4counts.models.", "vae4counts.guides.")
+"""The packages whose modules are imported to find a class."""
 
 
 class Configured:
     """Base class of models, guides, priors, likelihoods and their parts.
 
-    A subclass is registered by its module and name when it is defined. It must define every
-    abstract method then, unless it names `abc.ABC` among its own bases.
+    A subclass is registered by its module and name when it is defined.
+
+    Raises:
+        TypeError: A subclass does not define an abstract method (unless `abc.ABC` is among its own
+            bases, as for a class to derive others from), or another file defines a class of the
+            same module and name. Defining a class again in its own file, as in a notebook or on
+            reloading a module, replaces it.
     """
 
     registry: ClassVar[dict[str, type[Configured]]] = {}
-    _sources: ClassVar[dict[str, str | None]] = {}
+    _file: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -39,21 +51,24 @@ class Configured:
                 f"{cls.__name__} must define {', '.join(missing)} "
                 f"(see the documentation of {cls.__bases__[0].__name__})"
             )
-        key, source = key_of(cls), _source(cls)
-        before = Configured._sources.setdefault(key, source)
-        if before != source:
+        # None for a class that is typed in at a prompt or in a notebook
+        cls._file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        key = key_of(cls)
+        known = Configured.registry.setdefault(key, cls)
+        if known._file != cls._file:
             raise TypeError(
-                f"there are two classes {key}, in {before} and {source}: rename one, or its module"
+                f"two classes are called {key}, in {known._file} and {cls._file}: "
+                "rename one of them, or its module"
             )
         Configured.registry[key] = cls
 
     _claimed = False
 
     def claim(self) -> None:
-        """Make this object a part of one model or guide.
+        """Make this object part of a model or guide.
 
         Raises:
-            ValueError: It is part of another one already, which would lose what it has learnt.
+            ValueError: It is part of another one already, whose parameters it would replace.
         """
         if self._claimed:
             raise ValueError(
@@ -64,20 +79,20 @@ class Configured:
     def initialise(self, batch: Batch) -> None:
         """Set parameters from a shuffled batch of training observations, before the first step.
 
-        Nothing is set unless a subclass overrides this.
+        Does nothing unless overridden.
         """
 
     def config(self) -> dict[str, Any]:
         """Describe this object by its class and the arguments of its constructor.
 
         Returns:
-            A dictionary of JSON values that `from_config` turns into an equal, untrained object.
+            A dictionary of JSON values from which `from_config` builds an equal, untrained object.
 
         Raises:
             TypeError: An argument is not a number, string, list or another `Configured` object.
         """
         arguments = inspect.signature(type(self)).parameters.values()
-        # a class without a constructor of its own shows its base's, (*args, **kwargs)
+        # a class without a constructor has that of nn.Module, (*args, **kwargs)
         names = [a.name for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
         values = {name: _describe(getattr(self, name), owner=self) for name in names}
         return {"type": key_of(type(self)), **values}
@@ -99,12 +114,12 @@ def description(part: Configured) -> str:
 def find_class(key: str) -> type[Configured]:
     """Look a class up by its module and name.
 
-    Of modules, only those of this package are imported.
+    The module is imported if it belongs to `vae4counts.models` or `vae4counts.guides`, no other.
 
     Raises:
-        ValueError: The class is not known: the module that defines it must be imported first.
+        ValueError: The class is unknown: the module that defines it must be imported first.
     """
-    if key not in Configured.registry and key.startswith(OURS):
+    if key not in Configured.registry and key.startswith(PACKAGES):
         with suppress(ImportError):
             import_module(key.rpartition(".")[0])
     if key not in Configured.registry:
@@ -119,7 +134,7 @@ def from_config(config: Any) -> Any:
         config: A JSON value. A dictionary names its class under ``"type"``.
 
     Raises:
-        ValueError: The class is not known (import the module that defines it first), or the
+        ValueError: The class is unknown (import the module that defines it first), or the
             arguments do not fit its constructor.
     """
     if isinstance(config, list):
@@ -153,8 +168,3 @@ def _abstract_names(kind: type) -> Iterator[str]:
     for name in dir(kind):
         if getattr(inspect.getattr_static(kind, name, None), "__isabstractmethod__", False):
             yield name
-
-
-def _source(kind: type) -> str | None:
-    """The file that defines a class; None for one that was typed in, and may be typed in again."""
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)

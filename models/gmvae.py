@@ -1,4 +1,4 @@
-"""VAEs with a mixture prior, and the view of their components."""
+"""VAEs with a mixture prior, and questions about their components."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vae4counts.models.vae import VAE
 class GMVAE(VAE):
     """A `VAE` whose prior is a mixture, so that the model clusters as it embeds.
 
-    It is scVAE's GMVAE (Grønbech et al. 2020). The arguments are those of `VAE`.
+    It is scVAE's GMVAE (Grønbech et al. 2020). Its arguments are those of `VAE`.
 
     Raises:
-        ValueError: The prior is not a mixture; else as `VAE`.
+        ValueError: The prior is not a mixture; otherwise as `VAE`.
     """
 
     default_prior = GaussianMixture

@@ -1,4 +1,4 @@
-"""The library size: how many counts an observation distributes over its features."""
+"""The library size: the expected total count of an observation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vae4counts.models.config import Configured
 
 
 class Library(Configured, nn.Module, abc.ABC):
-    """Gives each observation's library size, inside the observation plate.
+    """The library size of each observation.
 
     Attributes:
-        scales: Whether there is a library size that scales the expected counts.
+        scales: Whether there is a library size, which scales the expected counts.
         given: Whether it is the observed total count, which the model then does not explain.
-        latents: The sites that it samples.
+        latents: The sites that `forward` samples.
     """
 
     scales: bool = True
@@ -30,7 +30,10 @@ class Library(Configured, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
-        """Return library sizes in counts, shape ``(*batch, 1)``, or None for a model without."""
+        """Return library sizes in counts, shape ``(*batch, 1)``, or None for no library size.
+
+        Called inside the observation plate.
+        """
 
 
 class NoLibrary(Library):
@@ -69,7 +72,7 @@ class LatentLibrary(Library):
         self.register_buffer("scale", torch.ones(()))
 
     def initialise(self, batch: Batch) -> None:
-        """Fit the prior to the library sizes of training observations, empty ones left out."""
+        """Fit the prior to the library sizes of training observations that have counts."""
         log_library = batch.library[batch.library > 0].log()
         if len(log_library) == 0:
             return

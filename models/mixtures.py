@@ -1,4 +1,4 @@
-"""Mixture models without a network: the base line that a GMVAE has to beat."""
+"""Mixture models without a network: baselines for a GMVAE."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ class CountMixture(Model):
 
     .. math:: p(x) = \sum_k \pi_k\, \mathrm{likelihood}(x \mid a_k, \mathrm{library})
 
-    with the outputs ``a_k`` of each component as free parameters. Every component is compared with
-    every observation, at a cost of ``K * B * G``.
+    with the outputs ``a_k`` of each component as free parameters. A step evaluates every component
+    at every observation, at a cost of ``K * B * G``.
 
     Args:
         n_features: Number ``G`` of features.
         n_components: Number ``K`` of components.
         likelihood: p(x | outputs, library). `NegativeBinomial` if None.
+
+    Raises:
+        ValueError: There is no component.
     """
 
     latents: Sequence[Latent] = ()
@@ -65,7 +68,7 @@ class CountMixture(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Starts each component at a random observation, smoothed by the mean of all."""
+        """Start each component at a random observation, averaged with the mean of all."""
         mean = mean_counts(batch) + 0.1 / self.n_features
         picked = first_rows(batch.counts, min(self.n_components, len(batch)))
         relative_size = picked.sum(-1, keepdim=True) / mean.sum()
@@ -76,10 +79,10 @@ class CountMixture(Model):
 
 
 class GaussianMixtureModel(Model):
-    r"""A mixture of diagonal Gaussians over ``log(1 + x)``: the classical base line, dense.
+    r"""A mixture of diagonal Gaussians over ``log(1 + x)``: the classical baseline, dense.
 
-    The site ``"counts"`` holds ``log(1 + x)``, so that its log-density is one of transformed
-    counts: not to be compared with the log-probability of a count model.
+    The site ``"counts"`` holds ``log(1 + x)``. Its log-density is one of transformed counts, which
+    cannot be compared with the log-probability of a model of counts.
 
     Args:
         n_features: Number ``G`` of features.
@@ -113,7 +116,7 @@ class GaussianMixtureModel(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Starts the components at a k-means clustering."""
+        """Start the components at the clusters of k-means."""
         values = torch.log1p(batch.counts.to_dense())
         shares = k_means(values.double().cpu().numpy(), self.n_components, seed=0)
         self.mixture.start_at(values, torch.as_tensor(shares).to(values))

@@ -1,16 +1,16 @@
-"""Parts that are known by name, imported when they are asked for."""
+"""Parts that are known by name, imported on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 Entry = TypeVar("Entry")
 
 
 class Registry(MutableMapping[str, Entry]):
-    """A mapping from names to classes, most of them not imported yet.
+    """A mapping from names to classes that are imported when they are looked up.
 
     So a help text can list the names without importing torch. A class of your own is added as to
     a dictionary: ``LIKELIHOODS["geometric"] = Geometric``.
@@ -22,14 +22,16 @@ class Registry(MutableMapping[str, Entry]):
     """
 
     def __init__(self, package: str, places: Mapping[str, str]) -> None:
-        self._places = {name: f"{package}.{place}" for name, place in places.items()}
-        self._entries: dict[str, Any] = dict.fromkeys(places)
+        self._entries: dict[str, str | Entry] = {
+            name: f"{package}.{place}" for name, place in places.items()
+        }
 
     def __getitem__(self, name: str) -> Entry:
-        if self._entries[name] is None:
-            module, _, attribute = self._places[name].rpartition(".")
-            self._entries[name] = getattr(import_module(module), attribute)
-        return self._entries[name]
+        entry = self._entries[name]
+        if isinstance(entry, str):
+            module, _, attribute = entry.rpartition(".")
+            entry = self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
+        return entry
 
     def __setitem__(self, name: str, entry: Entry) -> None:
         self._entries[name] = entry

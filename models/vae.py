@@ -39,14 +39,14 @@ class VAE(Model):
             ``(*batch, likelihood.outputs_per_feature * G)``.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
             that gives the expected counts without a library size; or a `Library`. "default" is
-            the class's own: observed, and latent for `CountVAE`.
+            that of the class: "observed", and "latent" for `CountVAE`.
 
     Raises:
-        ValueError: An unknown name, a decoder of the wrong output size, or a likelihood given
-            the total with a library that is not observed.
+        ValueError: An unknown name, a decoder of the wrong output size, or a likelihood that is
+            conditioned on the total with a library size that is not observed.
     """
 
-    # what a subclass makes where it is told nothing else
+    # the defaults of a subclass
     default_prior: ClassVar[type[Prior]] = StandardNormal
     default_likelihood: ClassVar[type[Likelihood]] = NegativeBinomial
     default_library: ClassVar[str] = "observed"
@@ -88,7 +88,7 @@ class VAE(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Start the decoder's bias at the mean counts, so that z explains departures from them."""
+        """Start the decoder's bias at the mean counts: ``z`` explains deviations from them."""
         if isinstance(self.decoder, Decoder):
             mean = mean_counts(batch)
             smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
@@ -106,22 +106,22 @@ class VAE(Model):
 
     @property
     def n_latent(self) -> int:  # type: ignore[override]
-        """Dimension of the latent space."""
+        """See `Model.n_latent`: the prior's."""
         return self.prior.n_latent
 
     @property
     def given_library(self) -> bool:  # type: ignore[override]
-        """Whether the library size is the observed one."""
+        """See `Model.given_library`."""
         return self.library.given
 
     @property
     def scales_with_library(self) -> bool:  # type: ignore[override]
-        """Whether there is a library size."""
+        """See `Model.scales_with_library`."""
         return self.library.scales
 
     @property
     def rotation_invariant(self) -> bool:  # type: ignore[override]
-        """Whether the prior is the same after any rotation."""
+        """See `Model.rotation_invariant`."""
         return self.prior.rotation_invariant
 
     @property
@@ -137,9 +137,9 @@ class VAE(Model):
     def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
         """Return ``library * softmax(decoder(z))``, or ``exp(decoder(z))`` without a library size.
 
-        Extra zeros are left out, as in scVI (Lopez et al. 2018): a rate is what a zero-inflated
-        likelihood expects where its gate is open. A likelihood without rates (a categorical one)
-        gives its mean. See `Model.rates`.
+        A zero-inflated likelihood gives the rates of its base, without the extra zeros, as in scVI
+        (Lopez et al. 2018); a likelihood without rates (a categorical one) gives its mean. See
+        `Model.rates`.
         """
         if not self.library.scales:
             library = None
@@ -150,8 +150,8 @@ class VAE(Model):
     def loadings(self) -> Tensor | None:
         """See `Model.loadings`.
 
-        In a model with a library size a constant that all features share changes nothing, so that
-        each column is centred.
+        Each column is centred in a model with a library size, where adding a constant to all
+        features changes nothing.
         """
         weight = self.decoder.loadings() if isinstance(self.decoder, Decoder) else None
         if weight is None or not self.likelihood.reads_rates:
@@ -161,7 +161,7 @@ class VAE(Model):
 
     @property
     def flips(self) -> bool:
-        """See `Model.flips`: if the decoder is linear and the prior knows how."""
+        """See `Model.flips`: for a linear decoder and a prior that can flip."""
         return self.loadings() is not None and self.prior.flips
 
     def flip(self, signs: Tensor) -> None:
@@ -173,7 +173,7 @@ class VAE(Model):
             self.prior.flip(signs)
 
     def plain_twin(self) -> VAE | None:
-        """See `Model.plain_twin`: the same under the prior that stands in for this one."""
+        """See `Model.plain_twin`: the same model with a simpler prior, if this one asks for it."""
         plain = self.prior.plain()
         return None if plain is None else self.with_prior(plain)
 
@@ -186,7 +186,7 @@ class VAE(Model):
         self.prior.share_posterior(posterior)
 
     def with_prior(self, prior: Prior) -> VAE:
-        """Return the same model under another prior, sharing every other parameter."""
+        """Return the same model with another prior, sharing all other parameters."""
         twin = copy.copy(self)
         twin._modules = {**self._modules, "prior": prior}
         return twin

@@ -37,7 +37,7 @@ def prior_draws(
     Raises:
         NotInModelError: The model is not one of counts.
     """
-    if not model.holds_counts:
+    if not model.holds_counts or model.reads_counts:
         raise NotInModelError(f"{type(model).__name__} has no distribution over counts")
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from vae4counts.data import Batch, Part
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models.derivatives import first_order
 from vae4counts.models.networks import BatchNorm
+from vae4counts.models.numerics import first_order
 
 
 @contextmanager

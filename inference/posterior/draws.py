@@ -1,7 +1,8 @@
-"""Draws from a guide, and what model and guide say of them: the root of all evaluation."""
+"""Draws from a guide, scored by model and guide: what all evaluation starts from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
 from vae4counts.models import Model, plate_sites
 
-# Size of the largest tensor of a chunk of draws, in numbers: 16 MB in float32.
+# Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
 CHUNK_NUMBERS = 2**22
 
 
@@ -22,18 +23,20 @@ CHUNK_NUMBERS = 2**22
 class Draws:
     """``S`` draws from q(latents | values) for each of ``B`` observations.
 
+    Sites that the model enumerates and the guide does not sample are summed out.
+
     Attributes:
-        values: The draws of each latent site, shape ``(S, B, ...)``.
-        log_model: log p of each site, shape ``(S, B)``, in nats. Sites that the guide does not
-            sample are summed out, in the last of the sites that depend on them.
+        values: The draws of each site that the guide samples, shape ``(S, B, ...)``.
+        log_model: For each site of the model that is not summed out, its log p given the sites
+            before it, shape ``(S, B)``, in nats.
         log_guide: log q of each site that the guide samples, shape ``(S, B)``, in nats.
         z_mean: Mean of q(z | x), averaged over the draws of what it depends on, shape ``(B, L)``;
-            the mean of the draws where q has none in closed form; None for a model without ``z``.
-        probabilities: For each enumerated site the probabilities of its states: p(state | draw),
-            or q(state | values) where the guide samples it, shape ``(S, B, K)``.
-        joint: p(states | draw) of all sites that were summed out, together: shape
-            ``(*states, S, B)`` with an axis for each of `summed`; None without any.
-        summed: The names of these sites, by the axes of `joint`.
+            the mean of the draws if q has none in closed form; None for a model without ``z``.
+        probabilities: For each enumerated site the probabilities of its states, shape
+            ``(S, B, K)``: p(state | draw, values), or q(state | values) if the guide samples it.
+        summed: For each site that is summed out the values of its states, shape ``(K, ...)``.
+        joint: p(states | draw, values) of these sites together, shape ``(*states, S, B)`` with an
+            axis for each site in `summed`; None if no site is summed out.
     """
 
     values: dict[str, Tensor]
@@ -41,40 +44,40 @@ class Draws:
     log_guide: dict[str, Tensor]
     z_mean: Tensor | None
     probabilities: dict[str, Tensor]
+    summed: dict[str, Tensor]
     joint: Tensor | None
-    summed: tuple[str, ...]
 
     @property
     def log_weights(self) -> Tensor:
         """``log p(values, latents) - log q(latents | values)``, shape ``(S, B)``, in nats."""
         terms = [part.double() for part in self.log_model.values()]
         terms += [-part.double() for part in self.log_guide.values()]
-        return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
+        return torch.stack(terms).sum(0)
 
     @property
     def responsibilities(self) -> Tensor | None:
-        """Probabilities of the components, ``(S, B, K)``; None for a model without."""
+        """Probabilities of the components, ``(S, B, K)``; None for a model without components."""
         return self.probabilities.get("component")
 
     @property
     def mean_responsibilities(self) -> Tensor | None:
-        """p(component | draw), averaged over the draws, shape ``(B, K)``."""
+        """`responsibilities` averaged over the draws, shape ``(B, K)``."""
         return None if self.responsibilities is None else self.responsibilities.mean(0)
 
     def latents(self) -> dict[str, Tensor]:
-        """Return draws of all latent sites: those that were summed out are drawn given the rest."""
+        """Return draws of all latent sites: those that were summed out are drawn together."""
         if self.joint is None:
             return self.values
-        states = self.joint.shape[: len(self.summed)]
+        states = self.joint.shape[:-2]
         flat = torch.distributions.Categorical(self.joint.flatten(0, -3).movedim(0, -1)).sample()
-        drawn = torch.unravel_index(flat, states)
-        return {**self.values, **dict(zip(self.summed, drawn, strict=True))}
+        drawn = zip(self.summed.items(), torch.unravel_index(flat, states), strict=True)
+        return {**self.values, **{name: support[state] for (name, support), state in drawn}}
 
     def elbo_parts(self) -> dict[str, Tensor]:
         """Return each site's share of the ELBO, averaged over the draws, shape ``(B,)``.
 
-        For an observed site the reconstruction; for a latent, minus its Kullback-Leibler
-        divergence.
+        It is the reconstruction for an observed site, and minus the Kullback-Leibler divergence
+        for a latent site. The shares sum to the mean of `log_weights`.
         """
         return {
             name: (part - self.log_guide.get(name, torch.zeros(()))).mean(0)
@@ -100,41 +103,82 @@ def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
     scored.compute_log_prob()
 
     shape = (num_samples, len(batch))
-    guided = _log_probs(drawn)
-    log_probs = _log_probs(scored)
-    log_model = {name: part.expand(shape) for name, part in log_probs.items() if part.dim() <= 2}
-    enumerated = {latent.name for latent in model.latents if latent.states is not None}
+    log_guide = {name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()}
+    enumerated = [latent.name for latent in model.latents if latent.states is not None]
     probabilities = {
-        name: drawn.nodes[name]["fn"].probs.expand(*shape, -1) for name in enumerated & set(guided)
+        name: _state_probabilities(drawn.nodes[name]["fn"]).expand(*shape, -1)
+        for name in enumerated
+        if name in log_guide
     }
-    # the first site that is enumerated has the dimension -3, the next -4 ...
-    summed = tuple(name for name in reversed(list(log_probs)) if name in enumerated - set(guided))
-    joint = None
-    if summed:
-        parts = {name: part for name, part in log_probs.items() if part.dim() > 2}
-        total = torch.stack(torch.broadcast_tensors(*parts.values())).sum(0)
-        total = total.expand(*total.shape[:-2], *shape)
-        flat = total.flatten(0, -3)
-        # the sites that depend on the states come after them
-        log_model[list(parts)[-1]] = flat.logsumexp(0)
-        joint = flat.softmax(0).view(total.shape)
-        for axis, name in enumerate(summed):
-            others = [other for other in range(len(summed)) if other != axis]
-            own = joint.sum(others) if others else joint
-            probabilities[name] = own.movedim(0, -1)
+    log_probs = _log_probs(scored)
+    # Pyro gives the first enumerated site the axis -3, the next one -4, and so on
+    summed = [name for name in reversed(log_probs) if name in enumerated and name not in log_guide]
+    log_model, joint = _sum_out(summed, log_probs, shape)
+    if joint is not None:
+        probabilities |= _marginals(summed, joint)
     return Draws(
-        values={name: drawn.nodes[name]["value"] for name in guided},
+        values={name: drawn.nodes[name]["value"] for name in log_guide},
         log_model=log_model,
-        log_guide={name: log_q.expand(shape) for name, log_q in guided.items()},
-        z_mean=_mean(drawn.nodes["z"], shape) if "z" in guided else None,
+        log_guide=log_guide,
+        z_mean=_mean(drawn.nodes["z"], shape) if "z" in log_guide else None,
         probabilities=probabilities,
+        summed={name: _states(scored.nodes[name]["fn"]) for name in summed},
         joint=joint,
-        summed=summed,
     )
 
 
+def _log_probs(trace: Any) -> dict[str, Tensor]:
+    """Return unscaled log-probabilities of the sample sites inside the observation plate."""
+    return {name: trace.nodes[name]["unscaled_log_prob"] for name in plate_sites(trace)}
+
+
+def _sum_out(
+    summed: Sequence[str], log_probs: Mapping[str, Tensor], shape: tuple[int, int]
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    r"""Sum enumerated sites out of the log-probabilities of all sites.
+
+    With ``h`` the enumerated sites and ``x_1, x_2, ...`` those that depend on them, in order,
+
+    .. math:: \log p(x_i \mid x_{<i}) = \log \sum_h p(h, x_{\le i}) - \log \sum_h p(h, x_{<i}).
+
+    Returns:
+        log p of each other site given those before it, ``(S, B)``, and ``p(h | x)``, shape
+        ``(*states, S, B)``; None without enumerated sites.
+    """
+    log_model = {name: part.expand(shape) for name, part in log_probs.items() if part.dim() <= 2}
+    if not summed:
+        return log_model, None
+    total = before = torch.zeros(())
+    for name, part in log_probs.items():
+        if part.dim() > 2:
+            total = total + part
+            if name not in summed:
+                marginal = total.flatten(0, -3).logsumexp(0).expand(shape)
+                log_model[name], before = marginal - before, marginal
+    total = total.expand(*total.shape[:-2], *shape)
+    return log_model, total.flatten(0, -3).softmax(0).view(total.shape)
+
+
+def _marginals(summed: Sequence[str], joint: Tensor) -> dict[str, Tensor]:
+    """Return the probabilities of each summed site's states, shape ``(S, B, K)``."""
+    return {
+        name: joint.movedim(axis, 0).reshape(n_states, -1, *joint.shape[-2:]).sum(1).movedim(0, -1)
+        for axis, (name, n_states) in enumerate(zip(summed, joint.shape, strict=False))
+    }
+
+
+def _states(site: Any) -> Tensor:
+    """Return the values that an enumerable distribution can take, shape ``(K, ...)``."""
+    return site.enumerate_support(expand=False).reshape(-1, *site.event_shape)
+
+
+def _state_probabilities(site: Any) -> Tensor:
+    """Return the probabilities of these values, shape ``(*batch, K)``."""
+    return site.log_prob(site.enumerate_support(expand=False)).exp().movedim(0, -1)
+
+
 def _mean(site: Any, shape: tuple[int, int]) -> Tensor:
-    """The mean of a site's distribution over its draws, or of the draws where it has none."""
+    """Return a site's mean, or that of its draws where its distribution has no closed form."""
     try:
         mean = site["fn"].mean
     except NotImplementedError:
@@ -144,32 +188,27 @@ def _mean(site: Any, shape: tuple[int, int]) -> Tensor:
 
 @torch.no_grad()
 def draw_prior(model: Model, batch: Batch, num_samples: int) -> dict[str, Tensor]:
-    """Draw each latent site from its prior, shape ``(S, B, ...)``, without the observed sites."""
+    """Draw each latent site from its prior, shape ``(S, B, ...)``; observed sites are not drawn."""
     trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)
     latents = [name for name in plate_sites(trace) if not trace.nodes[name]["is_observed"]]
     return {name: trace.nodes[name]["value"] for name in latents}
 
 
 def require_counts(model: Model) -> None:
-    """Make sure that a model's observed site holds counts.
+    """Check that a model's observed site holds counts.
 
     Raises:
-        ValueError: It holds something else.
+        ValueError: It holds other values.
     """
     if not model.holds_counts:
         raise ValueError(
             f"{type(model).__name__} is not a distribution of counts: it predicts none, and its "
-            "likelihood is not to be compared with theirs"
+            "likelihood cannot be compared with that of counts"
         )
 
 
 def chunks(num_samples: int, model: Model, batch: Batch) -> list[int]:
-    """Splits a number of draws so that no chunk's tensors grow too large."""
+    """Split a number of draws into chunks whose tensors do not grow too large."""
     size = max(1, CHUNK_NUMBERS // max(1, batch.whole.size * model.numbers_per_draw))
     whole, rest = divmod(num_samples, size)
     return [size] * whole + [rest] * (rest > 0)
-
-
-def _log_probs(trace: Any) -> dict[str, Tensor]:
-    """Unscaled log-probabilities of the sample sites inside the observation plate."""
-    return {name: trace.nodes[name]["unscaled_log_prob"] for name in plate_sites(trace)}

@@ -1,4 +1,4 @@
-"""Distributions over whole vectors of counts, and the models that are made of them."""
+"""Distributions over the whole vector of counts."""
 
 from .distribution import JointDistribution
 

@@ -1,4 +1,4 @@
-"""Likelihoods p(counts | decoder outputs, library size): one family a file."""
+"""Likelihoods p(counts | decoder outputs, library size): a file for each family."""
 
 import lazy_loader
 

@@ -1,5 +1,7 @@
+from .base import SMALLEST_RATE as SMALLEST_RATE
 from .base import CountDistribution as CountDistribution
 from .base import Likelihood as Likelihood
+from .base import rates as rates
 from .categorical import Categorical as Categorical
 from .categorical import CategoricalCounts as CategoricalCounts
 from .multinomial import Multinomial as Multinomial
@@ -10,6 +12,8 @@ from .nonzeros import NonZeros as NonZeros
 from .poisson import Poisson as Poisson
 from .poisson import PoissonCounts as PoissonCounts
 from .registry import LIKELIHOODS as LIKELIHOODS
+from .sparse import Family as Family
+from .sparse import Terms as Terms
 from .zero_inflated import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
 from .zero_inflated import ZeroInflatedNegativeBinomialCounts as ZeroInflatedNegativeBinomialCounts
 from .zero_inflated import ZeroInflatedPoisson as ZeroInflatedPoisson

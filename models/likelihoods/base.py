@@ -1,9 +1,10 @@
-"""What a likelihood is: decoder outputs and a library size in, a distribution over counts out.
+"""The base classes of likelihoods: modules that return a distribution over counts.
 
-To write a new likelihood for counts that are independent given its parameters, state the family
-(`zero` and `ratio`, see `sparse`), the distribution (a subclass of `CountDistribution` that names
-the family, its moments and how to sample) and the module (a subclass of `Likelihood`), and add the
-module to the registry in ``likelihoods/__init__.py``. The generic tests then cover it.
+A new likelihood of counts that are independent given its parameters takes three parts: a `Family`
+(``log p(0)`` and ``log p(x) - log p(0)``, see ``sparse.py``), a subclass of `CountDistribution`
+that names the family, its moments and how to sample, and a subclass of `Likelihood` that makes the
+distribution from decoder outputs. A line in ``registry.py`` makes it known by name and has the
+generic tests cover it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
-from vae4counts.models.derivatives import first_order
 from vae4counts.models.joint.distribution import JointDistribution
-from vae4counts.models.precision import at_least_float32
+from vae4counts.models.numerics import at_least_float32, first_order
 
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
@@ -28,23 +28,22 @@ from .sparse import Family, log_prob
 Self = TypeVar("Self", bound="CountDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 
-# Below this rate an expected count is treated as this rate: the logarithm of a rate that
-# underflowed would be -inf and its gradient NaN.
+# Expected counts below this are treated as this: the logarithm of a rate that underflowed would be
+# -inf and its gradient NaN.
 SMALLEST_RATE = 1e-20
 LARGEST_LOG_RATE = 20.0
 NO_SHAPE = torch.Size()
 EXTENTS = ("shared", "feature", "observation")
 
-_broadcast = lru_cache(torch.broadcast_shapes)  # it takes longer than a small batch's softmax
+_broadcast = lru_cache(torch.broadcast_shapes)  # takes longer than a small batch's softmax
 
 
 class CountDistribution(JointDistribution, abc.ABC):
     """A distribution over one observation's ``G`` counts, independent given the parameters.
 
     Args:
-        parameters: Tensors that broadcast to ``(*batch_shape, G)``, by the order in which
-            ``family`` takes them.
-        validate_args: Checks values (whole numbers, 0 or more). Pyro's own switch if None.
+        parameters: Tensors that broadcast to ``(*batch_shape, G)``, in the order of the `family`'s.
+        validate_args: Whether to check that values are counts. Pyro's own switch if None.
     """
 
     family: ClassVar[Family]
@@ -62,7 +61,7 @@ class CountDistribution(JointDistribution, abc.ABC):
         return constraints.independent(constraints.nonnegative_integer, 1)
 
     def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
-        """Expands the batch shape; the parameters stay as they are and broadcast lazily."""
+        """Expand the batch shape; the parameters stay as they are and broadcast lazily."""
         new = self._get_checked_instance(type(self), _instance)
         new.parameters = self.parameters
         TorchDistribution.__init__(
@@ -72,14 +71,18 @@ class CountDistribution(JointDistribution, abc.ABC):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability in nats of each observation.
+        """Return the log-probability of each observation, in nats.
 
         Args:
             value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
                 ``(*sample_shape, *batch_shape, G)``.
 
         Returns:
-            Shape ``batch_shape``, broadcast against the batch shape of ``value``.
+            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
+
+        Raises:
+            ValueError: Values are checked, and are not whole numbers of 0 or more, or there are
+                more or fewer of them than features.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -87,7 +90,7 @@ class CountDistribution(JointDistribution, abc.ABC):
         value = value.to(self.parameters[0].dtype)
         if value.dim() == 2 and value.shape[:1] == shape[-1:]:
             return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
-        # other shapes (samples, one row of counts met by many rows of parameters) as one long batch
+        # any other shape (samples, or one row of counts for many of parameters) as one long batch
         dense = value if value.layout == torch.strided else value.to_dense()
         counts = NonZeros.of(dense.expand(*shape, -1).reshape(-1, value.shape[-1]))
         rows = [self._rows(parameter, shape) for parameter in self.parameters]
@@ -97,7 +100,7 @@ class CountDistribution(JointDistribution, abc.ABC):
         return log_prob(self.family, counts, *parameters)
 
     def _rows(self, parameter: Tensor, batch_shape: torch.Size) -> Tensor:
-        """The parameter for a batch of this shape, laid out as ``(rows or 1, G or 1)``."""
+        """Return a parameter for a batch of this shape, as ``(rows or 1, G or 1)``."""
         if parameter.shape[:-1].numel() != 1:
             parameter = parameter.expand(*batch_shape, -1)
         return parameter.reshape(-1, parameter.shape[-1])
@@ -107,24 +110,25 @@ class CountDistribution(JointDistribution, abc.ABC):
         shape = (*self.batch_shape, self.event_shape[0])
         parameters = [parameter.expand(shape)[..., columns] for parameter in self.parameters]
         zero, _ = self.family.zero(*parameters)
-        counts = values.clamp_min(1).expand_as(parameters[0])
+        # a ratio is defined for counts above zero only
+        counts = values.to(parameters[0].dtype).clamp_min(1).expand_as(parameters[0])
         ratio, _ = self.family.ratio(counts, *parameters)
         return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
 
     def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
-        """Draws dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
+        """Draw dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
             return self._draw(shape)
 
     @abc.abstractmethod
     def _draw(self, shape: torch.Size) -> Tensor:
-        """Draws counts of this shape, without a gradient."""
+        """Draw counts of this shape; called without gradients."""
 
     def _validate_sample(self, value: Tensor) -> None:
         if value.shape[-1:] != self.event_shape:
             raise ValueError(
-                f"counts of {value.shape[-1]} features met a distribution over "
+                f"counts of {value.shape[-1]} features were given to a distribution over "
                 f"{self.event_shape[0]} features"
             )
         entries = value if value.layout == torch.strided else value.values()
@@ -135,16 +139,16 @@ class CountDistribution(JointDistribution, abc.ABC):
 class Likelihood(Configured, nn.Module, abc.ABC):
     """p(counts | decoder outputs, library): a module that returns a `CountDistribution`.
 
-    Every likelihood reads the rates off the decoder. A further parameter (a dispersion, a gate)
-    has an *extent*: "shared" by all counts, one a "feature", or one an "observation" and feature,
-    which is read off the decoder too.
+    The first outputs of the decoder are the rates. A further parameter (a dispersion, a gate) has
+    an *extent*: "shared" by all counts, one for each "feature", or one for each "observation" and
+    feature; the last is a decoder output, the others are parameters of the likelihood.
 
     Attributes:
-        outputs_per_feature: How many decoder outputs each feature needs.
+        outputs_per_feature: Number of decoder outputs for each feature.
         library_is_total: Whether the counts are modelled *given* their total, so that the
             library size must be the observed one.
         reads_rates: Whether the first ``G`` outputs are the features' log-rates.
-        lumped_from: The count from which on all counts are taken as one; None for no such count.
+        lumped_from: The count from which on all counts are one class; None for no such count.
     """
 
     library_is_total: bool = False
@@ -157,10 +161,10 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         self.extents: dict[str, str] = {}
 
     def declare(self, name: str, extent: str) -> None:
-        """Adds a further parameter; called by the constructor, in the order of `split`.
+        """Add a further parameter. Called by the constructor, in the order of `split`.
 
         Raises:
-            ValueError: The extent is none of the three.
+            ValueError: The extent is not one of the three.
         """
         if extent not in EXTENTS:
             raise ValueError(f"{name} is {extent!r}: it must be one of {', '.join(EXTENTS)}")
@@ -168,10 +172,10 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         self.outputs_per_feature += extent == "observation"
 
     def build(self, n_features: int) -> None:
-        """Makes the parameters that are not read off the decoder. Called once, by the model.
+        """Make the parameters that are not decoder outputs. Called once, by the model.
 
         Raises:
-            ValueError: The likelihood is another model's already.
+            ValueError: The likelihood is part of another model.
         """
         self.claim()
         self.n_features = n_features
@@ -185,7 +189,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         )
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
-        """Decoder outputs that give these mean counts, for the decoder's bias to start from.
+        """Return decoder outputs that give certain mean counts, for the decoder's bias to start at.
 
         Args:
             mean: Mean count of each feature, shape ``(G,)``, positive.
@@ -196,14 +200,15 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         return torch.cat([mean.log(), mean.new_zeros((self.outputs_per_feature - 1) * len(mean))])
 
     def extra_repr(self) -> str:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         arguments = list(self.config().items())[1:]
         return ", ".join(f"{name}={value!r}" for name, value in arguments)
 
     def split(self, outputs: Tensor) -> list[Tensor]:
-        """The rate's outputs, then each further parameter: its own, or the next outputs.
+        """Split decoder outputs into those of the rate and each further parameter, by `declare`.
 
-        Always in float32 or wider, whatever the decoder computes in.
+        A parameter that is not a decoder output is the likelihood's own. All are in float32 or
+        wider, whatever the decoder computes in.
         """
         outputs = at_least_float32(outputs)
         one = self.outputs_per_feature == 1  # the backward pass of a chunk is a copy
@@ -212,7 +217,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         return [rate, *(self.own[n] if n in self.own else next(parts) for n in self.extents)]
 
     def rates(self, outputs: Tensor, library: Tensor | None) -> Tensor:
-        """Return the expected counts free of extra zeros, or the mean without `reads_rates`.
+        """Return the expected counts, extra zeros left out; the mean if not `reads_rates`.
 
         Args:
             outputs: See `forward`.
@@ -227,7 +232,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, outputs: Tensor, library: Tensor | None) -> CountDistribution:
-        """The distribution of the counts.
+        """Return the distribution of the counts.
 
         Args:
             outputs: Decoder outputs, shape ``(*batch, outputs_per_feature * G)``.
@@ -237,7 +242,12 @@ class Likelihood(Configured, nn.Module, abc.ABC):
 
 
 def rates(outputs: Tensor, library: Tensor | None) -> Tensor:
-    """Expected counts: ``library * softmax(outputs)``, or ``exp(outputs)`` without a library."""
+    """Return expected counts, ``library * softmax(outputs)``; ``exp(outputs)`` without library.
+
+    Args:
+        outputs: Log-rates, shape ``(*batch, G)``.
+        library: Library sizes, shape ``(*batch, 1)``, or None.
+    """
     if library is None:
         return outputs.clamp(max=LARGEST_LOG_RATE).exp()
     return _Shares.apply(outputs, library.to(outputs.dtype))

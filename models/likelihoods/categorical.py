@@ -1,24 +1,24 @@
-"""The categorical likelihood: one class a count, the last for all that is larger."""
+"""The categorical likelihood: a class for each count, the last one for all larger counts."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from vae4counts.models.precision import at_least_float32
+from vae4counts.models.numerics import at_least_float32
 
 from .base import CountDistribution, Likelihood
 from .sparse import Family, Terms
 
 
 def _zero(*log_p: Tensor) -> Terms:
-    """``log p_0``."""
+    """Return ``log p_0``."""
     one, nothing = log_p[0].new_ones(()), log_p[0].new_zeros(())
     return log_p[0], (one, *(nothing for _ in log_p[1:]))
 
 
 def _ratio(x: Tensor, *log_p: Tensor) -> Terms:
-    """``log p_x - log p_0``, with the last class for all larger counts."""
+    """Return ``log p_x - log p_0``, with the last class for all larger counts."""
     classes = x.clamp_max(len(log_p) - 1)
     value, slopes = torch.zeros_like(log_p[0]), []
     for k, log_p_k in enumerate(log_p):
@@ -46,7 +46,7 @@ class CategoricalCounts(CountDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Expected class: the expected count where the last class is never "or more"."""
+        """Expected class: the expected count if no count is larger than the last class."""
         return self._moment(1).expand(self.batch_shape + self.event_shape)
 
     @property
@@ -67,12 +67,15 @@ class CategoricalCounts(CountDistribution):
 
 
 class Categorical(Likelihood):
-    """One class a count: 0, 1, ..., and "K-1 or more" (the k-max idea of scVAE).
+    """A class for each count: 0, 1, ..., and "K-1 or more" (the k-max idea of scVAE).
 
-    The library size plays no part: the decoder sees the probabilities of the classes themselves.
+    The library size is ignored: the decoder gives the probabilities of the classes directly.
 
     Args:
-        n_classes: ``K``, 2 or more.
+        n_classes: Number ``K`` of classes.
+
+    Raises:
+        ValueError: There are fewer than two classes.
     """
 
     reads_rates = False
@@ -86,7 +89,7 @@ class Categorical(Likelihood):
         self.outputs_per_feature = n_classes
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
-        """See `Likelihood.initial_outputs`: the classes of a Poisson of this mean."""
+        """See `Likelihood.initial_outputs`: the classes of a Poisson of the same mean."""
         classes = torch.arange(self.n_classes, dtype=mean.dtype, device=mean.device)
         return (classes[:, None] * mean.log() - torch.lgamma(classes + 1)[:, None]).flatten()
 

@@ -11,23 +11,23 @@ from torch import Tensor
 from vae4counts.models.base import NotInModelError
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood
+from .log_gamma import log_poisson_ratio
 from .nonzeros import NonZeros
 from .sparse import Family, Terms
-from .special import log_poisson_ratio
 
-# How far the total may be from the sum of the counts, relatively: float32 cannot add up to a
-# whole number of 17 million or more exactly. A total that is off by 1 is seen up to 2 million.
+# Relative difference allowed between the total and the sum of the counts: sums of 17 million or
+# more are not exact in float32. A total that is off by 1 is noticed up to 2 million.
 TOTAL_TOLERANCE = 5e-7
 
 
 def _zero(q: Tensor, total: Tensor) -> Terms:  # noqa: ARG001
-    """``log p(0) = 0``: what hangs on the total alone is added by the distribution."""
+    """Return ``log p(0) = 0``: the distribution adds what depends on the total only."""
     nothing = q.new_zeros(())
     return nothing, (nothing, nothing)
 
 
 def _ratio(x: Tensor, q: Tensor, total: Tensor) -> Terms:
-    """``x log(N q) - log x!`` with probability ``q`` and total ``N``."""
+    """Return ``x log(N q) - log x!`` with probability ``q`` and total ``N``."""
     mean = (q * total).clamp_min(SMALLEST_RATE)
     return log_poisson_ratio(x, mean), (x * total / mean, x / total)
 
@@ -38,7 +38,8 @@ MULTINOMIAL = Family(zero=_zero, ratio=_ratio)
 class MultinomialCounts(CountDistribution):
     r"""Counts of ``total`` draws from the categories ``0..G-1``.
 
-    Poisson counts of mean ``N q``, given that their total, a Poisson of mean ``N``, is ``N``:
+    They are Poisson counts of mean ``N q`` given that their total, a Poisson of mean ``N``, is
+    ``N``:
 
     .. math:: \log p(x) = \sum_j [x_j \log(N q_j) - \log x_j!] - [N \log N - \log N!],
 
@@ -64,10 +65,10 @@ class MultinomialCounts(CountDistribution):
         return self.mean * (1 - self.parameters[0])
 
     def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:  # noqa: ARG002
-        """See `JointDistribution.log_prob_at`: the total says nothing of a few features."""
+        """See `JointDistribution.log_prob_at`: counts given their total are not independent."""
         raise NotInModelError(
-            "a Multinomial models counts given their total, which a few of them do not tell: "
-            "take another likelihood"
+            "a Multinomial models counts given their total, which a few counts do not determine: "
+            "use another likelihood"
         )
 
     def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
@@ -78,7 +79,7 @@ class MultinomialCounts(CountDistribution):
         return value.masked_fill(off, -torch.inf)
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        # torch draws a multinomial only for one total; numpy takes one a row
+        # torch draws multinomials of one total only; numpy takes a total for each row
         q, total = (p.expand(*shape[:-1], -1).double().cpu().numpy() for p in self.parameters)
         random = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         drawn = random.multinomial(total[..., 0].astype(np.int64), q / q.sum(-1, keepdims=True))
@@ -88,8 +89,8 @@ class MultinomialCounts(CountDistribution):
 class Multinomial(Likelihood):
     r"""Counts given their total ``N``: ``x ~ Multinomial(N, softmax(outputs))``.
 
-    Independent Poisson counts *conditioned on their sum* have exactly this distribution, so it is
-    the exact relative of scVAE's constrained Poisson (Grønbech et al. 2020). ``N`` is the observed
+    Independent Poisson counts *conditioned on their sum* have exactly this distribution: it is
+    what scVAE's constrained Poisson approximates (Grønbech et al. 2020). ``N`` is the observed
     library size.
     """
 
@@ -99,7 +100,7 @@ class Multinomial(Likelihood):
         """See `Likelihood.forward`.
 
         Raises:
-            ValueError: There is no library size to condition on.
+            ValueError: There is no library size.
         """
         if library is None:
             raise ValueError("Multinomial needs library='observed': it models counts given N")

@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .log_gamma import log_choose
 from .sparse import Family, Terms
-from .special import log_choose
 
 # Bounds of the logarithm of the inverse dispersion: about 1e-3 (a variance of 1,000 times the
-# squared mean) to 1e5 (a Poisson, for all that float32 can tell).
+# squared mean) to 1e5 (in float32 a Poisson).
 LOG_R_MIN, LOG_R_MAX = -7.0, 11.5
 
 
 def _zero(mean: Tensor, r: Tensor) -> Terms:
-    r"""``log p(0) = -r log(1 + m / r)`` with mean ``m`` and inverse dispersion ``r``."""
+    r"""Return ``log p(0) = -r log(1 + m / r)`` with mean ``m`` and inverse dispersion ``r``."""
     odds = mean / r
     fall = torch.log1p(odds).neg_()
     share = (-1 - odds).reciprocal_()  # minus r / (m + r)
-    # m / (m + r) as a product: as 1 + share it would be lost where the odds are small
+    # m / (m + r) as a product: 1 + share would lose all digits where the odds are small
     by_r = torch.addcmul(fall, odds, share, value=-1, out=odds)
     return fall.mul_(r), (share, by_r)
 
 
 def _ratio(x: Tensor, mean: Tensor, r: Tensor) -> Terms:
-    r"""``log[Γ(r + x) / (Γ(r) x!)] + x log[m / (m + r)]``."""
+    r"""Return ``log[Γ(r + x) / (Γ(r) x!)] + x log[m / (m + r)]``."""
     mean = mean.clamp_min(SMALLEST_RATE)
     value, slope = log_choose(r, x)
     share = x / (mean + r)
@@ -61,7 +61,7 @@ class NegativeBinomialCounts(CountDistribution):
 
 
 def gamma_rate(mean: Tensor, r: Tensor, shape: torch.Size) -> Tensor:
-    """Draws the rates of the Poisson whose mixture the negative binomial is: gamma, shape r."""
+    """Draw the gamma-distributed rates of Poisson counts that are then negative binomial."""
     return torch._standard_gamma(r.expand(shape).contiguous()) * (mean / r)
 
 
@@ -87,5 +87,5 @@ class NegativeBinomial(Likelihood):
 
 
 def inverse_dispersion(log_r: Tensor) -> Tensor:
-    """``r`` from its logarithm, kept where float32 tells one value from another."""
+    """Return ``r`` from its logarithm, within the bounds that float32 resolves."""
     return log_r.clamp(LOG_R_MIN, LOG_R_MAX).exp()

@@ -1,4 +1,4 @@
-"""Where the counts are: the non-zero entries of a batch and how to reach parameters there."""
+"""The non-zero entries of a matrix of counts, and parameters at these entries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class NonZeros:
         values: The counts, shape ``(nnz,)``.
         rows: Their rows, shape ``(nnz,)``, ascending.
         columns: Their columns, shape ``(nnz,)``.
-        flat: Their positions ``row * G + column``, shape ``(nnz,)``. Flat, because indexing with
-            a pair of tensors puts a sort into the backward pass.
+        flat: Their positions ``row * G + column``, shape ``(nnz,)``: the backward pass of an
+            index by rows and columns would have to sort.
         offsets: Where each row starts, shape ``(B + 1,)``.
         shape: ``(B, G)``.
     """
@@ -31,7 +31,7 @@ class NonZeros:
 
     @classmethod
     def of(cls, counts: Tensor) -> NonZeros:
-        """Reads a ``(B, G)`` tensor, sparse CSR or dense."""
+        """Read a ``(B, G)`` tensor, sparse CSR or dense."""
         n_rows, n_columns = counts.shape
         entries = counts.to_sparse_coo()
         rows, columns = entries.indices()
@@ -40,7 +40,7 @@ class NonZeros:
         return cls(entries.values(), rows, columns, flat, offsets, (n_rows, n_columns))
 
     def gather(self, parameter: Tensor) -> Tensor:
-        """Takes a parameter of shape ``(*lead, B or 1, G or 1)`` at the entries.
+        """Return a parameter of shape ``(*lead, B or 1, G or 1)`` at the entries.
 
         Returns:
             Shape ``(*lead, nnz)``, or ``(*lead, 1)`` for a parameter that all entries share.
@@ -50,7 +50,7 @@ class NonZeros:
         return flat if index is None else flat.index_select(-1, index)
 
     def scatter_add_(self, parameter: Tensor, entries: Tensor) -> Tensor:
-        """Adds ``(*lead, nnz)`` to a contiguous parameter in place: the transpose of `gather`."""
+        """Add ``(*lead, nnz)`` to a contiguous parameter in place: the transpose of `gather`."""
         flat, index = parameter.view(*parameter.shape[:-2], -1), self._index(parameter.shape)
         entries = entries.sum_to_size(*flat.shape[:-1], entries.shape[-1])
         if index is None:
@@ -60,9 +60,9 @@ class NonZeros:
         return parameter
 
     def row_sum(self, entries: Tensor) -> Tensor:
-        """Sums ``(*lead, nnz)`` within each row in float64, giving ``(*lead, B)``.
+        """Sum ``(*lead, nnz)`` within each row, giving ``(*lead, B)``.
 
-        Float64, because the entries of a segment are added one after the other.
+        In float64, because the entries of a segment are added one after the other.
         """
         lead = entries.shape[:-1]
         return torch.segment_reduce(
@@ -74,7 +74,7 @@ class NonZeros:
         )
 
     def _index(self, shape: torch.Size) -> Tensor | None:
-        """Positions of the entries in the last two axes of a parameter; None if it has one."""
+        """Return the entries' positions in a parameter's last two axes; None if it is a scalar."""
         per_row, per_column = shape[-2] != 1, shape[-1] != 1
         if per_row and per_column:
             return self.flat

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .log_gamma import log_poisson_ratio
 from .sparse import Family, Terms
-from .special import log_poisson_ratio
 
 
 def _zero(mean: Tensor) -> Terms:
-    """``log p(0) = -m`` with mean ``m``."""
+    """Return ``log p(0) = -m`` with mean ``m``."""
     return -mean, (mean.new_full((), -1.0),)
 
 
 def _ratio(x: Tensor, mean: Tensor) -> Terms:
-    """``x log m - log x!``."""
+    """Return ``x log m - log x!``."""
     mean = mean.clamp_min(SMALLEST_RATE)
     return log_poisson_ratio(x, mean), (x / mean,)
 

@@ -4,19 +4,19 @@ For counts that are independent given the parameters, with ``x`` mostly zeros,
 
     log p(x_i) = sum_j log p_j(0)  +  sum over x_ij > 0 of [ log p_j(x_ij) - log p_j(0) ].
 
-The first sum is dense but cheap (no lgamma); the lgammas of the second are taken at the non-zeros
-alone. A family of distributions states the two terms with their derivatives, and `log_prob` below
-does the rest for every family.
+The first sum is dense but cheap (no lgamma); the second needs lgamma at the non-zeros only. A
+family of distributions states the two terms with their derivatives, and `log_prob` below does the
+rest for every family.
 
-What float32 keeps, for counts up to 1e6, means from 1e-8 and inverse dispersions of 1e-3 to 1e5:
-each count's term to within 8 roundings (of 1.2e-7) of the largest of 1, ``x``, ``log p(0)`` and
-``log p(x)``, and the derivatives by the logarithms of its parameters to within 4 roundings of the
-largest of the first three.
+Accuracy in float32, for counts up to 1e6, means from 1e-8 and inverse dispersions of 1e-3 to 1e5:
+each count's term is exact to 8 roundings (of 1.2e-7) of the largest of 1, ``x``, ``log p(0)`` and
+``log p(x)``, and the derivatives by the logarithms of its parameters to 4 roundings of the largest
+of the first three.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae4counts.models.derivatives import first_order
+from vae4counts.models.numerics import first_order
 
 from .nonzeros import NonZeros
 
@@ -33,7 +33,7 @@ Terms = tuple[Tensor, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Family:
-    """What a distribution of one count has to state; every parameter is elementwise.
+    """What a distribution of one count states, elementwise in its parameters.
 
     Attributes:
         zero: From the parameters to ``log p(0)`` and its derivative by each of them.
@@ -46,9 +46,9 @@ class Family:
 
     @classmethod
     def by_autograd(cls, zero: Callable[..., Tensor], ratio: Callable[..., Tensor]) -> Family:
-        """Make a family of two functions without derivatives, which autograd then takes.
+        """Make a family from two functions without derivatives, which autograd computes.
 
-        It is slower than derivatives that are written by hand, and as correct.
+        It gives the same numbers as derivatives written by hand, more slowly.
 
         Args:
             zero: From the parameters to ``log p(0)``, elementwise.
@@ -56,13 +56,13 @@ class Family:
                 elementwise.
         """
         return cls(
-            zero=lambda *parameters: _differentiated(zero, parameters),
-            ratio=lambda x, *parameters: _differentiated(partial(ratio, x), parameters),
+            zero=lambda *parameters: _differentiate(zero, parameters),
+            ratio=lambda x, *parameters: _differentiate(partial(ratio, x), parameters, x.shape),
         )
 
 
 def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
-    """Sums a family's log-probabilities over the features of each observation.
+    """Sum a family's log-probabilities over the features of each observation.
 
     Args:
         family: The distribution of one count.
@@ -75,21 +75,29 @@ def log_prob(family: Family, nonzeros: NonZeros, *parameters: Tensor) -> Tensor:
     return _SparseLogProb.apply(family, nonzeros, *map(torch.atleast_2d, parameters))
 
 
-def _differentiated(function: Callable[..., Tensor], parameters: tuple[Tensor, ...]) -> Terms:
-    """The value of an elementwise function and its derivative by each of its parameters."""
-    # of one shape: the gradient by a parameter that is shared would be a sum of derivatives
-    leaves = [p.detach().requires_grad_() for p in torch.broadcast_tensors(*parameters)]
+def _differentiate(
+    function: Callable[..., Tensor], parameters: Sequence[Tensor], shape: Sequence[int] = ()
+) -> Terms:
+    """Return an elementwise function's value and its derivative by each of its parameters.
+
+    Args:
+        function: From the parameters, broadcast together, to values of their shape.
+        parameters: Tensors that broadcast together.
+        shape: A shape that they are broadcast to as well.
+    """
+    # one leaf per element: the gradient by a parameter that elements share would be a sum
+    shape = torch.broadcast_shapes(shape, *(parameter.shape for parameter in parameters))
+    leaves = [parameter.detach().expand(shape).requires_grad_() for parameter in parameters]
     with torch.enable_grad():
-        value = function(*leaves)
-        slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-    return value.detach(), tuple(
-        torch.zeros_like(leaf) if slope is None else slope
-        for leaf, slope in zip(leaves, slopes, strict=True)
-    )
+        value = function(*leaves).expand(shape)
+    if not value.requires_grad:  # a constant
+        return value, tuple(torch.zeros_like(leaf) for leaf in leaves)
+    slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True, materialize_grads=True)
+    return value.detach(), slopes
 
 
 class _SparseLogProb(torch.autograd.Function):
-    """The identity above, with the derivatives that the family states.
+    """The identity above, differentiated with what the family states.
 
     With ``g_i`` the gradient by ``log p(x_i)``, the gradient by a parameter ``t_ij`` is
 
@@ -121,7 +129,7 @@ class _SparseLogProb(torch.autograd.Function):
 
 
 def _summed_product(gradient: Tensor, slope: Tensor, n_features: int, shape: torch.Size) -> Tensor:
-    """``gradient_i * slope_ij``, summed to ``shape``; over rows, by a matrix product."""
+    """Return ``gradient_i * slope_ij`` summed to ``shape``: over rows by a matrix product."""
     full = torch.Size((*gradient.shape, n_features))
     if shape[-2] != 1:
         product = (gradient.unsqueeze(-1) * slope).expand(full)

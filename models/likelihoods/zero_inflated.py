@@ -1,4 +1,4 @@
-"""Zero inflation: any family with extra zeros, and the two likelihoods made of it."""
+"""Zero inflation of any family, and two likelihoods with extra zeros."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .negative_binomial import NEGATIVE_BINOMIAL, gamma_rate, inverse_dispersion
 from .poisson import POISSON
 from .sparse import Family, Terms
 
-# A gate that starts at sigmoid(-3), about 5 %, leaves the zeros to the counts until the data
-# speak for inflation.
+# The gate starts at sigmoid(-3), about 5 %: the counts explain the zeros until the data support
+# inflation.
 INITIAL_GATE_LOGIT = -3.0
 
 
 def zero_inflated(base: Family) -> Family:
-    r"""The family that is zero with probability ``sigmoid(g)`` and else follows ``base``.
+    r"""Return the family that is zero with probability ``sigmoid(g)`` and else follows ``base``.
 
     With ``f`` the base and ``z = log f(0)``,
 
@@ -69,11 +69,11 @@ class _ZeroInflatedCounts(CountDistribution):
 
     @abstractmethod
     def _base_variance(self) -> Tensor:
-        """Variance of the base's counts."""
+        """Return the variance of the base's counts."""
 
     @abstractmethod
     def _base_rate(self, shape: torch.Size) -> Tensor:
-        """Poisson rates of the base's counts, drawn where they are random."""
+        """Return the Poisson rates of the base's counts, drawn if they are random."""
 
 
 class ZeroInflatedPoissonCounts(_ZeroInflatedCounts):

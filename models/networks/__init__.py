@@ -1,4 +1,4 @@
-"""The networks: a linear layer that takes sparse input, a multilayer perceptron, decoders."""
+"""Networks: a linear layer for sparse input, a multilayer perceptron, decoders."""
 
 from .batch_norm import BatchNorm
 from .decoders import DECODERS, Decoder, LinearDecoder, MLPDecoder

@@ -1,20 +1,20 @@
-"""Batch normalisation whose running moments weigh rows."""
+"""Batch normalisation whose running moments weight rows, not batches."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-# Moments are averages over about so many of the last rows (momentum 0.1 at 128 rows a batch).
+# The running moments average about as many of the last rows (momentum 0.1 for batches of 128).
 ROWS_REMEMBERED = 1152
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation whose running moments weigh rows, not batches (Ioffe & Szegedy 2015).
+    """Batch normalisation whose running moments weight rows, not batches (Ioffe & Szegedy 2015).
 
-    A short last batch changes them by as much as its few rows can tell, and the first batches are
-    not averaged with moments of nothing. A batch of one row, which has no variance, is normalised
-    by the running moments.
+    A short last batch changes them in proportion to its few rows, and the first batches are not
+    averaged with initial values. A batch of one row, which has no variance, is normalised by the
+    running moments.
 
     Args:
         n_units: Width ``H``.
@@ -34,7 +34,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("rows_seen", torch.zeros((), dtype=torch.long))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalises ``(B, H)``."""
+        """Normalise inputs of shape ``(B, H)``."""
         learns = self.training and len(inputs) > 1
         return nn.functional.batch_norm(
             inputs,
@@ -48,10 +48,10 @@ class BatchNorm(nn.Module):
         )
 
     def remember(self, rows: int) -> float:
-        """Counts rows of training, and says what weight their moments have in the running ones."""
+        """Count rows of training and return the weight of their moments in the running moments."""
         self.rows_seen += rows
         return rows / min(int(self.rows_seen), rows + ROWS_REMEMBERED)
 
     def extra_repr(self) -> str:
-        """The layer's width."""
+        """Return the layer's width."""
         return str(len(self.weight))

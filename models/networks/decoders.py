@@ -12,31 +12,34 @@ from vae4counts.models.networks.mlp import MLP, check_layers
 
 
 class Decoder(Configured, nn.Module, abc.ABC):
-    """From latents to a likelihood's outputs."""
+    """A map from latents to a likelihood's outputs: hidden layers, then a linear output layer."""
 
     def build(self, n_latent: int, n_outputs: int) -> None:
-        """Makes the layers. Called once, by the model.
+        """Make the layers. Called once, by the model.
 
         Raises:
-            ValueError: The decoder is another model's already, and would lose what it learnt.
+            ValueError: The decoder is part of another model.
         """
         self.claim()
         self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
 
     def loadings(self) -> Tensor | None:
-        """Return the outputs' change by each latent, ``(n_outputs, L)``, if it is constant."""
+        """Return the change of the outputs per unit of each latent, ``(n_outputs, L)``.
+
+        None for a decoder that is not linear.
+        """
         return None
 
     def flip(self, signs: Tensor) -> None:
-        """Multiply the latents that are read by signs, of a decoder with `loadings`."""
+        """Multiply the latents by signs, shape ``(L,)``; only for a decoder with `loadings`."""
 
     @abc.abstractmethod
     def _build_hidden(self, n_latent: int) -> int:
-        """Makes what comes before the output layer and tells its width."""
+        """Make the layers before the output layer and return their width."""
 
     @abc.abstractmethod
     def forward(self, z: Tensor) -> Tensor:
-        """Maps latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
+        """Map latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
 
 
 class MLPDecoder(Decoder):
@@ -46,7 +49,7 @@ class MLPDecoder(Decoder):
         hidden: Widths of the hidden layers.
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "relu", "gelu", "silu", "softplus".
-        dropout: Share of units dropped in training.
+        dropout: Fraction of units dropped in training.
 
     Raises:
         ValueError: An unknown name, or no hidden layer.
@@ -71,15 +74,15 @@ class MLPDecoder(Decoder):
 
     def forward(self, z: Tensor) -> Tensor:
         """See `Decoder.forward`."""
-        rows = z.reshape(-1, z.shape[-1])  # batch normalisation takes matrices
+        rows = z.reshape(-1, z.shape[-1])  # batch normalisation needs a matrix
         return self.output(self.layers(rows)).view(*z.shape[:-1], -1)
 
 
 class LinearDecoder(Decoder):
-    """A linear map, whose weights are the factors' loadings (Svensson et al. 2020).
+    """A linear map, whose weights are the loadings of the latents (Svensson et al. 2020).
 
-    The loading ``W_jl`` is the change of feature ``j``'s log-rate for one unit of latent ``l``, up
-    to a constant that all features share in a model with a library size.
+    The loading ``W_jl`` is the change of feature ``j``'s log-rate per unit of latent ``l``, in a
+    model with a library size up to a constant that all features share.
     """
 
     def loadings(self) -> Tensor:

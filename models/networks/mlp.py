@@ -24,10 +24,10 @@ NORMS: dict[str, type[nn.Module]] = {
 
 
 def choose(name: str, choices: dict[str, type[nn.Module]], what: str) -> type[nn.Module]:
-    """Looks a name up.
+    """Look a name up.
 
     Raises:
-        ValueError: It is not among the choices; they are listed.
+        ValueError: It is not among the choices, which are listed.
     """
     if name not in choices:
         raise ValueError(f"{what} is {name!r}: it must be one of {', '.join(choices)}")
@@ -35,13 +35,13 @@ def choose(name: str, choices: dict[str, type[nn.Module]], what: str) -> type[nn
 
 
 def check_layers(hidden: Sequence[int], norm: str, activation: str) -> None:
-    """Checks the arguments that encoders and decoders share.
+    """Check the arguments that encoders and decoders share.
 
     Raises:
         ValueError: There is no hidden layer, or a name is unknown.
     """
     if len(hidden) == 0:
-        raise ValueError("hidden is empty: it must give the width of at least one hidden layer")
+        raise ValueError("hidden is empty: give the width of at least one hidden layer")
     choose(norm, NORMS, "norm")
     choose(activation, ACTIVATIONS, "activation")
 
@@ -50,14 +50,14 @@ class MLP(nn.Sequential):
     """Hidden layers: normalisation, activation and dropout after each linear map.
 
     Args:
-        first: The first linear map, given apart because an encoder's takes sparse input.
-        sizes: Widths of the hidden layers; ``sizes[0]`` is the width that ``first`` gives.
+        first: The first linear map, given separately because an encoder's takes sparse input.
+        sizes: Widths of the hidden layers; ``sizes[0]`` is the output width of ``first``.
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "relu", "gelu", "silu", "softplus".
-        dropout: Share of units dropped in training.
+        dropout: Fraction of units dropped in training.
 
     Raises:
-        ValueError: An unknown name; the known ones are listed.
+        ValueError: An unknown name; the message lists the known ones.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class MLP(nn.Sequential):
         for i, size in enumerate(sizes):
             linear = first if i == 0 else nn.Linear(sizes[i - 1], size)
             if normalise is BatchNorm:
-                # it takes the mean away: no gradient but rounding errors, which Adam follows
+                # it subtracts the mean: a bias would get rounding errors as its gradient, and
+                # Adam would follow them
                 linear.register_parameter("bias", None)
             layers += [linear, normalise(size), activate()]
             layers += [nn.Dropout(dropout)] if dropout else []

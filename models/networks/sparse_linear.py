@@ -1,4 +1,4 @@
-"""A linear layer that takes sparse input."""
+"""A linear layer for sparse input."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from vae4counts.models.derivatives import first_order
+from vae4counts.models.numerics import first_order
 
 
 class _SparseProduct(torch.autograd.Function):
-    """``Y = X W`` for sparse ``X``; the gradient by ``W`` is ``X^T G``, none is taken by ``X``."""
+    """``Y = X W`` for sparse ``X``, with the gradient ``X^T G`` by ``W`` and none by ``X``."""
 
     @staticmethod
     def forward(ctx: Any, counts: Tensor, weight: Tensor) -> Tensor:
@@ -28,10 +28,10 @@ class _SparseProduct(torch.autograd.Function):
 
 
 def _product(sparse: Tensor, dense: Tensor) -> Tensor:
-    """A CSR matrix times a dense one, as weighted sums of rows.
+    """Multiply a CSR matrix by a dense one.
 
-    A bag of embeddings is the same sum, and three times faster than torch's sparse product on a
-    CPU, which goes through the columns.
+    Each row of the product is a weighted sum of rows, which is a bag of embeddings: on a CPU it is
+    three times faster than torch's sparse product.
     """
     return nn.functional.embedding_bag(
         sparse.col_indices(),
@@ -44,10 +44,10 @@ def _product(sparse: Tensor, dense: Tensor) -> Tensor:
 
 
 def _transpose(counts: Tensor) -> Tensor:
-    """The transpose of a CSR matrix, in CSR."""
+    """Return the transpose of a CSR matrix, in CSR."""
     if counts.device.type != "cpu":
         return counts.t().to_sparse_csr()
-    # torch sorts the entries, SciPy counts them: ten times faster, and nothing is copied
+    # torch sorts the entries, SciPy counts them, which is ten times faster; nothing is copied
     parts = (counts.values(), counts.col_indices(), counts.crow_indices())
     csc = csr_matrix(tuple(part.numpy() for part in parts), shape=counts.shape).tocsc()
     return torch.sparse_csr_tensor(
@@ -62,9 +62,9 @@ def _transpose(counts: Tensor) -> Tensor:
 class SparseLinear(nn.Module):
     """A linear layer without bias whose input is a CSR (or dense) matrix.
 
-    The weight has shape ``(n_inputs, n_outputs)``, so that the row of a feature is contiguous and
-    the product costs one such row for every non-zero. It is never taken in half precision, which
-    sparse products do not know and large counts do not bear.
+    The weight has shape ``(n_inputs, n_outputs)``: the row of a feature is contiguous, and the
+    product costs one row for every non-zero. It is never computed in half precision, which sparse
+    products do not support and which cannot represent large counts.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -73,12 +73,12 @@ class SparseLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_inputs, n_outputs).uniform_(-bound, bound))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``inputs @ weight``, shape ``(B, n_outputs)``."""
+        """Return ``inputs @ weight``, shape ``(B, n_outputs)``."""
         with torch.autocast(inputs.device.type, enabled=False):
             if inputs.layout == torch.strided:
                 return inputs @ self.weight
             return _SparseProduct.apply(inputs, self.weight)
 
     def extra_repr(self) -> str:
-        """The layer's shape."""
+        """Return the layer's shape."""
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

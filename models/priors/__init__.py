@@ -1,4 +1,4 @@
-"""Priors p(z): one prior a file."""
+"""Priors p(z): a file for each prior."""
 
 import lazy_loader
 

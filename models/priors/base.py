@@ -1,8 +1,8 @@
-"""What a prior is: a module that samples the latents of one observation.
+"""The base classes of priors: modules that sample the latents of each observation.
 
-To write a new prior, subclass `Prior` (or `MixturePrior`, if it is a mixture of diagonal
-Gaussians: then `components` and `log_weights` are all there is to define). To have the generic
-tests cover it, and the command line know it, add it to the registry in ``priors/__init__.py``.
+A new prior is a subclass of `Prior`, or of `MixturePrior` if it is a mixture of diagonal Gaussians:
+then it defines `components` and `log_weights` only. A line in ``registry.py`` makes it known by
+name and has the generic tests cover it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Prior(Configured, nn.Module, abc.ABC):
 
     Attributes:
         n_latent: Dimension ``L`` of the latents.
-        rotation_invariant: Whether the density is the same after any rotation of ``z``.
-        flips: Whether `flip` changes the signs of latents.
-        needs_posterior: Whether the prior is made of the guide's q(z | x), see `share_posterior`.
+        rotation_invariant: Whether rotating ``z`` leaves the density as it is.
+        flips: Whether the prior can `flip`.
+        needs_posterior: Whether the prior is made of the guide's q(z | x): see `share_posterior`.
     """
 
     n_latent: int
@@ -40,52 +40,55 @@ class Prior(Configured, nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log-density in nats of ``z``, marginal over the prior's discrete latents.
+        """Return the log-density of ``z`` in nats, marginal over the prior's discrete latents.
 
         Args:
             z: Shape ``(*batch, L)``.
+
+        Returns:
+            Shape ``(*batch,)``.
         """
 
     @property
     def latents(self) -> Sequence[Latent]:
-        """The sites that `forward` samples, in its order."""
+        """The sites that `forward` samples, in order."""
         return (Latent("z", "latent"),)
 
     def build(self, n_features: int) -> None:  # noqa: ARG002
         """Make the parameters whose size depends on the features. Called once, by the model.
 
         Raises:
-            ValueError: The prior is another model's already, or its sizes are out of range.
+            ValueError: The prior is part of another model, or has no latents.
         """
         self.claim()
         if self.n_latent < 1:
             raise ValueError(f"n_latent is {self.n_latent}: it must be 1 or more")
 
     def hyperprior(self) -> None:
-        """State the density of the prior's own parameters, outside the plate; none here."""
+        """Sample the sites of a prior on the parameters, outside the plate. None by default."""
 
     @property
     def mixture(self) -> MixturePrior | None:
-        """This prior, if it is a mixture of Gaussians."""
+        """This prior if it is a mixture of Gaussians, else None."""
         return None
 
     def flip(self, signs: Tensor) -> None:
-        """Multiply the latents by signs, shape ``(L,)``; nothing to do for a symmetric density."""
+        """Multiply ``z`` by signs, shape ``(L,)``; a symmetric density stays as it is."""
 
     def plain(self) -> Prior | None:
-        """Return a simpler prior to train with first; None for a prior that needs none."""
+        """Return a simpler prior to train the model with first, if that helps, else None."""
         return None
 
     def start_from_latents(self, z: Tensor, seed: int) -> None:
-        """Set parameters from latents that were learnt under the `plain` prior.
+        """Set parameters from latents that were learnt with the `plain` prior.
 
         Args:
             z: Draws of the latents of training observations, shape ``(n, L)``.
-            seed: Seed of all choices.
+            seed: Seed of all random choices.
         """
 
     def share_posterior(self, posterior: Posterior) -> None:
-        """Take the guide's map from counts to means and standard deviations of q(z | x)."""
+        """Take the guide's map from counts to q(z | x), for a prior with `needs_posterior`."""
 
 
 class MixturePrior(Prior, abc.ABC):
@@ -93,8 +96,8 @@ class MixturePrior(Prior, abc.ABC):
 
     .. math:: p(z) = \sum_k \pi_k \prod_l N(z_l; \mu_{kl}, \sigma_{kl}^2).
 
-    The site ``"component"`` is enumerated in parallel: `TraceEnum_ELBO` sums it out exactly
-    unless the guide samples it.
+    The site ``"component"`` is enumerated in parallel: `TraceEnum_ELBO` sums it out exactly unless
+    the guide samples it.
 
     Attributes:
         n_components: Number ``K`` of components.
@@ -148,6 +151,6 @@ class MixturePrior(Prior, abc.ABC):
         return self._joint(z).softmax(-1)
 
     def _joint(self, z: Tensor) -> Tensor:
-        """``log p(component, z)``, shape ``(*batch, K)``."""
+        """Return ``log p(component, z)``, shape ``(*batch, K)``."""
         densities = torch.distributions.Normal(*self.components()).log_prob(z.unsqueeze(-2))
         return densities.sum(-1) + self.log_weights()

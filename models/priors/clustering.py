@@ -1,4 +1,4 @@
-"""Groups of points for a mixture to start from."""
+"""Groups of points at which a mixture starts."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from operator import itemgetter
 
 import numpy as np
 
-# So many times more Gaussians than groups, which are then merged.
-FINER = (1.25, 1.5, 1.75, 2.0)
-# Starts of EM for each: with 3 of them the groups hung more on the seed.
-STARTS = 9
+# Numbers of Gaussians that are fitted for each group, before they are merged into groups.
+GAUSSIANS_PER_GROUP = (1.25, 1.5, 1.75, 2.0)
+# Starts of EM for each mixture: with 3 starts the groups depended more on the seed.
+EM_STARTS = 9
 # Groups with a smaller share of the points are merged first.
-SMALLEST = 0.01
-# Groups that overlap more are one: 0 for groups apart, 1 for equal ones.
-OVERLAP = 0.055
-# Where groups are counted: parts of the number of Gaussians that was asked for.
-COARSER = (2 / 3, 5 / 6, 1.0)
+MIN_GROUP_SHARE = 0.01
+# Groups that overlap more are counted as one. Disjoint groups overlap by 0, equal groups by 1.
+MAX_OVERLAP = 0.055
+# Numbers of Gaussians that are fitted to count groups, as fractions of the largest.
+COUNTING_FRACTIONS = (2 / 3, 5 / 6, 1.0)
 
 
 def k_means(points: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Membership of each point in ``n`` clusters by k-means++, 0 or 1, shape ``(N, n)``."""
+    """Return the clusters of k-means++ as memberships of 0 or 1, shape ``(N, n)``."""
     from sklearn.cluster import KMeans  # 70 MB that only mixtures need
 
     return np.eye(n)[KMeans(n, n_init=10, random_state=seed).fit(points).labels_]
 
 
 def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
-    r"""Membership of points in groups that are dense inside and apart from each other.
+    r"""Find groups of points that are dense and separated from each other.
 
-    A mixture of more Gaussians than groups, all of one full covariance, is fitted by EM; then the
-    two that overlap most are merged, again and again. The overlap of two with responsibilities
-    ``r`` is, much as the cosine of the angle between these,
+    A mixture of more Gaussians than groups, which share a full covariance, is fitted by EM; then
+    the two Gaussians that overlap most are merged until ``n`` groups are left. The overlap of two
+    Gaussians with responsibilities ``r`` is
 
-    .. math:: o_{jk} = \sum_i r_{ij} r_{ik} \Big/ \sqrt{\sum_i r_{ij} \sum_i r_{ik}}:
+    .. math:: o_{jk} = \sum_i r_{ij} r_{ik} \Big/ \sqrt{\sum_i r_{ij} \sum_i r_{ik}},
 
-    what of the two the mixture cannot tell apart, seen from both sides (compare Hennig 2010 on
-    merging Gaussians). k-means knows balls of one size alone: it cuts large groups and
-    joins small ones. One covariance for all is what a decoder may turn and stretch any latents to.
+    the part of both that the mixture cannot tell apart (compare Hennig 2010 on merging Gaussians).
+    k-means would assume balls of one size: it splits large groups and joins small ones. A shared
+    covariance is no restriction, since a decoder can rotate and scale the latents.
 
-    How much finer the mixture is, and where EM starts, is chance, and so some mixtures are merged,
-    and the groups are what most of them agree on: the finest one's Gaussians are merged once more,
-    now those two whose points the merged ones put in the same groups (the cosine of their mean
-    memberships, on average over all; compare Strehl & Ghosh 2002 on cluster ensembles).
+    The result of one mixture depends on its number of Gaussians and on the start of EM. So several
+    mixtures are merged into groups, and their consensus counts: the Gaussians of the finest
+    mixtures are merged once more, now by how far all groupings agree that their points belong
+    together (see `agreement`; compare Strehl & Ghosh 2002 on cluster ensembles).
 
     Args:
         points: Shape ``(N, L)``.
@@ -53,12 +53,12 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
         seed: Seed of the starts of EM.
 
     Returns:
-        Shares that sum to 1, shape ``(N, n)``.
+        The share of each group in each point, summing to 1, shape ``(N, n)``.
     """
     if n == 1:
         return np.ones((len(points), 1))
     views: list[np.ndarray] = []
-    for times in FINER:
+    for times in GAUSSIANS_PER_GROUP:
         mixtures = _mixtures(points, round(times * n), seed)
         finest = max(mixtures, key=itemgetter(0))[1]
         views += [merged(shares, n, overlaps) for _, shares in mixtures]
@@ -66,46 +66,46 @@ def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def count_groups(points: np.ndarray, most: int, seed: int) -> int:
-    """How many groups there are that do not overlap.
+    """Return the number of groups that do not overlap.
 
-    Mixtures of ``most`` Gaussians and of somewhat fewer, each the best of some starts of EM, are
-    merged as by `merged_gaussians`, until no two groups overlap by more than 0.055 and none holds
-    less than 1 % of the points: the finest mixtures cut long groups, the coarsest join groups. The
-    median of the numbers of groups counts.
+    Mixtures of ``most`` Gaussians and of somewhat fewer, each the best of several starts of EM, are
+    merged as in `merged_gaussians` until no two groups overlap by more than 0.055 and none holds
+    less than 1 % of the points. The finest mixtures split long groups and the coarsest join groups,
+    so the median of their numbers of groups is returned.
 
     Args:
         points: Shape ``(N, L)``.
-        most: More groups than there are, by far: three times as many are a good choice.
+        most: A number far above that of the groups: three times as many is a good choice.
         seed: Seed of the starts of EM.
     """
     counts = []
-    for part in COARSER:
-        best = max(_mixtures(points, math.ceil(part * most), seed), key=itemgetter(0))[1]
-        counts.append(merged(best, 1, overlaps, OVERLAP).shape[1])
+    for fraction in COUNTING_FRACTIONS:
+        best = max(_mixtures(points, math.ceil(fraction * most), seed), key=itemgetter(0))[1]
+        counts.append(merged(best, 1, overlaps, MAX_OVERLAP).shape[1])
     return statistics.median_low(counts)
 
 
 def merged(
     shares: np.ndarray, n: int, likeness: Callable[[np.ndarray], np.ndarray], least: float = -1
 ) -> np.ndarray:
-    """Adds up the columns of two groups that are most alike, again and again.
+    """Merge the two groups that are most alike until ``n`` are left.
 
-    Groups of less than 1 % of the points go first.
+    Groups of less than 1 % of the points are merged first.
 
     Args:
-        shares: Shares that sum to 1, shape ``(N, m)``.
+        shares: The share of each group in each point, summing to 1, shape ``(N, m)``.
         n: Number of groups to stop at.
-        likeness: Says of shares how alike each two groups are, shape ``(m, m)``.
-        least: Groups that are less alike are not merged.
+        likeness: From shares to the likeness of each two groups, shape ``(m, m)``.
+        least: Groups that are not more alike than this are not merged.
 
     Returns:
-        Shape ``(N, n)``, or with more columns for groups that are not alike.
+        Shape ``(N, n)``, or more columns if merging stopped at groups that are not alike.
     """
     shares = shares.copy()
     while shares.shape[1] > n:
         alike = likeness(shares)
         np.fill_diagonal(alike, -np.inf)
-        small = shares.mean(0) < SMALLEST
+        small = shares.mean(0) < MIN_GROUP_SHARE
         if small.any():
             alike[~small] = -np.inf
         j, k = np.unravel_index(alike.argmax(), alike.shape)
@@ -117,20 +117,21 @@ def merged(
 
 
 def overlaps(shares: np.ndarray) -> np.ndarray:
-    """How far each two columns of shares ``(N, n)`` overlap, shape ``(n, n)``."""
+    """Return the overlap of each two columns of shares ``(N, n)``, shape ``(n, n)``."""
     sizes = np.maximum(shares.sum(0), 1e-12)
     return shares.T @ shares / np.sqrt(np.outer(sizes, sizes))
 
 
 def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
-    """How far other groupings put the same points of each two groups together.
+    """Return how far other groupings agree that two groups belong together.
 
     Args:
         shares: Shape ``(N, m)``.
-        views: The other groupings of the same points.
+        views: Other groupings of the same points, each of shape ``(N, k)``.
 
     Returns:
-        Cosines of the groups' memberships in a view, means over views, shape ``(m, m)``.
+        The cosine of two groups' memberships in the groups of a view, averaged over the views,
+        shape ``(m, m)``.
     """
     total = np.zeros((shares.shape[1],) * 2)
     for view in views:
@@ -141,26 +142,26 @@ def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _mixtures(points: np.ndarray, n: int, seed: int) -> list[tuple[float, np.ndarray]]:
-    """Mixtures of Gaussians of one covariance by EM from some starts.
+    """Fit mixtures of Gaussians of one covariance by EM, from several starts.
 
     Args:
         points: Shape ``(N, L)``.
-        n: Number of Gaussians; no more than there are points.
+        n: Number of Gaussians, limited to the number of points.
         seed: Seed of the starts.
 
     Returns:
-        For each start the mean log-likelihood, and the responsibilities, shape ``(N, n)``.
+        For each start the mean log-likelihood and the responsibilities, shape ``(N, n)``.
     """
     from sklearn.exceptions import ConvergenceWarning  # 70 MB that only mixtures need
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     found = []
-    # arrays so small that threads which wait for each other take several times as long
+    # on arrays of this size several threads take several times as long as one
     with warnings.catch_warnings(), threadpool_limits(1):
-        # near enough for a start; and points may be fewer than they seem
+        # good enough for a start, and there may be few distinct points
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for start in range(STARTS):
+        for start in range(EM_STARTS):
             mixture = GaussianMixture(
                 min(n, len(points)), covariance_type="tied", random_state=(seed + start) % 2**32
             )

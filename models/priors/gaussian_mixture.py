@@ -13,13 +13,13 @@ from .base import MixturePrior
 from .clustering import count_groups, merged_gaussians
 from .standard_normal import StandardNormal
 
-# No weight falls below this share of 1 / K: the density of a Dirichlet with a concentration
-# below 1 has no bound at a weight of zero.
+# No weight falls below this fraction of 1 / K: the density of a Dirichlet with a concentration
+# below 1 is unbounded at a weight of zero.
 WEIGHT_FLOOR = 1e-3
 SMALLEST_SCALE = 1e-2
-# The logit of a component that no group is left for: no gradient comes back from there.
-EMPTY = -1e4
-WEIGHTS = ("learnt", "uniform")
+# The logit of a component that starts without a group: its gradient vanishes, so it stays empty.
+EMPTY_LOGIT = -1e4
+WEIGHT_KINDS = ("learnt", "uniform")
 
 
 class GaussianMixture(MixturePrior):
@@ -29,16 +29,16 @@ class GaussianMixture(MixturePrior):
         n_latent: Dimension of the latents.
         n_components: Number of components.
         weights: "learnt", or "uniform" for weights fixed at ``1 / K``.
-        concentration: Concentration of a symmetric Dirichlet prior on learnt weights, stated as
-            the site ``"weights"``; training then finds their posterior mode. Above 1 it evens
-            components out. Below 1 it is sparse: ask for three times as many components as you
-            expect, and under the marginal guide those stay empty for which the start finds no group
-            of its own. (The density alone prunes little: it weighs as much as a handful of
-            observations.) None: no prior.
+        concentration: Concentration of a symmetric Dirichlet prior on learnt weights, at the site
+            ``"weights"``; training then finds their posterior mode. A concentration above 1 makes
+            the weights more even. Below 1 the prior is sparse: ask for three times as many
+            components as you expect, and with the marginal guide those stay empty for which the
+            start finds no group. (The density alone prunes little: it has the weight of a handful
+            of observations.) None: no prior.
 
     Raises:
-        ValueError: Weights that are neither, a concentration for fixed weights or not above 0,
-            or fewer than one component.
+        ValueError: Weights of another kind, a concentration that is not above 0 or that comes with
+            uniform weights, or fewer than one component.
     """
 
     flips = True
@@ -51,10 +51,10 @@ class GaussianMixture(MixturePrior):
         concentration: float | None = None,
     ) -> None:
         super().__init__()
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights is {weights!r}: it must be one of {', '.join(WEIGHTS)}")
+        if weights not in WEIGHT_KINDS:
+            raise ValueError(f"weights is {weights!r}: it must be one of {', '.join(WEIGHT_KINDS)}")
         if concentration is not None and (weights == "uniform" or concentration <= 0):
-            raise ValueError("a concentration is above 0 and goes with weights='learnt'")
+            raise ValueError("concentration must be above 0, and needs weights='learnt'")
         if n_components < 1:
             raise ValueError(f"n_components is {n_components}: it must be 1 or more")
         self.n_latent, self.n_components = n_latent, n_components
@@ -76,20 +76,20 @@ class GaussianMixture(MixturePrior):
         return torch.log(self.logits.softmax(-1) * (1 - WEIGHT_FLOOR) + floor)
 
     def hyperprior(self) -> None:
-        """The Dirichlet prior of the weights, where there is one."""
+        """See `Prior.hyperprior`: the Dirichlet prior of the weights, if there is one."""
         if self.concentration is not None:
             concentration = self.logits.new_full((self.n_components,), self.concentration)
             pyro.sample("weights", dist.Dirichlet(concentration), obs=self.log_weights().exp())
 
     def plain(self) -> StandardNormal:
-        """See `Prior.plain`: a mixture that is learnt from scratch tends to few components."""
+        """See `Prior.plain`: learnt from scratch, a mixture tends to use few components."""
         return StandardNormal(self.n_latent)
 
     def start_from_latents(self, z: Tensor, seed: int) -> None:
         """See `Prior.start_from_latents`: start the components at groups of the latents.
 
-        They are `merged_gaussians`, as many as there are components; for a sparse prior as many
-        as `count_groups` finds.
+        The groups are those of `merged_gaussians`, as many as components; for a sparse prior as
+        many as `count_groups` finds.
         """
         points = z.double().cpu().numpy()
         n = self.n_components
@@ -103,12 +103,12 @@ class GaussianMixture(MixturePrior):
 
     @torch.no_grad()
     def start_at(self, z: Tensor, shares: Tensor) -> None:
-        """Starts the components at groups of latents: at their means, variances and sizes.
+        """Start the components at the means, variances and sizes of groups of latents.
 
         Args:
             z: Latents of training observations, shape ``(n, L)``.
-            shares: Each one's shares in the groups, shape ``(n, K)``; or of fewer groups than
-                ``K``, and the components that are left start broad and empty.
+            shares: The share of each group in each observation, shape ``(n, K)``. With fewer
+                groups than ``K`` the other components start broad and empty.
         """
         z, shares = z.double(), shares.double()
         rest = self.n_components - shares.shape[1]
@@ -120,4 +120,4 @@ class GaussianMixture(MixturePrior):
         self.loc.copy_(loc)
         self.log_scale.copy_(variances.clamp_min(0.01).sqrt().log())
         if self.weights == "learnt":
-            self.logits.copy_(weights.log().clamp_min(EMPTY))
+            self.logits.copy_(weights.log().clamp_min(EMPTY_LOGIT))

@@ -1,4 +1,4 @@
-"""The priors that are known by name, to the command line and the generic tests."""
+"""The priors that are known by name, in the command line and the generic tests."""
 
 from __future__ import annotations
 

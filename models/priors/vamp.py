@@ -12,32 +12,32 @@ from vae4counts.models.base import Posterior
 
 from .base import MixturePrior
 
-# A pseudo-input starts no nearer to zero than this: the gradient through softplus would vanish.
+# Pseudo-inputs start at this or above: at zero the gradient through softplus would vanish.
 SMALLEST_PSEUDO_COUNT = 0.02
 
 
 class VampPrior(MixturePrior):
     r"""``p(z) = 1/K sum_k q(z | u_k)`` with pseudo-inputs ``u_k`` (Tomczak & Welling 2018).
 
-    The pseudo-inputs are vectors of (real, positive) counts. They start at training observations
-    and are learnt. The encoder of ``q`` is the guide's own: `share_posterior` hands it over.
+    The pseudo-inputs are vectors of positive real numbers in place of counts, which start at
+    training observations and are learnt. ``q`` is the guide's own: see `share_posterior`.
 
     Args:
         n_latent: Dimension of the latents.
         n_components: Number of pseudo-inputs.
     """
 
-    flips = True  # with the guide, whose posteriors its components are
+    flips = True  # with the guide, whose posteriors are the components
     needs_posterior = True
 
     def __init__(self, n_latent: int = 10, n_components: int = 10) -> None:
         super().__init__()
         self.n_latent, self.n_components = n_latent, n_components
-        # kept in a tuple, so that the encoder's parameters stay the guide's alone
+        # in a tuple, so that the encoder is not registered as a module of the prior too
         self._shared: tuple[Posterior, ...] = ()
 
     def build(self, n_features: int) -> None:
-        """See `Prior.build`: makes the pseudo-inputs."""
+        """See `Prior.build`: make the pseudo-inputs."""
         super().build(n_features)
         self.pseudo_inputs = nn.Parameter(torch.zeros(self.n_components, n_features))
 
@@ -47,7 +47,7 @@ class VampPrior(MixturePrior):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Starts the pseudo-inputs at observations drawn evenly from a shuffled batch.
+        """Start the pseudo-inputs at the first observations of a shuffled batch.
 
         Raises:
             ValueError: There are more pseudo-inputs than observations.
@@ -64,7 +64,7 @@ class VampPrior(MixturePrior):
             RuntimeError: No guide has shared its encoder yet.
         """
         if not self._shared:
-            raise RuntimeError("the VampPrior has no encoder yet: make the guide, guide_for(model)")
+            raise RuntimeError("the VampPrior has no encoder yet: call guide_for(model) first")
         return self._shared[0](nn.functional.softplus(self.pseudo_inputs))
 
     def log_weights(self) -> Tensor:

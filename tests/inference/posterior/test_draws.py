@@ -41,7 +41,7 @@ def log_likelihood(model: VAE, batch: Batch) -> Tensor:
         log_p = (x * log_mean - log_mean.exp() - torch.lgamma(x + 1)).sum(-1)
         return (log_p + density).logsumexp(-1)
 
-    if not model.library.latent:
+    if not model.library.latents:
         return given(batch.library.log()[:, None, None])
     loc, scale = model.library.loc.item(), model.library.scale.item()
     grid = torch.linspace(loc - 8 * scale, loc + 8 * scale, 201, dtype=torch.float64)

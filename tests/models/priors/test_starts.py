@@ -86,7 +86,7 @@ def test_another_prior_shares_all_else(batch: Batch) -> None:
     assert twin.likelihood is model.likelihood
     ids = {id(parameter) for parameter in model.parameters()}
     assert {id(parameter) for parameter in twin.parameters()} < ids
-    assert twin.config()["prior"] == {"type": "StandardNormal", "n_latent": 2}
+    assert twin.config()["prior"] == StandardNormal(2).config()
 
 
 def test_expected_counts_at_the_centre_of_each_component() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import gammaln, psi
 
-from vae4counts.models.likelihoods.special import log_choose, log_poisson_ratio
+from vae4counts.models.likelihoods.log_gamma import log_choose, log_poisson_ratio
 
 COUNTS = np.array([0, 1, 2, 3, 5, 10, 47, 300, 2_000, 10_000, 100_000, 1_000_000], dtype=float)
 R = np.array([1e-3, 0.03, 0.5, 1, 1.7, 4, 20, 150, 1e3, 1e4, 1e5, 1e6], dtype=np.float32)

@@ -1,13 +1,13 @@
-r"""Log-gamma functions of counts, free of the cancellation between huge terms.
+r"""Log-gamma functions of counts that do not suffer from cancellation.
 
-``lgamma(1e6)`` is about 1.3e7, where neighbouring float32 lie 1 apart: whatever is left when two
-of them are subtracted is noise. The formulas here start from the representation
+``lgamma(1e6)`` is about 1.3e7, where neighbouring float32 numbers are 1 apart: the difference of
+two such terms is noise. The formulas here start from
 
 .. math:: \log\Gamma(z) = (z - \tfrac12) \log t - t + \tfrac12 \log 2\pi + c(t) - \log\rho(z),
           \quad t = z + 4, \quad \rho(z) = z (z + 1) (z + 2) (z + 3) / t^4,
 
-in which the large terms are elementary, so that they cancel by hand, and ``c`` and ``rho`` are
-small: ``c`` is Stirling's series at ``t``, and ``rho`` comes of going from ``z`` to ``t``.
+in which the large terms are elementary, so that they can be cancelled by hand, and ``c`` and
+``rho`` are small: ``c`` is Stirling's series at ``t``, and ``rho`` corrects for the shift.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch import Tensor
 SHIFT = 4
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
-# c(t) = sum_k C[k] / t**(2k + 1): Stirling's series with the coefficients fitted for t >= 4
-# (t c(t) interpolated at the Chebyshev nodes of 1 / t**2 in (0, 1/16)), as many as the type can
-# tell: they leave an error of 9e-8 and of 2e-14.
+# c(t) = sum_k C[k] / t**(2k + 1): Stirling's series with coefficients fitted for t >= 4 (t c(t)
+# interpolated at the Chebyshev nodes of 1 / t**2 in (0, 1/16)), as many as the type resolves. The
+# errors are 9e-8 and 2e-14.
 C_FLOAT32 = (0.0833329627155, -0.0027300710102)
 C_FLOAT64 = (
     0.0833333333332407788,
@@ -36,7 +36,7 @@ C_FLOAT64 = (
 
 
 def log_poisson_ratio(x: Tensor, mean: Tensor) -> Tensor:
-    r"""``x log m - log x!``, the logarithm of ``p(x) / p(0)`` for a Poisson of mean ``m``.
+    r"""Return ``x log m - log x!``, the logarithm of ``p(x) / p(0)`` for a Poisson of mean ``m``.
 
     .. math:: x \log(m / w) + w - \tfrac12 \log(2 \pi) - c(w) + \log(\rho(x + 1) / \sqrt w),
               \qquad w = x + 5.
@@ -50,7 +50,7 @@ def log_poisson_ratio(x: Tensor, mean: Tensor) -> Tensor:
 
 
 def log_choose(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The logarithm of the binomial coefficient ``r + x - 1`` over ``x``, for a real ``r``.
+    r"""Return the logarithm of the binomial coefficient ``r + x - 1`` over ``x`` for a real ``r``.
 
     With ``t = r + 4``, ``w = x + 5`` and ``u = r + x + 4``,
 
@@ -62,7 +62,7 @@ def log_choose(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
               \frac{d}{dr} = \psi(r + x) - \psi(r)
               &= \log(1 + x / t) + \sigma(r) - \sigma(r + x).
 
-    No term is larger than the smaller of ``r`` and ``x``, but for a logarithm.
+    Up to a logarithm, no term is larger than the smaller of ``r`` and ``x``.
 
     Args:
         r: Positive numbers, shape broadcastable to that of ``x``.
@@ -88,7 +88,7 @@ def log_choose(r: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Shifted:
-    """The parts of ``log Gamma(z)``, as seen from ``t = z + 4``."""
+    """The parts of ``log Gamma(z)`` with ``t = z + 4``."""
 
     def __init__(self, z: Tensor) -> None:
         self.z = z
@@ -99,15 +99,15 @@ class _Shifted:
         self.coefficients = C_FLOAT64 if z.dtype == torch.float64 else C_FLOAT32
 
     def ratio(self) -> Tensor:
-        """``rho(z)``."""
+        """Return ``rho(z)``."""
         return (self.square * self.square).mul_(self.product)
 
     def series(self) -> Tensor:
-        """``c(t)``."""
+        """Return ``c(t)``."""
         return _polynomial(self.square, self.coefficients).mul_(self.inverse)
 
     def slope(self) -> Tensor:
-        """``sigma(z) = 1 / (2t) - c'(t) + sum_i 1 / (z + i)``."""
+        """Return ``sigma(z) = 1 / (2t) - c'(t) + sum_i 1 / (z + i)``."""
         derivatives = [(2 * k + 1) * c for k, c in enumerate(self.coefficients)]
         value = (4 * self.z + 6).mul_(self.outer + 1).div_(self.product)
         value.addcmul_(self.square, _polynomial(self.square, derivatives))
@@ -115,7 +115,7 @@ class _Shifted:
 
 
 def _polynomial(y: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """``sum_k coefficients[k] y**k`` by Horner's rule."""
+    """Return ``sum_k coefficients[k] y**k`` by Horner's rule."""
     *lower, last = coefficients
     value = y * last
     for coefficient in lower[:0:-1]:

@@ -1,0 +1,33 @@
+"""Two rules of all computations: float32 at least, and first derivatives only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(outputs: Tensor) -> Tensor:
+    """Return a network's outputs in float32 or wider, whatever the network computes in."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
+def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a backward pass that cannot be differentiated, so that doing so is an error.
+
+    torch's ``once_differentiable`` raises only if the incoming gradient requires a gradient; if it
+    does not, the result is silently a constant.
+    """
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "models have first derivatives only: create_graph=True needs second derivatives"
+            )
+        return backward(ctx, *gradients)
+
+    return checked
