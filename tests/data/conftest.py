@@ -25,10 +25,10 @@ def dense(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture
 def shared_data() -> Path:
-    """Real data that may lie beside the repository."""
+    """The folder of real data beside the repository, if there is one."""
     folder = Path(__file__).parents[3] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("needs the real data in ../shared/data, which is not here")
+        pytest.skip("needs the real data in ../shared/data")
     return folder
 
 

@@ -187,7 +187,7 @@ def test_wrong_sources(tmp_path: Path) -> None:
         load_coco2017_object_counts("val", path)
 
 
-def test_a_spoilt_member_of_the_zip(tmp_path: Path) -> None:
+def test_a_damaged_member_of_the_zip(tmp_path: Path) -> None:
     path = in_zip(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"giraffe", b"girafee", 1))
     with pytest.raises(DataError, match=r"Cannot read .*zip as a zip: Bad CRC"):

@@ -205,7 +205,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_broken_is_named(folder: Path, case: str) -> None:
+def test_broken_tables_are_located(folder: Path, case: str) -> None:
     change, message = BROKEN[case]
     path = folder / RNA_SEQ.name
     path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))

@@ -84,7 +84,7 @@ def test_probes_of_the_highest_variance(folder: Path, beta: np.ndarray, top: int
     assert sorted(path.suffix for path in folder.iterdir()) == [".gz"] * 4 + [".h5ad"]
 
 
-def test_modalities_are_aligned_and_what_is_not_is_reported(
+def test_modalities_are_aligned_and_the_unmatched_reported(
     folder: Path, mirna: np.ndarray, beta: np.ndarray
 ) -> None:
     with pytest.warns(UserWarning, match="observations have") as caught:

@@ -54,7 +54,7 @@ def assert_refused(archive: Path, message: str, **limits: int) -> None:
     assert archive.read_bytes() == before
 
 
-def test_unpacked_whole(tmp_path: Path, pack: Callable[..., Path]) -> None:
+def test_an_archive_is_unpacked_completely(tmp_path: Path, pack: Callable[..., Path]) -> None:
     folder = unpack(pack(FILES), tmp_path / "below" / "unpacked")
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     assert {name: path.read_bytes() for name, path in found.items() if path.is_file()} == FILES
@@ -81,7 +81,7 @@ def test_a_truncated_archive(pack: Callable[..., Path]) -> None:
     assert_refused(archive, "Cannot unpack")
 
 
-def test_no_archive_at_all(pack: Callable[..., Path]) -> None:
+def test_a_file_that_is_not_an_archive(pack: Callable[..., Path]) -> None:
     archive = pack(FILES)
     archive.write_text("<html>sign in</html>")
     assert_refused(archive, "Cannot unpack")
@@ -104,9 +104,9 @@ def test_no_links_in_a_zip(tmp_path: Path) -> None:
     assert_refused(tmp_path / "a.zip", "'link', which is not a plain file")
 
 
-def test_a_spoilt_member(tmp_path: Path) -> None:
+def test_a_damaged_member(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("member", b"a" * 100)
-    spoilt = (tmp_path / "a.zip").read_bytes().replace(b"aaaa", b"aaba", 1)
-    (tmp_path / "a.zip").write_bytes(spoilt)
+    damaged = (tmp_path / "a.zip").read_bytes().replace(b"aaaa", b"aaba", 1)
+    (tmp_path / "a.zip").write_bytes(damaged)
     assert_refused(tmp_path / "a.zip", "Cannot unpack .*CRC")

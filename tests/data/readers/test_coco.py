@@ -94,7 +94,7 @@ BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_missing_or_contradicts_itself_is_named(tmp_path: Path, case: str) -> None:
+def test_missing_and_contradictory_entries_are_named(tmp_path: Path, case: str) -> None:
     change, message = BROKEN[case]
     dataset = copy.deepcopy(INSTANCES)
     change(dataset)

@@ -9,7 +9,7 @@ import pytest
 from vae4counts.data import DataError, load
 
 
-@pytest.mark.skipif(find_spec("loompy") is not None, reason="loompy is here")
+@pytest.mark.skipif(find_spec("loompy") is not None, reason="loompy is installed")
 def test_loom_says_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "a.loom").touch()
     with pytest.raises(DataError, match=r"a\.loom needs the package loompy"):

@@ -49,7 +49,7 @@ def test_broken_matrix_is_named(tmp_path: Path) -> None:
         ("complex general\n2 2 1\n1 1 5 1\n", "holds complex numbers"),
     ],
 )
-def test_broken_entries_are_placed(tmp_path: Path, text: str, message: str) -> None:
+def test_broken_entries_are_located(tmp_path: Path, text: str, message: str) -> None:
     put(tmp_path / "counts.mtx", f"%%MatrixMarket matrix coordinate {text}")
     with pytest.raises(DataError, match=rf"counts\.mtx.*{message}"):
         load(tmp_path / "counts.mtx")

@@ -45,7 +45,7 @@ def test_table(tmp_path: Path, text: str, rows: list[str], suffix: str) -> None:
         ("cell;a;b\nx;1;2\n", r"separated by commas in \.csv files"),
     ],
 )
-def test_ragged_rows_gaps_and_text_are_placed(tmp_path: Path, text: str, message: str) -> None:
+def test_ragged_rows_gaps_and_text_are_located(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=rf"counts\.csv.*{message}"):
@@ -81,7 +81,7 @@ def test_what_other_programs_write(tmp_path: Path, text: str, rows: str, columns
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
-def test_bytes_that_are_no_utf8_are_placed(tmp_path: Path, suffix: str) -> None:
+def test_bytes_that_are_not_utf8_are_located(tmp_path: Path, suffix: str) -> None:
     content = "cell,a,b\nx,1,0\nzoë,2,3\n".encode("latin-1")
     path = tmp_path / f"counts{suffix}"
     path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)

@@ -57,7 +57,7 @@ def test_folder(folder: Path) -> None:
     CountMatrix.from_anndata(adata)
 
 
-def test_matrix_in_its_folder_is_not_read_sideways(folder: Path) -> None:
+def test_matrix_in_its_folder_is_not_transposed(folder: Path) -> None:
     (path,) = folder.glob("matrix.mtx*")
     assert list(load(path).obs_names) == ["AAA-1", "CCC-1"]
 
@@ -84,7 +84,7 @@ def test_genes_with_ids_only(tmp_path: Path) -> None:
     assert list(load(tmp_path).var_names) == ["a", "b", "c"]
 
 
-def test_names_that_are_no_utf8_or_repeated(folder: Path) -> None:
+def test_names_that_are_repeated_or_not_utf8(folder: Path) -> None:
     (path,) = folder.glob("barcodes.tsv*")
     put(path, "AAA-1\r\nAAA-1\r\n")
     assert list(load(folder).obs_names) == ["AAA-1", "AAA-1-1"]

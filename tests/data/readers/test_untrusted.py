@@ -23,7 +23,7 @@ from vae4counts.data import DataError, load
 from vae4counts.data.readers import archives, compression, json_lists
 
 COUNTS = sp.csr_matrix(np.arange(12, dtype=np.float32).reshape(3, 4))
-# Too large for any machine's memory, though not for 64 bits.
+# too large for any machine's memory, but not for 64 bits
 ENDLESS = 10**14
 
 
@@ -235,7 +235,7 @@ def test_zarr_with_a_link(place: str, tmp_path: Path, secret: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_zarr_with_a_pipe(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "data.zarr")
-    os.mkfifo(folder / "pipe")  # reading it would wait for ever
+    os.mkfifo(folder / "pipe")  # reading it would block for ever
     refused(folder, "a link or a device")
 
 
@@ -308,7 +308,7 @@ def test_an_archive_that_writes_elsewhere(name: str, form: str, tmp_path: Path) 
     if form == ".zip":
         with zipfile.ZipFile(path, "w") as zipped:
             zipped.write(source, name)
-            zipped.filelist[0].filename = name  # `write` takes the first slash away
+            zipped.filelist[0].filename = name  # `write` removes the leading slash
     else:
         with tarfile.open(path, "w:gz") as tarred:
             info = tarfile.TarInfo(name)

@@ -56,7 +56,7 @@ def test_blocks_are_the_table(
             assert math.isnan(number) if value is None else number == pytest.approx(value)
 
 
-def test_quotes_are_letters(tmp_path: Path) -> None:
+def test_quotes_are_ordinary_characters(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
     path.write_text('sample\t"a"\tb\n"g"\t1\t2\n')
     assert read_samples(path) == ['"a"', "b"]
