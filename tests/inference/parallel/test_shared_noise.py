@@ -33,9 +33,8 @@ def part_of(batch: Batch, rank: int, number: int) -> Batch:
     part = Share(rank, number).part(len(batch))
     rows = part.rows
     counts = batch.counts.to_dense()[rows].to_sparse_csr()
-    return replace(
-        batch, counts=counts, library=batch.library[rows], index=batch.index[rows], part=part
-    )
+    own = Batch.of_counts(counts, batch.library[rows], batch.index[rows], batch.n_observations)
+    return replace(own, part=part)
 
 
 @given(size=st.integers(1, 40), number=numbers)
