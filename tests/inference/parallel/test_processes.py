@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import operator
@@ -168,6 +169,12 @@ def test_processes_started_from_one_bring_the_pair_home(tmp_path: Path) -> None:
 def test_an_error_in_a_started_process_comes_home() -> None:
     with pytest.raises(ProcessError, match="ZeroDivisionError"):
         launch(2, operator.truediv, 1, 0)
+
+
+def test_started_processes_settle_their_objects() -> None:
+    before = gc.get_freeze_count()
+    assert launch(2, gc.get_freeze_count) > 10_000
+    assert gc.get_freeze_count() == before
 
 
 def test_counts_on_disk_are_for_torchrun(tmp_path: Path) -> None:
