@@ -212,5 +212,5 @@ def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
     guide = JointGuide(7, 2, 3)
     handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
     run = fit(model, guide, adata, epochs=5, schedule=Schedule(handlers=handlers), **QUICK)
-    assert run.settings["tempering"] == list(map(repr, handlers))
+    assert run.settings["schedule"]["handlers"] == list(map(repr, handlers))
     assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()
