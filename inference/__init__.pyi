@@ -23,4 +23,3 @@ from .run.comparison import compare as compare
 from .run.on_data import RunOnData as RunOnData
 from .run.run import Run as Run
 from .run.storage import RunDirectoryError as RunDirectoryError
-from .report.page import write_report as write_report
