@@ -156,7 +156,7 @@ def test_missing_layer_or_label_at_evaluation(run: Run, adata: AnnData) -> None:
 def test_features_are_found_by_name(run: Run, adata: AnnData) -> None:
     wanted = run.evaluate(adata, num_samples=5)
     shuffled = adata[:, [3, 1, 6, 0, 2, 5, 4]].copy()
-    with pytest.warns(UserWarning, match="not in the model's order: they are taken by name"):
+    with pytest.warns(UserWarning, match="not in the model's order: they are matched by name"):
         assert run.evaluate(shuffled, num_samples=5) == wanted
     more = AnnData(np.ones((100, 2)), obs=adata.obs, layers={"raw": np.ones((100, 2))})
     wider = anndata.concat([more, adata], axis="var", merge="first")
