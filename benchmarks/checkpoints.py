@@ -8,7 +8,6 @@ Checkpoints are written every 100 steps of fits of made counts (8,000 observatio
 from __future__ import annotations
 
 import argparse
-import inspect
 import statistics
 import tempfile
 import time
@@ -21,8 +20,8 @@ from made import made_counts
 from tables import report
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit
-from vae4counts.inference.fitting.resumption import Course
+from vae4counts.inference import Checkpoints, fit
+from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture
 
@@ -35,23 +34,28 @@ def measure(n_features: int, steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     model = GMVAE(n_features, GaussianMixture(10, 10))
     took: list[float] = []
-    inner = Course._after_step
+    inner = ResumableFit._after_step
 
-    def timed(self: Course, training: Any) -> None:
+    def timed(self: ResumableFit, training: Any) -> None:
         began = time.perf_counter()
         inner(self, training)
         took.append(time.perf_counter() - began)
 
-    Course._after_step = timed  # type: ignore[method-assign]
+    ResumableFit._after_step = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
-        settings: dict[str, Any] = {"checkpoint_dir": name, "checkpoint_every": EVERY}
-        epochs = max(1, steps // 50)
-        run = fit(model, guide_for(model), adata, epochs=epochs, progress=False, **settings)
+        run = fit(
+            model,
+            guide_for(model),
+            adata,
+            epochs=max(1, steps // 50),
+            progress=False,
+            checkpoints=Checkpoints(name, EVERY),
+        )
         last = max(Path(name).iterdir())
         size = sum(path.stat().st_size for path in last.iterdir())
-    Course._after_step = inner  # type: ignore[method-assign]
+    ResumableFit._after_step = inner  # type: ignore[method-assign]
     writes = took[EVERY - 1 :: EVERY]
-    every = inspect.signature(fit).parameters["checkpoint_every"].default.total_seconds()
+    every = Checkpoints(".").every.total_seconds()
     write = statistics.median(writes)
     rest = statistics.median(took)
     training = run.history.seconds.sum() - sum(took)

@@ -18,10 +18,16 @@ from anndata import AnnData
 
 from vae4counts.data import CountLoader
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit
+from vae4counts.inference import (
+    Compute,
+    Run,
+    Schedule,
+    fit,
+    keep_freed_memory,
+    settled_objects,
+)
+from vae4counts.inference.fitting.options import Precision
 from vae4counts.inference.parallel.matmul import fast_products
-from vae4counts.inference.parallel.memory import keep_freed_memory
-from vae4counts.inference.run.run import Run
 from vae4counts.models import VAE
 from vae4counts.models.networks import SparseLinear
 
@@ -43,23 +49,30 @@ class Result:
 
 
 def fitted(
-    adata: AnnData, model: VAE, guide: str | None, batch_size: int, epochs: int, precision: str
+    adata: AnnData,
+    model: VAE,
+    guide: str | None,
+    batch_size: int,
+    epochs: int,
+    precision: Precision,
 ) -> Run:
-    """Fits one of our pairs on the CPU, without a warm-up of the KL terms."""
-    return fit(
-        model,
-        guide_for(model, guide),
-        adata,
-        epochs=epochs,
-        batch_size=batch_size,
-        warm_up_steps=0,
-        progress=False,
-        device="cpu",
-        precision=precision,
-    )
+    """Fit one of our pairs on the CPU as the command line does, without a KL warm-up."""
+    keep_freed_memory()
+    with settled_objects():
+        return fit(
+            model,
+            guide_for(model, guide),
+            adata,
+            epochs=epochs,
+            batch_size=batch_size,
+            progress=False,
+            device="cpu",
+            schedule=Schedule(warm_up_steps=0),
+            compute=Compute(precision=precision),
+        )
 
 
-def ours(adata: AnnData, batch_size: int, epochs: int, precision: str = "32-true") -> Result:
+def ours(adata: AnnData, batch_size: int, epochs: int, precision: Precision = "32-true") -> Result:
     """Our VAE."""
     torch.manual_seed(0)
     run = fitted(adata, VAE(adata.n_vars), None, batch_size, epochs, precision)
@@ -92,7 +105,7 @@ def scvi(adata: AnnData, batch_size: int, epochs: int) -> Result:
     return Result(len(model.train_indices) / seconds, elbo)
 
 
-def floor(adata: AnnData, batch_size: int, precision: str | None = None) -> Result:
+def floor(adata: AnnData, batch_size: int, precision: Precision | None = None) -> Result:
     """What such training cannot do without: the products of the two large layers, and Adam.
 
     Args:

@@ -129,15 +129,25 @@ def training(name: str, path: Path) -> dict[str, float]:
 
     from vae4counts.data import load
     from vae4counts.guides import guide_for
-    from vae4counts.inference import fit
+    from vae4counts.inference import Schedule, fit, keep_freed_memory, settled_objects
     from vae4counts.models import VAE
 
     adata = load(path, out_of_core=name not in IN_MEMORY)
     epochs = max(1, min(5, 100_000 // adata.n_obs))
     torch.manual_seed(0)
     model = VAE(adata.n_vars)
-    settings: dict[str, Any] = {"epochs": epochs, "warm_up_steps": 0, "device": "cpu"}
-    run = fit(model, guide_for(model), adata, batch_size=BATCH, progress=False, **settings)
+    keep_freed_memory()
+    with settled_objects():
+        run = fit(
+            model,
+            guide_for(model),
+            adata,
+            epochs=epochs,
+            batch_size=BATCH,
+            progress=False,
+            device="cpu",
+            schedule=Schedule(warm_up_steps=0),
+        )
     return {
         "fitting (s)": run.metrics["seconds"],
         "training (observations/s)": len(run.split.train) / run.history["seconds"].median(),

@@ -21,7 +21,7 @@ from made import made_counts
 from tables import report
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit
+from vae4counts.inference import fit, keep_freed_memory, settled_objects
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import VAE
 
@@ -39,15 +39,17 @@ def measure(n_obs: int, n_features: int) -> None:
     for batch_size in BATCHES:
         torch.manual_seed(0)
         model = VAE(n_features)
-        run = fit(
-            model,
-            guide_for(model),
-            adata,
-            epochs=EPOCHS,
-            batch_size=batch_size,
-            progress=False,
-            device="cpu",
-        )
+        keep_freed_memory()
+        with settled_objects():
+            run = fit(
+                model,
+                guide_for(model),
+                adata,
+                epochs=EPOCHS,
+                batch_size=batch_size,
+                progress=False,
+                device="cpu",
+            )
         seconds = run.history.seconds[1:]
         if here.is_first:
             print("rate", batch_size, len(run.split.train) / statistics.median(seconds))

@@ -36,7 +36,7 @@ from peak import megabytes, peak_megabytes
 from tables import report
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit
+from vae4counts.inference import Checkpoints, Schedule, fit
 from vae4counts.inference.cli import app
 from vae4counts.inference.run import storage
 from vae4counts.models import GMVAE
@@ -48,27 +48,25 @@ FITS = 20
 
 
 def by_fit(out: Path) -> None:
-    """Begins the fit, or goes on with it, and writes the run."""
+    """Begin the fit, or continue it, and write the run."""
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     adata = made_counts(600, 200, 0.1)
     model = GMVAE(200, GaussianMixture(5, 6))
-    with storage.resumable_directory(out, resume=True) as (checkpoints, staging):
-        run = fit(
-            model,
-            guide_for(model),
-            adata,
-            epochs=200,
-            patience=200,
-            restarts=2,
-            device="cpu",
-            progress=False,
-            checkpoint_dir=checkpoints,
-            checkpoint_every=timedelta(seconds=0.05),
-            resume_from=checkpoints,
-        )
-        run.evaluate(adata, num_samples=10)
-        run.write(staging)
+    with storage.resumable(out, resume=True) as checkpoints:
+        if not storage.has_ended(out):
+            run = fit(
+                model,
+                guide_for(model),
+                adata,
+                epochs=200,
+                device="cpu",
+                progress=False,
+                schedule=Schedule(patience=200, restarts=2),
+                checkpoints=Checkpoints(checkpoints, timedelta(seconds=0.05), resume=True),
+            )
+            run.evaluate(adata, num_samples=10)
+            storage.publish(run, out)
 
 
 def by_command(out: Path) -> None:
