@@ -76,6 +76,11 @@ class VAE(Model):
         self.numbers_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
+        self.n_latent = self.prior.n_latent
+        self.rotation_invariant = self.prior.rotation_invariant
+        self.given_library = self.library.given
+        self.scales_with_library = self.library.scales
+        self.lumped_from = self.likelihood.lumped_from
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Model.forward`."""
@@ -103,31 +108,6 @@ class VAE(Model):
     def title(self) -> str:
         """See `Model.title`."""
         return f"{type(self).__name__} with {type(self.prior).__name__}"
-
-    @property
-    def n_latent(self) -> int:  # type: ignore[override]
-        """See `Model.n_latent`: the prior's."""
-        return self.prior.n_latent
-
-    @property
-    def given_library(self) -> bool:  # type: ignore[override]
-        """See `Model.given_library`."""
-        return self.library.given
-
-    @property
-    def scales_with_library(self) -> bool:  # type: ignore[override]
-        """See `Model.scales_with_library`."""
-        return self.library.scales
-
-    @property
-    def rotation_invariant(self) -> bool:  # type: ignore[override]
-        """See `Model.rotation_invariant`."""
-        return self.prior.rotation_invariant
-
-    @property
-    def lumped_from(self) -> int | None:  # type: ignore[override]
-        """See `Likelihood.lumped_from`."""
-        return self.likelihood.lumped_from
 
     @property
     def mixture_prior(self) -> MixturePrior | None:
@@ -189,6 +169,7 @@ class VAE(Model):
         """Return the same model with another prior, sharing all other parameters."""
         twin = copy.copy(self)
         twin._modules = {**self._modules, "prior": prior}
+        twin.rotation_invariant = prior.rotation_invariant
         return twin
 
     def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:

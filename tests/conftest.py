@@ -1,4 +1,4 @@
-"""Made data, small instances, and every pair that the registries hold, for all tests."""
+"""Fixtures for all tests: synthetic data, small instances, every pair of the registries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODELS: dict[str, type[Model]] = {
 
 
 def small(kind: Callable[..., Any], **given: Any) -> Any:
-    """An instance of small size, with those of the given arguments that its constructor takes."""
+    """Make a small instance, with those of the given arguments that its constructor takes."""
     names = inspect.signature(kind).parameters
     return kind(**{name: value for name, value in (SIZES | given).items() if name in names})
 
@@ -72,7 +72,7 @@ class Spec:
 
     @property
     def possible(self) -> bool:
-        """Whether there is such a model, and a guide of this kind for it."""
+        """Whether there is such a model and a guide of this kind for it."""
         mixture = issubclass(PRIORS[self.prior], MixturePrior)
         if issubclass(MODELS[self.model], GMVAE) and not mixture:
             return False
@@ -82,7 +82,7 @@ class Spec:
 
 
 def _specs() -> Iterator[Spec]:
-    """Every model with every prior and guide, then the other parts varied in one model."""
+    """Yield every model with every prior and guide, then the other parts varied in one model."""
     for model, kind in MODELS.items():
         takes_prior = "prior" in inspect.signature(kind).parameters
         for prior in PRIORS if takes_prior else ["gaussian-mixture"]:
@@ -101,13 +101,13 @@ SPECS = {
 
 
 def prepare(pair: Pair, batch: Batch) -> None:
-    """Starts a pair from data, as fitting does."""
+    """Start a pair from data, as fitting does."""
     for module in pair:
         start_from_data(module, batch)
 
 
 def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = None) -> Batch:
-    """A batch of all rows of a matrix, as if drawn from a data set of ``n_observations``."""
+    """Make a batch of all rows of a matrix, as if drawn from ``n_observations`` observations."""
     dense = torch.as_tensor(np.asarray(counts), dtype=dtype or torch.float32)
     return Batch.of_counts(
         counts=dense.to_sparse_csr(),
@@ -119,7 +119,7 @@ def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = N
 
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:
-    """Starts each test at the same random state, with Pyro's checks on."""
+    """Start each test at the same random state, with Pyro's checks on."""
     torch.manual_seed(0)
     with pyro.validation_enabled(True):
         yield
@@ -127,7 +127,7 @@ def _seeded() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _heard() -> Iterator[None]:
-    """Has Ctrl-C heard, as where tests are not run in the background of a shell that mutes it."""
+    """Let Ctrl-C raise KeyboardInterrupt, which a shell turns off for background processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -135,25 +135,25 @@ def _heard() -> Iterator[None]:
 
 @pytest.fixture(params=SPECS.values(), ids=list(SPECS))
 def spec(request: pytest.FixtureRequest) -> Spec:
-    """One of all the pairs of the registries, by name."""
+    """Each pair of the registries, by name."""
     return request.param
 
 
 @pytest.fixture(params=MODELS.values(), ids=list(MODELS))
 def model_kind(request: pytest.FixtureRequest) -> type[Model]:
-    """One of the classes of models."""
+    """Each class of models."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def specs() -> list[Spec]:
-    """All of them."""
+    """All pairs of the registries."""
     return list(SPECS.values())
 
 
 @pytest.fixture
 def pair(spec: Spec, batch: Batch) -> Pair:
-    """One of all the pairs of the registries, started from the batch."""
+    """Each pair of the registries, started from the batch."""
     made = spec.make()
     prepare(made, batch)
     return made

@@ -1,4 +1,4 @@
-"""The right guide for each model, and a plain word where there is none."""
+"""The guide that fits each model, and a clear error if none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each input scaling equals the plain dense formula, on rows that are mostly zeros too."""
+"""Each input scaling equals its dense formula, on sparse and dense counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def standardise(x: np.ndarray) -> np.ndarray:
     return np.where(varies, (x - x.mean(0)) / np.where(varies, deviation, 1), 0)
 
 
-# Each name's formula, written down from its name alone.
+# The formula that each name stands for.
 FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
     "log1p": np.log1p,
@@ -43,7 +43,7 @@ CASES += [(InputScaling(*switches), formula) for switches, formula in COMBINED]
 
 @pytest.fixture(params=["mostly zeros", "all zero"])
 def x(request: pytest.FixtureRequest, counts: np.ndarray) -> np.ndarray:
-    """Counts with an empty row, an empty feature and one that never varies; or none at all."""
+    """Counts with an empty row, an empty feature and a constant one; or zeros only."""
     counts = counts.astype(float)
     counts[:, 4] = 0
     constant = np.full((len(counts), 1), 3.0)
@@ -97,7 +97,7 @@ def test_first_layer_equals_the_product_with_the_formula(
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("library", [False, True])
-def test_features_that_never_vary_do_not_blow_up_in_float32(
+def test_constant_features_are_scaled_to_zero_in_float32(
     library: bool, log: bool, batch_of: Callable[..., Batch]
 ) -> None:
     x = np.tile([0, 1, 3, 7, 20, 1000], (1437, 1)).astype(np.float32)

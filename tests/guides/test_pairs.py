@@ -1,4 +1,4 @@
-"""Every pair of the registries can be trained, written down, saved and shown."""
+"""Every pair of the registries can be trained, described, saved and printed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_registries_are_all_covered(specs: list[Any]) -> None:
 
 
 def test_a_vamp_prior_is_one_density_while_it_trains(batch: Batch) -> None:
-    """No dropout, and moments that no batch changes; the guide goes on in its own modes."""
+    """It has no dropout, no batch changes its moments, and the guide keeps its own modes."""
     model = VAE(7, VampPrior(2, 3))
     guide = guide_for(model)
     model.prior.initialise(batch)

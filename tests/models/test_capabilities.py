@@ -31,14 +31,14 @@ SIGNS = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
 
 
 def wide(batch: Batch) -> Batch:
-    """The same batch in float64."""
+    """Return the batch in float64."""
     return Batch.of_counts(
         batch.counts.double(), batch.library.double(), batch.index, batch.n_observations
     )
 
 
 def log_probs(program: Model | Guide, batch: Batch, values: dict[str, Tensor]) -> Tensor:
-    """The log-density of all sites of a model or guide at given values, shape ``(B,)``."""
+    """Return the log-density of a model or guide at given values, shape ``(B,)``."""
     trace: Any = poutine.trace(poutine.condition(program, values)).get_trace(batch)
     trace.compute_log_prob()
     return torch.stack([trace.nodes[n]["unscaled_log_prob"] for n in plate_sites(trace)]).sum(0)

@@ -30,7 +30,7 @@ class Part(Configured):
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leaves the registry and the imported modules as they were."""
+    """Restore the registry and the imported modules after each test."""
     monkeypatch.setattr(Configured, "registry", dict(Configured.registry))
     before = set(sys.modules)
     yield
@@ -41,7 +41,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def defined(tmp_path: Path) -> Callable[..., ModuleType]:
-    """Executes `SOURCE` as a module of the given name, from a file in the given folder."""
+    """Execute `SOURCE` as a module of the given name, from a file in the given folder."""
 
     def execute(name: str, folder: str, size: int = 1) -> ModuleType:
         path = tmp_path / folder / f"{name}.py"
@@ -58,7 +58,7 @@ def defined(tmp_path: Path) -> Callable[..., ModuleType]:
 
 
 def typed_in(name: str, size: int = 1) -> ModuleType:
-    """Executes `SOURCE` as a module without a file, as in a notebook."""
+    """Execute `SOURCE` as a module without a file, as in a notebook."""
     module = sys.modules[name] = ModuleType(name)
     exec(SOURCE.format(size=size), module.__dict__)  # noqa: S102
     return module
@@ -214,7 +214,7 @@ def test_unknown_classes_are_refused_and_nothing_else_is_imported(
 
 
 def run(code: str) -> None:
-    """Runs code in a fresh process, where nothing is imported yet."""
+    """Run code in a fresh process, where nothing is imported yet."""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # noqa: S603
     assert result.returncode == 0, result.stderr
 

@@ -1,4 +1,4 @@
-"""The networks: the sparse product and its gradient, normalisations, decoders of every kind."""
+"""Networks: the sparse product and its gradient, normalisation, decoders of every kind."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PACKAGES = [
 
 
 def run(code: str) -> None:
-    """Runs code in a fresh process, where nothing is imported yet."""
+    """Run code in a fresh process, where nothing is imported yet."""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # noqa: S603
     assert result.returncode == 0, result.stderr
 

@@ -20,7 +20,7 @@ PLACES = {"one": "first.One", "two": "second.Two"}
 def make_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Registry]]:
-    """Makes a registry of a package of two modules, none of them imported."""
+    """Make registries of a package of two modules that are not imported."""
     package = tmp_path / "made_parts"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -32,7 +32,7 @@ CASES = [
 
 @torch.no_grad()
 def log_likelihood(model: VAE, batch: Batch) -> Tensor:
-    """log p(x) by a sum over a fine grid of a single latent, and of log library sizes."""
+    """Return log p(x) by a sum over a fine grid of one latent, and of log library sizes."""
     z = torch.linspace(-25, 25, 4001, dtype=torch.float64)
     density = model.prior.log_prob(z.unsqueeze(-1)) + math.log(float(z[1] - z[0]))
     x = batch.counts.to_dense().unsqueeze(1)  # observation, grid, feature
@@ -63,7 +63,7 @@ def test_importance_weighting_equals_integration(
     estimate = log_weights.logsumexp(0) - math.log(40_000)
     relative = (log_weights - estimate).exp()
     error = relative.std(0) / math.sqrt(40_000)
-    assert (error < 0.03).all()  # or the comparison would say little
+    assert (error < 0.03).all()  # so that the comparison is sharp
     assert ((estimate - log_likelihood(model, few)).abs() < 4 * error).all()
 
 
@@ -88,7 +88,7 @@ def test_bounds_are_in_order(prior: str, kind: str, few: Batch, a_pair: Maker) -
 def test_one_draw_is_the_training_objective(
     prior: str, kind: str, library: str, few: Batch, a_pair: Maker
 ) -> None:
-    """What evaluation calls the ELBO is what training maximises (a joint guide's: on average)."""
+    """The ELBO of evaluation is what training maximises (with a joint guide on average)."""
     model, guide = a_pair(prior, kind, library=library)
     objective = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(model, guide)
     objective.eval()
@@ -143,7 +143,7 @@ def test_responsibilities(prior: str, kind: str, few: Batch, a_pair: Maker) -> N
 
 
 class SkewedGuide(Guide):
-    """q(z | x) is log-normal, shifted: torch knows no mean of a transformed distribution."""
+    """A log-normal q(z | x): torch has no mean of a transformed distribution."""
 
     sites = ("z",)
 
@@ -175,7 +175,7 @@ def test_posterior_without_a_mean_has_that_of_its_draws(few: Batch, a_pair: Make
 
 @pytest.mark.parametrize(("prior", "kind"), CASES)
 def test_posterior_mean_is_in_closed_form(prior: str, kind: str, few: Batch, a_pair: Maker) -> None:
-    """Up to the component, of which a joint guide draws one for each draw."""
+    """Given the component, which a joint guide draws."""
     model, guide = a_pair(prior, kind)
     draws = draw(model.eval(), guide.eval(), few, 7)
     assert draws.z_mean is not None

@@ -18,7 +18,7 @@ from torch import Tensor
 from vae4counts.data import Batch
 from vae4counts.data.counts.batch import Table
 from vae4counts.guides import Encoder, ExactGuide, Guide
-from vae4counts.inference.posterior.draws import Draws, draw
+from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import Latent, Model, observations
 from vae4counts.models.likelihoods import PoissonCounts
 
@@ -70,7 +70,7 @@ class Cells(Model):
             return pyro.sample("counts", PoissonCounts(rates), obs=batch.counts)
 
     def log_joint(self) -> Tensor:
-        """log p(kind, stage, doublet, counts), shape ``(2, 3, 2, B)``, state by state."""
+        """Return log p(kind, stage, doublet, counts), ``(2, 3, 2, B)``, state by state."""
         log_joint = torch.full((2, 3, 2, len(COUNTS)), -torch.inf, dtype=torch.float64)
         for kind, stage, doublet in product(range(2), range(3), range(2 if self.doublets else 1)):
             share = self.shares[kind, stage] if self.doublets else torch.tensor(0.0)
@@ -136,13 +136,9 @@ def cells() -> Batch:
 
 
 def marginal(log_joint: Tensor, *axes: int) -> Tensor:
-    """Sums over all states but those of some axes; the observations come first."""
+    """Sum over the states of all other axes; the observations come first."""
     others = [axis for axis in range(3) if axis not in axes]
     return log_joint.logsumexp(others).movedim(-1, 0) if others else log_joint.movedim(-1, 0)
-
-
-def sites_of(draws: Draws) -> dict[str, Tensor]:
-    return {name: draws.probabilities[name] for name in STATES if name in draws.probabilities}
 
 
 def test_everything_is_summed_out(model: Cells, cells: Batch) -> None:
@@ -167,7 +163,7 @@ def test_probabilities_are_the_exact_posteriors(model: Cells, cells: Batch) -> N
 
 
 def frequencies(latents: dict[str, Tensor], names: Sequence[str]) -> np.ndarray:
-    """How often each combination of states was drawn, a row for each observation."""
+    """Count the draws of each combination of states, a row for each observation."""
     shape = tuple(STATES[name] for name in names)
     states = [latents[name].long().numpy() for name in names]
     flat = np.ravel_multi_index(states, shape)

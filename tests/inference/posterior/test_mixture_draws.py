@@ -25,7 +25,7 @@ def gaussian_mixture() -> Model:
 
 
 def by_hand(model: Model, batch: Batch) -> np.ndarray:
-    """log p(component, x), shape (n, K), from scipy."""
+    """Return log p(component, x), shape ``(n, K)``, from scipy."""
     state = {name: value.numpy() for name, value in model.state_dict().items()}
     x = batch.counts.to_dense().numpy()[:, None]
     if isinstance(model, CountMixture):
@@ -42,7 +42,7 @@ def by_hand(model: Model, batch: Batch) -> np.ndarray:
 
 @pytest.fixture(params=[poisson_mixture, gaussian_mixture])
 def model(request: pytest.FixtureRequest) -> Model:
-    """A mixture in float64, its parameters far from their start."""
+    """A mixture in float64, with parameters far from their start."""
     model = request.param().double()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""Every registered likelihood with every extent of its parameters, and made inputs for it."""
+"""Every registered likelihood with every extent of its parameters, and inputs for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Case:
         return LIKELIHOODS[self.name].library_is_total
 
     def make(self, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64) -> Likelihood:
-        """The likelihood, with random values for the parameters of its own."""
+        """Make the likelihood, with random values of its own parameters."""
         likelihood = LIKELIHOODS[self.name](**self.extents)
         likelihood.build(n_features)
         for parameter in likelihood.parameters():
@@ -44,19 +44,19 @@ class Case:
     def outputs(
         self, *lead: int, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64
     ) -> Tensor:
-        """Random decoder outputs of shape ``(*lead, outputs_per_feature * n_features)``."""
+        """Draw decoder outputs of shape ``(*lead, outputs_per_feature * n_features)``."""
         size = LIKELIHOODS[self.name](**self.extents).outputs_per_feature * n_features
         return torch.randn(*lead, size, dtype=dtype)
 
     def distribution(self, *lead: int, library: Tensor | None = None) -> CountDistribution:
-        """A distribution of this batch shape."""
+        """Make a distribution of this batch shape."""
         with torch.no_grad():
             return self.make()(self.outputs(*lead), library)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A likelihood's inputs, and its log-probability as a function of all that has a gradient."""
+    """A likelihood and its inputs: its log-probability is a function of those with a gradient."""
 
     likelihood: Likelihood
     outputs: Tensor
@@ -65,28 +65,28 @@ class Problem:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The outputs, the library if it is not fixed, and the likelihood's own parameters."""
+        """Outputs, the library unless it is fixed, and the likelihood's own parameters."""
         fixed = self.library is None or self.likelihood.library_is_total
         tensors = [self.outputs] if fixed else [self.outputs, self.library]
         tensors += list(self.likelihood.parameters())
         return tuple(tensor.detach().clone().requires_grad_() for tensor in tensors)
 
     def unpack(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-        """Outputs, library and own parameters by name, from `inputs`."""
+        """Return outputs, library and own parameters by name, from `inputs`."""
         names = [name for name, _ in self.likelihood.named_parameters()]
         own = dict(zip(names, inputs[len(inputs) - len(names) :], strict=True))
         library = inputs[1] if len(inputs) - len(names) == 2 else self.library
         return inputs[0], library, own
 
     def log_prob(self, *inputs: Tensor, counts: Tensor | None = None) -> Tensor:
-        """What the project computes; from CSR unless counts are given."""
+        """Return what the likelihood computes, for CSR counts unless others are given."""
         outputs, library, own = self.unpack(inputs)
         distribution = functional_call(self.likelihood, own, (outputs, library))
         return distribution.log_prob(self.counts.to_sparse_csr() if counts is None else counts)
 
 
 def made_counts(dtype: torch.dtype = torch.float64) -> Tensor:
-    """Counts of shape ``(N_ROWS, N_FEATURES)``: zeros, an empty row, and one that is large."""
+    """Make counts of shape ``(N_ROWS, N_FEATURES)``: many zeros, an empty row, a large count."""
     counts = torch.poisson(torch.rand(N_ROWS, N_FEATURES)) * 2
     counts[1] = 0
     counts[2, 0] = 30
@@ -105,7 +105,7 @@ CASES = list(_cases())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test that asks for a `case` once for each of them."""
+    """Run a test with a `case` argument for each case."""
     if "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=str)
 
@@ -118,7 +118,7 @@ def counts() -> Tensor:
 
 @pytest.fixture(params=["rows", "lead", "rows-by-one", "no-library"])
 def problem(request: pytest.FixtureRequest, case: Case) -> Any:
-    """A case with its inputs, by where the batch axes lie; made for a type of float."""
+    """Make a case with its inputs in a type of float; by where the batch axes are."""
     if request.param == "no-library" and case.given_total:
         pytest.skip("models counts given their total")
 

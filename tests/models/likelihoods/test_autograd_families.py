@@ -1,4 +1,4 @@
-"""Families whose derivatives are left to autograd give the numbers of those written by hand."""
+"""Families that autograd differentiates give the numbers of derivatives written by hand."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def inflated(zero: Function, ratio: Function) -> Family:
 
 AUTOGRAD_POISSON = Family.by_autograd(poisson_zero, poisson_ratio)
 AUTOGRAD_NEGATIVE_BINOMIAL = Family.by_autograd(negative_binomial_zero, negative_binomial_ratio)
-# by name: the family with derivatives written by hand, and those without
+# by name: the family with derivatives written by hand, and families without
 FAMILIES: dict[str, tuple[Family, list[Family]]] = {
     "poisson": (POISSON, [AUTOGRAD_POISSON]),
     "negative-binomial": (NEGATIVE_BINOMIAL, [AUTOGRAD_NEGATIVE_BINOMIAL]),
@@ -101,7 +101,7 @@ N_PARAMETERS = {
 
 
 def with_family(made: Any, family: Family | None, counts: Tensor) -> Callable[..., Tensor]:
-    """The log-probability of counts, by another family than the distribution's own."""
+    """Return the log-probability of counts as a function of inputs, by another family if given."""
 
     def evaluate(*inputs: Tensor) -> Tensor:
         outputs, library, own = made.unpack(inputs)
@@ -152,7 +152,7 @@ def test_finite_differences(name: str, counts: Tensor) -> None:
 def test_parameters_shared_in_every_way(
     name: str, lead: tuple[int, ...], n_features: int, counts: Tensor
 ) -> None:
-    """Also by all entries of a single feature, whose gradients are sums over the entries."""
+    """By all entries of a single feature too: the gradient is a sum over the entries."""
     nonzeros = NonZeros.of(counts[:, :n_features])
     by_hand, families = FAMILIES[name]
     for rows in (1, 4):
@@ -174,7 +174,7 @@ def _assert_equal(one: Family, other: Family, nonzeros: NonZeros, values: list[T
 
 
 def test_a_function_that_depends_on_no_parameter() -> None:
-    """The counts are certain to be zero or one whatever the parameter is."""
+    """Its derivatives are zero."""
     constant = Family.by_autograd(lambda _: torch.full((), -0.5), lambda *_: torch.zeros(()))
     mean = torch.rand(4, 5, dtype=torch.float64, requires_grad=True)
     value = log_prob(constant, NonZeros.of(torch.eye(4, 5).double()), mean)

@@ -49,7 +49,7 @@ DENSE = {
 
 
 def dense_log_prob(case: Any, made: Any, *inputs: Tensor) -> Tensor:
-    """The log-probability by plain torch, entry by entry."""
+    """Return the log-probability by plain torch, entry by entry."""
     outputs, library, own = made.unpack(inputs)
     x = made.counts
     parts = iter(outputs.split(x.shape[-1], dim=-1))
@@ -94,7 +94,7 @@ def test_only_what_is_asked_for_is_computed(case: Any, problem: Any) -> None:
     for i, expected in enumerate(everything):
         only = [x.detach().requires_grad_(i == j) for j, x in enumerate(inputs)]
         value = made.log_prob(*only)
-        if value.requires_grad:  # a class has none by the library
+        if value.requires_grad:  # that of a class does not depend on the library
             torch.testing.assert_close(grad(value.sum(), [only[i]]), (expected,))
     detached = made.log_prob(*(x.detach() for x in inputs))
     assert not detached.requires_grad

@@ -1,4 +1,4 @@
-"""The log-gamma functions of counts against scipy, in both types of float."""
+"""Log-gamma functions of counts against scipy, in float32 and float64."""
 
 from itertools import product
 
@@ -16,7 +16,7 @@ EPS = torch.finfo(torch.float32).eps
 
 
 def rising(r: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``log[Gamma(r + x) / Gamma(r)]`` as a sum where that is the more exact."""
+    """Return ``log[Gamma(r + x) / Gamma(r)]``, as a sum where that is more exact."""
     few = np.log(r[:, None] + np.arange(300)) * (np.arange(300) < x[:, None])
     return np.where(x <= 300, few.sum(-1), gammaln(r + x) - gammaln(r))
 
@@ -29,7 +29,7 @@ def rising_slope(r: np.ndarray, x: np.ndarray) -> np.ndarray:
 def test_log_choose_in_float64() -> None:
     r, x = GRID
     value, slope = log_choose(torch.tensor(r), torch.tensor(x))
-    # the differences of gammaln are the less exact: 1e6 log(1e6) rounds to 2e-9
+    # differences of gammaln are less exact: 1e6 log(1e6) rounds to 2e-9
     np.testing.assert_allclose(value, rising(r, x) - gammaln(x + 1), rtol=1e-12, atol=1e-8)
     np.testing.assert_allclose(slope, rising_slope(r, x), rtol=1e-11, atol=1e-13)
 
@@ -41,7 +41,7 @@ def test_log_choose_of_few_is_exact_in_float64() -> None:
 
 
 def test_log_choose_in_float32() -> None:
-    """Within 16 roundings of the largest term; the derivative within 8 of itself."""
+    """Exact to 16 roundings of the largest term; the derivative to 8 roundings of itself."""
     r, x = torch.tensor(GRID)
     value, slope = log_choose(r, x)
     found, found_slope = log_choose(r.float(), x.float())
@@ -52,7 +52,7 @@ def test_log_choose_in_float32() -> None:
 
 
 def test_a_difference_of_lgammas_is_lost_in_float32() -> None:
-    """What `log_choose` is for."""
+    """The reason for `log_choose`."""
     r, x = torch.tensor([1e5]), torch.tensor([3.0])
     exact, _ = log_choose(r.double(), x.double())
     naive = torch.lgamma(r + x) - torch.lgamma(r) - torch.lgamma(x + 1)
@@ -72,8 +72,8 @@ def test_log_poisson_ratio(mean: float) -> None:
     assert ((found - torch.tensor(expected)).abs() <= 4 * EPS * largest).all()
 
 
-def test_second_derivative_is_consistent() -> None:
-    """The stated derivative is that of the stated value, also between the grid's points."""
+def test_derivative_is_that_of_the_value() -> None:
+    """By finite differences, between the points of the grid too."""
     r = torch.rand(20, dtype=torch.float64) * 10 + 1e-3
     x = torch.randint(0, 50, (20,)).double()
     h = 1e-5 * r

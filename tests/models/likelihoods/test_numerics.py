@@ -1,8 +1,8 @@
 """Float32 against float64: counts to 1e6, rates from 1e-8, inverse dispersions 1e-3 to 1e5.
 
-Promised for one count ``x``: a value within 8 roundings (of 1.2e-7) of the largest term, that is of
-``1 + x + |log p(0)| + |log p(x)|``, and every derivative, per unit of the logarithm of its
-parameter, within 4 roundings of ``1 + x + |log p(0)|``, where ``p(0)`` is that without inflation.
+The accuracy for one count ``x``: its value is exact to 8 roundings (of 1.2e-7) of the largest term,
+that is of ``1 + x + |log p(0)| + |log p(x)|``, and every derivative by the logarithm of a parameter
+to 4 roundings of ``1 + x + |log p(0)|``, where ``p(0)`` is that without inflation.
 """
 
 from itertools import product
@@ -49,7 +49,7 @@ def value_and_slopes(
 
 
 @pytest.mark.parametrize("kind", GRIDS, ids=lambda kind: kind.__name__)
-def test_float32_keeps_what_is_promised(kind: type[CountDistribution]) -> None:
+def test_float32_is_as_accurate_as_stated(kind: type[CountDistribution]) -> None:
     x, *parameters = torch.tensor(list(product(COUNTS, *GRIDS[kind]))).T[..., None]
     found, found_slopes = value_and_slopes(kind, x, parameters)
     wide = [p.double() for p in parameters]
@@ -68,7 +68,7 @@ def test_float32_keeps_what_is_promised(kind: type[CountDistribution]) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 60.0, 1e4])
 def test_extreme_outputs_are_finite(case: Any, scale: float) -> None:
-    """Rates that underflow to 0 under a count, and rates that would overflow."""
+    """Rates that underflow to 0 at a count above 0, and rates that would overflow."""
     outputs = (case.outputs(40, dtype=torch.float32) * scale).requires_grad_()
     counts = torch.tensor([0.0, 1.0, 3.0, 1e3, 1e6])[torch.randint(5, (40, 5))]
     library = counts.sum(-1, keepdim=True)
@@ -80,8 +80,8 @@ def test_extreme_outputs_are_finite(case: Any, scale: float) -> None:
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_rate_of_zero_pulls_upwards(case: Any) -> None:
-    """The gradient by a rate that underflowed says that the rate is too small."""
+def test_gradient_at_a_rate_of_zero_is_large(case: Any) -> None:
+    """It says that a rate that underflowed is too small."""
     distribution = case.distribution(1, library=torch.tensor([[4.0]]))
     kinds = tuple(GRIDS)
     if not isinstance(distribution, kinds):
@@ -96,7 +96,7 @@ def test_a_rate_of_zero_pulls_upwards(case: Any) -> None:
 
 
 def test_sums_of_many_entries_keep_float32(case: Any) -> None:
-    """The sums over 4,000 features and 800 entries a row lose nothing of the entries."""
+    """Sums over 4,000 features and 800 entries per row are as exact as the entries."""
     n = 4_000
     torch.manual_seed(3)
     counts = torch.poisson(torch.rand(8, n).pow(6) * 4)
@@ -123,7 +123,7 @@ def test_outputs_of_half_precision_are_widened(case: Any, dtype: torch.dtype) ->
 
 
 def test_autocast_leaves_likelihoods_alone(case: Any) -> None:
-    """Also in a backward pass that autocast reaches."""
+    """In a backward pass under autocast too."""
     counts = torch.poisson(torch.rand(4, 5) * 3)
     library = counts.sum(-1, keepdim=True)
     likelihood = case.make(dtype=torch.float32)

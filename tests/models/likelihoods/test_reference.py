@@ -1,4 +1,4 @@
-"""Values against scipy, and against what is stated about the distribution itself."""
+"""Log-probabilities and moments against scipy and brute force."""
 
 from itertools import product
 from math import comb
@@ -56,7 +56,7 @@ def test_log_prob_agrees_with_scipy_over_a_wide_grid(kind: type[CountDistributio
     x, *parameters = np.array(list(product(COUNTS, *grids)), dtype=float).T[..., None]
     found = kind(*map(torch.tensor, parameters)).log_prob(torch.tensor(x))
     expected = log_pmf(x, *parameters).squeeze(-1)
-    # scipy's own differences of gammaln round at 1e5 * log(1e5) * 1e-16
+    # the reference's differences of gammaln round at 1e5 * log(1e5) * 1e-16
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
 
 
@@ -87,7 +87,7 @@ def test_categorical_is_the_log_probability_of_the_class() -> None:
 
 
 def pmf(case: Any, library: float = 3.0) -> tuple[CountDistribution, Tensor, Tensor]:
-    """A distribution over one feature, the counts it may give, and their probabilities."""
+    """Return a distribution over one feature, its possible counts and their probabilities."""
     likelihood = case.make(n_features=1)
     total = torch.tensor([[library]], dtype=torch.float64)
     distribution = likelihood(case.outputs(1, n_features=1), total)
@@ -120,6 +120,6 @@ def test_multinomial_of_another_total_is_impossible() -> None:
     distribution = MultinomialCounts(torch.full((2, 4), 0.25), torch.tensor([[3.0], [1e6]]))
     x = torch.tensor([[1.0, 1, 0, 0], [1e6, 1, 0, 0]])
     assert distribution.log_prob(x).tolist() == [-torch.inf, -torch.inf]
-    # 2**24 + 1 is no float32, so neither the library nor a sum of the counts can be exact
+    # float32 has no 2**24 + 1, so neither the library nor a sum of counts can be exact
     large = MultinomialCounts(torch.full((1, 2), 0.5), torch.tensor([[2.0**24]]))
     assert large.log_prob(torch.tensor([[2.0**24, 1.0]])).isfinite().all()

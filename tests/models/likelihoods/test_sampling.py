@@ -1,4 +1,4 @@
-"""Samples: their moments, their seeds, and their place in a Pyro program."""
+"""Samples: their moments, their seeds, and their use in a Pyro program."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_moments_of_samples(case: Any) -> None:
     deviation = x - mean
     error = (variance / N).sqrt()
     assert ((x.mean(0) - mean).abs() < 5 * error).all()
-    # of the mean of squared deviations, from their own spread
+    # standard error of the mean of squared deviations
     error = deviation.square().std(0) / N**0.5
     assert ((deviation.square().mean(0) - variance).abs() < 5 * error).all()
 

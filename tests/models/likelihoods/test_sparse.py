@@ -17,9 +17,9 @@ def test_csr_equals_dense_equals_row_by_row(case: Any, counts: Tensor, lead: tup
     found = distribution.log_prob(counts.to_sparse_csr())
     assert found.shape == distribution.batch_shape
     torch.testing.assert_close(found, distribution.log_prob(counts))
-    # all axes written out, so that nothing is broadcast
+    # all axes in full, so that nothing is broadcast
     torch.testing.assert_close(found, distribution.log_prob(counts.expand(*found.shape, -1)))
-    for i in range(4):  # the i-th observation alone, against the i-th parameters of it
+    for i in range(4):  # one observation on its own, with its parameters
         alone = distribution.log_prob(counts[i])[..., i]
         torch.testing.assert_close(found[..., i], alone)
 
@@ -59,7 +59,7 @@ def test_matrices_without_entries(case: Any, shape: tuple[int, int]) -> None:
     assert outputs.grad.isfinite().all()
 
 
-def test_zeros_that_are_stored_count_for_nothing(case: Any, counts: Tensor) -> None:
+def test_stored_zeros_change_nothing(case: Any, counts: Tensor) -> None:
     distribution = case.distribution(4, library=counts.sum(-1, keepdim=True))
     distribution.parameters = [p.clone().requires_grad_() for p in distribution.parameters]
     stored = torch.sparse_csr_tensor(

@@ -1,4 +1,4 @@
-"""Every prior of the registry, at sizes of its own."""
+"""Every prior of the registry, in variants and of different sizes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIXTURES = [name for name in VARIANTS if issubclass(PRIORS[name.split(",")[0]], 
 
 
 def build(variant: str, n_latent: int, make: Callable[..., Any]) -> Prior:
-    """A prior in float64, of 7 features, with parameters far from their start."""
+    """Make a prior in float64, for 7 features, with parameters far from their start."""
     kind = PRIORS[variant.split(",")[0]]
     prior = make(kind, **{"n_latent": n_latent} | VARIANTS[variant])
     prior.build(7)
@@ -51,11 +51,11 @@ def build(variant: str, n_latent: int, make: Callable[..., Any]) -> Prior:
 
 @pytest.fixture(params=VARIANTS)
 def make_prior(request: pytest.FixtureRequest, make: Callable[..., Any]) -> Callable[[int], Prior]:
-    """Makes one of the priors, of as many latents as asked for."""
+    """Make each of the priors, with a given number of latents."""
     return lambda n_latent: build(request.param, n_latent, make)
 
 
 @pytest.fixture(params=MIXTURES)
 def mixture(request: pytest.FixtureRequest, make: Callable[..., Any]) -> Any:
-    """One of the priors that are mixtures, of three latents."""
+    """Each of the priors that are mixtures, with three latents."""
     return build(request.param, 3, make)

@@ -1,4 +1,4 @@
-"""Groups that a mixture starts from."""
+"""Groups of points at which a mixture starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vae4counts.models.priors.clustering import (
 
 
 def stretched(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Points in long, thin groups side by side, of given sizes, turned at random."""
+    """Make points in long, thin groups side by side, of given sizes and rotated at random."""
     rng = np.random.default_rng(seed)
     label = np.repeat(np.arange(len(sizes)), sizes)
     points = rng.standard_normal((len(label), 2)) * [4.0, 0.4]
@@ -43,8 +43,8 @@ def test_long_groups_of_unequal_size_that_k_means_cuts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_it_counts_the_groups_that_there_are(seed: int) -> None:
-    """Of five times as many, chance may set a piece of a group apart."""
+def test_groups_are_counted(seed: int) -> None:
+    """With five times as many Gaussians, a piece of a group may be split off by chance."""
     points, _ = stretched([300, 300, 200, 100], seed)
     assert count_groups(points, 12, seed=0) == 4
     assert 4 <= count_groups(points, 20, seed=0) <= 5
@@ -57,12 +57,12 @@ def test_groups_that_do_not_overlap_at_all_are_kept_whole() -> None:
     np.testing.assert_array_equal(merged_shares.sum(1), 1)
 
 
-def test_it_counts_no_groups_in_one() -> None:
+def test_a_single_group_is_counted_as_one() -> None:
     points = np.random.default_rng(0).standard_normal((500, 3))
     assert count_groups(points, 6, seed=0) == 1
 
 
-def test_overlaps_are_those_of_their_definition() -> None:
+def test_overlaps_follow_their_definition() -> None:
     shares = np.random.default_rng(0).dirichlet(np.ones(3), size=50)
     found = overlaps(shares)
     for j in range(3):
@@ -72,7 +72,7 @@ def test_overlaps_are_those_of_their_definition() -> None:
             assert found[j, k] == pytest.approx(wanted)
 
 
-def test_agreement_is_that_of_its_definition() -> None:
+def test_agreement_follows_its_definition() -> None:
     rng = np.random.default_rng(0)
     shares = rng.dirichlet(np.ones(3), size=40)
     views = [rng.dirichlet(np.ones(k), size=40) for k in (2, 4)]
@@ -86,8 +86,8 @@ def test_agreement_is_that_of_its_definition() -> None:
             assert found[j, k] == pytest.approx(np.mean(cosines))
 
 
-def test_groups_hang_little_on_chance() -> None:
-    """Where one start of EM cuts a group or joins two, most others do not."""
+def test_groups_depend_little_on_the_seed() -> None:
+    """If one start of EM splits a group or joins two, most others do not."""
     points, label = stretched([400, 200, 100, 60, 60])
     scores = [
         adjusted_rand_score(label, merged_gaussians(points, 5, seed).argmax(1))
@@ -96,7 +96,7 @@ def test_groups_hang_little_on_chance() -> None:
     assert min(scores) > 0.95
 
 
-def test_a_handful_of_points_far_off_is_no_group() -> None:
+def test_a_handful_of_distant_points_is_not_a_group() -> None:
     label = np.repeat([0, 1], 400)
     points = np.random.default_rng(0).standard_normal((800, 2)) + 8 * label[:, None]
     points[:4] = [10, -10]

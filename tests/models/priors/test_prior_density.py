@@ -73,7 +73,7 @@ def test_samples_have_the_stated_density(make_prior: Callable[[int], Prior]) -> 
     density = prior.log_prob(grid.unsqueeze(-1)).detach().exp()
     cumulative = torch.cumulative_trapezoid(density, grid).numpy()
     fit = stats.kstest(z, lambda value: np.interp(value, grid[1:].numpy(), cumulative))
-    assert fit.pvalue > 1e-4  # draws differ between machines: chance alone must not fail this
+    assert fit.pvalue > 1e-4  # random numbers differ between machines: it must not fail by chance
 
 
 def test_samples_vary_together_as_stated(mixture: MixturePrior) -> None:

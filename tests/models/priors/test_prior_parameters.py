@@ -1,4 +1,4 @@
-"""What trains in a prior, what does not, and where it starts."""
+"""The parameters of priors: which are trained, and where they start."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_dirichlet_adds_its_log_density_once_whatever_the_batch(
     torch.testing.assert_close(losses[1], losses[0] - density, rtol=1e-12, atol=0)
 
 
-def test_dirichlet_site_stands_outside_the_plate(batch: Batch) -> None:
+def test_dirichlet_site_is_outside_the_plate(batch: Batch) -> None:
     model = GMVAE(7, GaussianMixture(2, 4, concentration=2.0))
     site = poutine.trace(model).get_trace(batch).nodes["weights"]
     assert site["is_observed"]
@@ -105,7 +105,7 @@ def test_fewer_distinct_points_than_components(z: Tensor) -> None:
     assert all(parameter.grad.isfinite().all() for parameter in prior.parameters())
 
 
-def test_vamp_without_a_guide_says_so() -> None:
+def test_vamp_without_a_guide_is_an_error() -> None:
     model = GMVAE(7, VampPrior(2, 3))
     with pytest.raises(RuntimeError, match="guide_for"):
         model.prior.log_prob(torch.zeros(1, 2))
