@@ -1,9 +1,9 @@
-"""Checkpoints: the state of a fit on disk, there whole or not at all, and checked before use.
+"""Checkpoints: the state of a fit on disk, whole or not at all, and checked before use.
 
 A checkpoint is a directory ``step-N`` of three files. ``state.json`` and ``tensors.safetensors``
-hold the state; neither can run code. ``checkpoint.json`` says what they are, in which version of
-the format, and their SHA-256. The directory is written under another name, flushed to the disk,
-and renamed; the last two are kept.
+hold the state; neither can run code. ``checkpoint.json`` says what they are, the version of the
+format, and their SHA-256. The directory is written under another name, flushed to disk, and
+renamed; the last two are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vae4counts.inference.parallel.state import State
+from vae4counts.inference.fitting.state import State
 from vae4counts.inference.run import storage
 
 KIND = "vae4counts checkpoint"
@@ -43,9 +43,9 @@ class CheckpointFiles:
     """The checkpoints of a fit, in a directory of their own.
 
     Args:
-        directory: Where they are; made if it is not there. What a writing that was cut short has
-            left in it is removed.
-        every: Optimiser steps, or time, between two of them.
+        directory: The directory, made if it does not exist. Unfinished checkpoints of a process
+            that was killed are removed.
+        every: Optimiser steps, or time, between two checkpoints.
 
     Raises:
         OSError: The directory cannot be made.
@@ -60,17 +60,17 @@ class CheckpointFiles:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def is_due(self, step: int) -> bool:
-        """Whether it is time for one, after an optimiser step of this number."""
+        """Whether a checkpoint is due after the optimiser step of this number."""
         if isinstance(self.every, int):
             return step % self.every == 0
         return monotonic() - self._last >= self.every.total_seconds()
 
     def write(self, step: int, state: State) -> bool:
-        """Writes one and removes all but the last two.
+        """Write a checkpoint and remove all but the last two.
 
         Returns:
-            Whether that went well. A full disk is no reason to lose the fit as well: the fit goes
-            on, and the next one is tried when it is due.
+            Whether it could be written. A full disk must not cost the fit as well: training
+            continues, and the next checkpoint is tried when it is due.
 
         Warns:
             UserWarning: It could not be written.
@@ -80,14 +80,14 @@ class CheckpointFiles:
         try:
             unfinished.mkdir(parents=True)
             _write(unfinished, state)
-            if target.exists():  # a damaged one, from which the fit could not go on
+            if target.exists():  # a damaged one, from which the fit could not continue
                 shutil.rmtree(target)
             unfinished.replace(target)
             _flush(self.directory)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             warnings.warn(
-                f"no checkpoint could be written to {self.directory}, the fit goes on: {error}",
+                f"no checkpoint could be written to {self.directory}, training continues: {error}",
                 stacklevel=2,
             )
             return False
@@ -99,19 +99,19 @@ class CheckpointFiles:
 
 
 def found(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, whole or not, from the first to the last."""
+    """Return the checkpoints in a directory, whole or not, from the first to the last."""
     names = sorted(directory.iterdir()) if directory.is_dir() else []
     return [path for path in names if re.fullmatch(r"step-\d+", path.name)]
 
 
 def latest(directory: Path) -> tuple[Path, State] | None:
-    """The last checkpoint in a directory that is whole; None if there is none at all.
+    """Return the last checkpoint in a directory that is whole; None for an empty directory.
 
     Raises:
-        CheckpointError: There are some, but none is whole; it says what the last one lacks.
+        CheckpointError: No checkpoint is whole; the message says what is wrong with the last.
 
     Warns:
-        UserWarning: The last one is not whole, and the one before it is taken.
+        UserWarning: The last one is not whole, and the one before it is used.
     """
     errors: list[CheckpointError] = []
     for path in reversed(found(directory)):
@@ -120,8 +120,8 @@ def latest(directory: Path) -> tuple[Path, State] | None:
         except CheckpointError as error:
             errors.append(error)
         else:
-            for passed_over in errors:
-                warnings.warn(f"{passed_over}; the fit goes on from {path.name}", stacklevel=2)
+            for damage in errors:
+                warnings.warn(f"{damage}; the fit continues from {path.name}", stacklevel=2)
             return path, state
     if errors:
         raise errors[0]
@@ -129,10 +129,10 @@ def latest(directory: Path) -> tuple[Path, State] | None:
 
 
 def read(path: Path) -> State:
-    """Reads a checkpoint, after checking that it is one, and whole.
+    """Read a checkpoint, after checking that it is one, and whole.
 
     Raises:
-        CheckpointError: It is of a newer version or of another program, or damaged.
+        CheckpointError: It is of another version or program, or damaged.
     """
     try:
         manifest = storage.read_json(path / MANIFEST)
@@ -152,8 +152,8 @@ def _check(path: Path, manifest: dict[str, Any]) -> None:
         raise CheckpointError(f"{path / MANIFEST}: kind is {kind!r}, not {KIND!r}")
     if number != FORMAT:
         raise CheckpointError(
-            f"{path / MANIFEST}: format is {number!r}, and this version of vae4counts reads "
-            f"{FORMAT}: it was written by version {manifest.get('version')}"
+            f"{path / MANIFEST}: format is {number!r}, but this version of vae4counts reads "
+            f"only {FORMAT}: finish the fit with version {manifest.get('version')}, or begin anew"
         )
     for name in (VALUES, TENSORS):
         with storage.reading(path / MANIFEST):
@@ -190,7 +190,7 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Has a file, or the names in a directory, on the disk and not only in memory."""
+    """Flush a file, or the names in a directory, from memory to the disk."""
     if path.is_dir() and os.name != "posix":  # elsewhere a directory cannot be opened
         return
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)

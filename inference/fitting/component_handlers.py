@@ -5,8 +5,8 @@ Its objective is, for each observation,
 .. math:: \sum_y q(y | x) \, E_{q(z | x, y)} [\log p(x | z) + \log p(z | y) - \log q(z | x, y)]
           - KL(q(y | x) \,\|\, p(y)),
 
-and its failure is that ``q(y | x)`` stops to hang on ``x`` (the last term is smallest then) or
-leaves out components.
+and it fails if ``q(y | x)`` no longer depends on ``x`` (the last term is smallest then) or leaves
+out components.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vae4counts.models import Model
 
 
 class _PairOfSites(Handler):
-    """A handler that meets a site twice a step: in the guide first, and then in the model."""
+    """A handler that meets a site twice per step: first in the guide, then in the model."""
 
     site: str
 
@@ -45,24 +45,24 @@ class _PairOfSites(Handler):
                 self._in_model(message)
 
     def _in_guide(self, message: dict[str, Any]) -> None:
-        """What to do with the guide's site; nothing unless overridden."""
+        """Handle the guide's site; nothing unless overridden."""
 
     def _in_model(self, message: dict[str, Any]) -> None:
-        """What to do with the model's site; nothing unless overridden."""
+        """Handle the model's site; nothing unless overridden."""
 
 
 class FreeNats(_PairOfSites):
-    """Asks nothing for the first nats that ``q(component | x)`` departs from the prior by.
+    """Free nats for the divergence of ``q(component | x)`` from the prior.
 
-    ``KL(q(y | x) || p(y))``, averaged over a batch, counts from some nats on (Kingma et al. 2016):
-    below that it has no gradient, so that training does not begin by making ``y`` forget ``x``.
-    There ``p(y)`` is taken to be the posterior itself, and the term is 0.
+    ``KL(q(y | x) || p(y))``, averaged over a batch, counts only above a threshold (Kingma et al.
+    2016): below it has no gradient, so that training does not begin by making ``y`` independent of
+    ``x``. There the posterior takes the place of ``p(y)``, and the term is 0.
 
     Args:
-        nats: How many, above 0; no more than ``log K`` can be of use.
+        nats: The threshold in nats, above 0; the divergence is at most ``log K`` on average.
 
     Raises:
-        ValueError: They are not above 0.
+        ValueError: ``nats`` is not above 0.
     """
 
     site = "component"
@@ -81,10 +81,10 @@ class FreeNats(_PairOfSites):
 
 
 class Balance(_PairOfSites):
-    r"""Draws the batch's mean of ``q(component | x)`` towards all components in equal shares.
+    r"""A penalty that draws the batch's mean of ``q(component | x)`` towards equal shares.
 
-    Adds ``weight * KL(mean_i q(y | x_i) || uniform)`` for each observation to minus the ELBO. It
-    is no part of a bound on the evidence: take it away (or leave it small) for the last word.
+    Adds ``weight * KL(mean_i q(y | x_i) || uniform)`` for each observation to minus the ELBO. The
+    objective is then no longer a bound on the evidence: keep the weight small.
 
     Args:
         weight: Its weight, above 0.
@@ -114,23 +114,23 @@ class Balance(_PairOfSites):
 
 
 class AnalyticKL(_PairOfSites):
-    r"""Has the KL term of ``z`` computed in closed form instead of from the draw of ``z``.
+    r"""The KL term of ``z`` in closed form instead of from the draw of ``z``.
 
     ``log p(z | y) - log q(z | x, y)`` is replaced by its expectation over ``z``,
     ``-KL(q(z | x, y) || p(z | y))``, one for each component that the guide enumerates. The loss
-    is the same in expectation, with less noise. The same written as
-    ``pyro.factor(..., has_rsample=False)`` has this loss and a wrong gradient: the factor is then
-    multiplied with the score of the draws, though it holds for whatever is drawn.
+    is the same in expectation, with less noise. Written as
+    ``pyro.factor(..., has_rsample=False)`` it has the same loss but a wrong gradient: the factor is
+    then multiplied by the score of the draws, although it does not depend on them.
 
-    It is for guides that sample everything that ``z`` hangs on: of a mixture whose component is
-    summed out by the model, the closed form would be that of another bound.
+    It is for guides that sample everything that ``z`` depends on: where the model sums the
+    component of a mixture out, the closed form would be that of another bound.
     """
 
     site = "z"
 
     def fits(self, model: Model, guide: Guide) -> bool:
-        """Whether the guide samples all that ``z`` hangs on."""
-        return {latent.name for latent in model.latents} == set(guide.sites)
+        """Whether the guide samples ``z`` and everything that it depends on."""
+        return "z" in guide.sites and {site.name for site in model.latents} == set(guide.sites)
 
     def _in_guide(self, message: dict[str, Any]) -> None:
         message["scale"] = message["scale"] * 0.0  # drawn as before, without a density
@@ -140,7 +140,7 @@ class AnalyticKL(_PairOfSites):
 
 
 class _MinusDivergence(TorchDistribution):
-    """What stands for a prior whose log-density is replaced by ``-KL(posterior || prior)``."""
+    """A prior whose log-density is replaced by ``-KL(posterior || prior)``."""
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (torch declares it so)
 
@@ -149,5 +149,5 @@ class _MinusDivergence(TorchDistribution):
         super().__init__(self.divergence.shape, prior.event_shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:  # noqa: ARG002
-        """Minus the divergence, whatever the value."""
+        """Return minus the divergence, whatever the value."""
         return -self.divergence

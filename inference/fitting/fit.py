@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
-from torch import nn
 
-from vae4counts.data import (
-    CountLoader,
-    Counts,
-    Split,
-    counts_of,
-    find_column,
-    grouped_split,
-    random_split,
-    split_from_column,
-)
+from vae4counts.data import CountLoader, counts_of
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
-from vae4counts.inference.fitting.history import EpochRecord
-from vae4counts.inference.fitting.loop import Phase
+from vae4counts.inference.fitting.job import TrainingJob, pair_of, train
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
     Checkpoints,
     Compute,
-    Precision,
     Schedule,
-    SettingsError,
     SplitOptions,
 )
-from vae4counts.inference.fitting.phases import Phases
-from vae4counts.inference.fitting.progress import ProgressBars
-from vae4counts.inference.fitting.resumption import ResumableFit, subject_of
-from vae4counts.inference.fitting.step import StepSettings
+from vae4counts.inference.fitting.plan import plan_training, split_observations
+from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.parallel.matmul import fast_products
-from vae4counts.inference.parallel.processes import Processes, launch, make_fabric
+from vae4counts.inference.parallel.processes import Processes, launch
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
-from vae4counts.inference.run import Run
 from vae4counts.inference.run.alignment import fingerprint, labels_of
+from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
-
-# scVI's rule: 400 epochs, fewer above this many observations.
-MAX_EPOCHS = 400
-MANY_OBSERVATIONS = 20_000
-MAX_WARM_UP_STEPS = 2000
 
 
 def fit(
@@ -147,11 +124,10 @@ def fit(
     check_handlers(schedule.handlers, model, guide)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
-    guide.attach(model)
     job = TrainingJob(
         training=counts.subset(parts.train),
         validation=counts.subset(parts.validation),
-        phase=plan(basic, schedule, len(parts.train), is_exact=model.is_exact),
+        phase=plan_training(basic, schedule, len(parts.train), is_exact=model.is_exact),
         restarts=schedule.restarts,
         seed=seed,
         accelerator=accelerator_for(device, compute.devices, counts),
@@ -160,14 +136,14 @@ def fit(
         subject=subject_of(model, guide, features, known_by, settings),
         checkpoints=checkpoints,
     )
+    guide.attach(model)
     try:
         trained = launch(compute.devices, train, model, guide, job)
     except NonFiniteError as error:
         raise error.naming(adata.obs_names[parts.train]) from None
-    _pair(model, guide).load_state_dict(trained.state)
+    pair_of(model, guide).load_state_dict(trained.state)
     orient_signs(model, guide)
     model.eval(), guide.eval()
-    metrics = trained.metrics(len(parts.train)) | _diagnosis(model, guide, job)
     return Run(
         model=model,
         guide=guide,
@@ -178,130 +154,9 @@ def fit(
         label=label,
         settings=settings,
         history=pd.DataFrame([asdict(record) for record in trained.history]),
-        metrics=metrics,
+        metrics=trained.metrics(len(parts.train)) | _diagnosis(model, guide, job),
         processes=Processes.here(),
     )
-
-
-def split_observations(
-    obs: pd.DataFrame, counts: Counts, options: SplitOptions, seed: int
-) -> Split:
-    """Split the observations that have enough counts, see `SplitOptions`.
-
-    Raises:
-        DataError: There are too few observations or groups, or a column does not say how to split.
-        UnknownName: No such column.
-    """
-    kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
-    if options.column is not None:
-        return split_from_column(find_column(obs, options.column).iloc[kept]).among(kept)
-    shares = {"validation": options.validation, "test": options.test}
-    columns = {
-        name: find_column(obs, column).astype(str).to_numpy()[kept]
-        for name, column in (("stratify", options.stratify), ("group", options.group))
-        if column is not None
-    }
-    if "group" in columns:
-        return grouped_split(columns["group"], **shares, seed=seed).among(kept)
-    classes = columns.get("stratify")
-    return random_split(len(kept), classes=classes, **shares, seed=seed).among(kept)
-
-
-def plan(basic: BasicOptions, schedule: Schedule, n_training: int, *, is_exact: bool) -> Phase:
-    """Fill in what the options leave open.
-
-    Raises:
-        SettingsError: The KL weight would never reach 1.
-    """
-    steps = math.ceil(n_training / basic.batch_size)
-    epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
-    if epochs is None:
-        epochs = max(1, round(MAX_EPOCHS * min(1.0, MANY_OBSERVATIONS / n_training)))
-    if warm_up_steps is None:
-        warm_up_steps = min(MAX_WARM_UP_STEPS, epochs * steps // 5)
-    if warm_up_steps > epochs * steps:
-        raise SettingsError(
-            f"warm_up_steps is {warm_up_steps}, and {epochs} epochs of {steps} steps are "
-            f"{epochs * steps}: the KL weight would never reach 1; train longer, or warm up faster"
-        )
-    return Phase(
-        name="full",
-        epochs=epochs,
-        batch_size=basic.batch_size,
-        # where nothing is sampled there is no KL term
-        warm_up_steps=0 if is_exact else warm_up_steps,
-        patience=schedule.patience,
-        steps=StepSettings(
-            learning_rate=basic.learning_rate,
-            prior_learning_rate=schedule.prior_learning_rate,
-            handlers=tuple(schedule.handlers),
-            non_finite=schedule.non_finite,
-            clip_norm=schedule.clip_norm,
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """All that a process needs to train a pair; see `fit` and `Phase`."""
-
-    training: Counts
-    validation: Counts
-    phase: Phase
-    restarts: int
-    seed: int
-    accelerator: str
-    precision: Precision
-    progress: bool
-    subject: dict[str, Any]
-    checkpoints: Checkpoints | None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a process knows when training has ended.
-
-    Attributes:
-        history: A record per epoch.
-        state: Parameters and buffers of the pair.
-        seconds: How long it took.
-    """
-
-    history: list[EpochRecord]
-    state: dict[str, torch.Tensor]
-    seconds: float
-
-    def metrics(self, n_training: int) -> dict[str, Any]:
-        """Return how long training took and how fast it was."""
-        seconds = sum(record.seconds for record in self.history)
-        return {
-            "epochs": len(self.history),
-            "batches_skipped": sum(record.skipped for record in self.history),
-            "seconds": self.seconds,
-            "observations_per_second": n_training * len(self.history) / seconds,
-        }
-
-
-def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
-    """Train a pair in this process, or its share of the work."""
-    fabric = make_fabric(job.accelerator, job.precision)
-    pair = _pair(model, guide)
-    with (
-        own_randomness(fabric.device, job.seed),
-        fast_products(),
-        ProgressBars(visible=job.progress and fabric.is_global_zero) as bars,
-        ResumableFit(pair, fabric.device, job.subject, job.checkpoints) as progress,
-    ):
-        fabric.to_device(pair)
-        counts = job.training.to(fabric.device), job.validation.to(fabric.device)
-        phases = Phases(fabric, model, guide, *counts, job.seed, progress, bars.phase)
-        history = phases.run(job.phase, job.restarts)
-    state = {name: value.detach() for name, value in pair.state_dict().items()}
-    return Trained(history, state, progress.seconds)
-
-
-def _pair(model: Model, guide: Guide) -> nn.ModuleDict:
-    return nn.ModuleDict({"model": model, "guide": guide})
 
 
 def _diagnosis(model: Model, guide: Guide, job: TrainingJob) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from vae4counts.models import Model
 
 
 class Handler(Messenger):
-    """A handler around every training step, told when a step has been taken.
+    """A Pyro effect handler around every training step, told when a step has been taken.
 
     Attributes:
-        kl_weight: What it multiplies the KL terms of the step by that comes next.
+        kl_weight: The factor by which it multiplies the KL terms of the next step.
         finished: Whether a step has been taken at full weight: from then on a state may be kept.
     """
 
@@ -25,35 +25,35 @@ class Handler(Messenger):
     finished: bool = True
 
     def __repr__(self) -> str:
-        """The constructor's call."""
+        """Return the call of the constructor."""
         names = inspect.signature(type(self)).parameters
         arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__name__}({arguments})"
 
     def fits(self, model: Model, guide: Guide) -> bool:  # noqa: ARG002
-        """Whether it has something to do with this pair, and does it right."""
+        """Whether the handler works, and works correctly, with this pair."""
         return True
 
     def step(self) -> None:
-        """Counts an optimiser step; nothing unless overridden."""
+        """Take note of an optimiser step; nothing unless overridden."""
 
     def state(self) -> dict[str, Any]:
-        """What its steps have changed, JSON values, for a checkpoint; nothing unless overridden."""
+        """Return what steps have changed, as JSON values for a checkpoint; empty by default."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up a state that `state` gave; nothing unless overridden."""
+        """Set a state that `state` returned; nothing unless overridden."""
 
     def penalty(self) -> Tensor | float:
-        """What to add to minus the ELBO of the data set, in nats, for the batch just seen."""
+        """Return what to add to minus the ELBO of the data set, in nats, for the last batch."""
         return 0.0
 
 
 class _KLWeight(Handler):
-    """Multiplies the scale of every latent site, in model and guide, by a weight of the step.
+    """A handler that multiplies the scale of every latent site in model and guide by a weight.
 
     Args:
-        steps: Number of steps until the weight is 1 for good; 0 for no tempering.
+        steps: Number of steps until the weight stays at 1; 0 for a weight of 1 throughout.
     """
 
     def __init__(self, steps: int) -> None:
@@ -63,16 +63,16 @@ class _KLWeight(Handler):
 
     @property
     def kl_weight(self) -> float:  # type: ignore[override]
-        """The weight of the step that comes next."""
+        """The weight of the next step."""
         return self._weight(self.taken) if self.taken < self.steps else 1.0
 
     @property
     def finished(self) -> bool:  # type: ignore[override]
-        """Whether a step has been taken at the last weight of 1."""
+        """Whether a step has been taken at the final weight of 1."""
         return self.taken >= max(1, self.steps)
 
     def step(self) -> None:
-        """Counts an optimiser step."""
+        """Count an optimiser step."""
         self.taken += 1
 
     def state(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class _KLWeight(Handler):
 
     @abstractmethod
     def _weight(self, taken: int) -> float:
-        """The weight after some steps, fewer than all."""
+        """Return the weight after ``taken`` steps, fewer than all."""
 
     def _pyro_sample(self, message: dict[str, Any]) -> None:
         is_latent = not message["is_observed"] and any(
@@ -96,12 +96,15 @@ class _KLWeight(Handler):
 
 
 class KLWarmUp(_KLWeight):
-    r"""Lets the weight of the KL terms grow once.
+    r"""A weight of the KL terms that grows once.
 
     The objective of a step is then ``log p(x | z) + w (log p(z) - log q(z | x))`` with
-    ``w = min(1, step / steps)`` counted from 1: it never starts at 0, always reaches 1 after
-    ``steps`` optimiser steps, and is the same for an enumerated site and those that hang on it
-    (Sønderby et al. 2016).
+    ``w = min(1, step / steps)`` and steps counted from 1: it never starts at 0, always reaches 1
+    after ``steps`` optimiser steps, and is the same for an enumerated site and those that depend
+    on it (Sønderby et al. 2016).
+
+    Args:
+        steps: Number of steps until the weight is 1; 0 for a weight of 1 throughout.
     """
 
     def _weight(self, taken: int) -> float:
@@ -109,9 +112,9 @@ class KLWarmUp(_KLWeight):
 
 
 class CyclicalAnnealing(_KLWeight):
-    """Lets the weight of the KL terms grow several times (Fu et al. 2019).
+    """A weight of the KL terms that grows several times (Fu et al. 2019).
 
-    In each of ``cycles`` equal parts of ``steps`` it grows evenly to 1 over the first half and
+    In each of ``cycles`` equal parts of ``steps`` it grows linearly to 1 over the first half and
     stays there over the second; after ``steps`` it is 1.
 
     Args:

@@ -15,9 +15,9 @@ from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import KLWarmUp
 from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
+from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.fitting.step import Steps, StepSettings
 from vae4counts.inference.fitting.validation import validation_parts
-from vae4counts.inference.parallel.state import State, joined, part
 from vae4counts.models import Model
 
 # The numbers that an epoch under way changes.

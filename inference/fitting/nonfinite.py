@@ -16,14 +16,14 @@ from vae4counts.models import Model
 from vae4counts.models.networks import BatchNorm, SparseLinear
 
 ADVICE = "try a lower learning rate, clip_norm=10, or an encoder whose inputs are 'log1p'"
-# So much slower goes on what a step was too fast for.
-SLOWER = 0.5
-# Observations that a message names.
-NAMED = 5
+# The factor by which "slow" multiplies the learning rates.
+SLOW_DOWN = 0.5
+# How many observations a message names.
+MAX_NAMED = 5
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class NonFiniteError(TrainingError):
@@ -32,7 +32,7 @@ class NonFiniteError(TrainingError):
     Attributes:
         what: What is not finite, in words.
         step: The number of the step.
-        rows: The observations that it comes from, as positions among those trained on; of a
+        rows: The observations that cause it, as positions among the training observations; for a
             gradient, all of the batch.
     """
 
@@ -40,41 +40,41 @@ class NonFiniteError(TrainingError):
         self, what: str, step: int, rows: Sequence[int], names: Sequence[str] | None = None
     ) -> None:
         self.what, self.step, self.rows = what, step, list(rows)
-        named = [f"{row}" if names is None else f"{names[row]!r}" for row in self.rows[:NAMED]]
-        more = f" and {len(self.rows) - NAMED} more" if len(self.rows) > NAMED else ""
+        named = [f"{row}" if names is None else f"{names[row]!r}" for row in self.rows[:MAX_NAMED]]
+        more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
         super().__init__(
             f"{what} is not finite in step {step}, for the observations {', '.join(named)}{more}: "
             f"{ADVICE}"
         )
 
     def naming(self, names: Sequence[str]) -> NonFiniteError:
-        """The same, with the names of the observations that are trained on."""
+        """Return the same error with the names of the training observations."""
         return NonFiniteError(self.what, self.step, self.rows, names)
 
 
 class Gradient:
-    """The gradient of a module's parameters: whether it is finite, and cut to a length.
+    """The gradient of a module's parameters: checked for being finite, and clipped.
 
     The gradient of a linear layer's weight is that of its outputs times its inputs: where it is not
-    finite, neither is what goes on to the bias beside it, or to the layers before. Where nothing
-    has to be cut, these large matrices are not looked at, and the look costs next to nothing.
+    finite, neither is the gradient of the layer's bias or of the layers before. Where nothing has
+    to be clipped, these large matrices are not looked at, so that the check costs very little.
 
     Args:
-        module: Whose parameters.
-        clip_norm: The length, in nats per observation; None to cut nothing.
+        module: The module.
+        clip_norm: Length to clip to, in nats per observation; None for no clipping.
     """
 
     def __init__(self, module: nn.Module, clip_norm: float | None) -> None:
         self.clip_norm = clip_norm
         self.parameters = [each for each in module.parameters() if each.requires_grad]
         layers = [each for each in module.modules() if isinstance(each, (nn.Linear, SparseLinear))]
-        passed_over = {id(each.weight) for each in layers} if clip_norm is None else set()
-        self.looked_at = [each for each in self.parameters if id(each) not in passed_over]
+        implied = {id(each.weight) for each in layers} if clip_norm is None else set()
+        self.checked = [each for each in self.parameters if id(each) not in implied]
 
     def is_finite(self) -> bool:
-        """Whether all of it is; if so, it is cut."""
+        """Whether all of it is finite; if so, it is clipped."""
         norm = torch.nn.utils.get_total_norm(
-            [each.grad for each in self.looked_at if each.grad is not None]
+            [each.grad for each in self.checked if each.grad is not None]
         )
         if not math.isfinite(norm.item()):
             return False
@@ -84,13 +84,16 @@ class Gradient:
 
 
 def culprit(model: Model, guide: Guide, batch: Batch) -> tuple[str, list[int]]:
-    """What of a step is not finite, and for which observations.
+    """Return what is not finite in a step, and for which observations.
 
     Args:
         model: The model, as it was in the step.
         guide: Its guide.
-        batch: The step's batch, or this process's part of it. The random state is that before the
-            step, so that the same is drawn again.
+        batch: The step's batch, or this process's part of it. The random state must be that before
+            the step, so that the same numbers are drawn again.
+
+    Returns:
+        What is not finite, in words, and positions among the training observations.
     """
     every = batch.index[: batch.whole.n_rows].tolist()
     try:
@@ -108,11 +111,11 @@ def culprit(model: Model, guide: Guide, batch: Batch) -> tuple[str, list[int]]:
 
 
 def slow_down(optimiser: torch.optim.Optimizer) -> None:
-    """Halves all learning rates."""
+    """Halve all learning rates."""
     for group in optimiser.param_groups:
-        group["lr"] *= SLOWER
+        group["lr"] *= SLOW_DOWN
 
 
 def moments(module: nn.Module) -> list[Tensor]:
-    """What a forward pass changes in training, spoilt by one that is not finite."""
+    """Return the tensors that every forward pass of training changes, even one that fails."""
     return [b for each in module.modules() if isinstance(each, BatchNorm) for b in each.buffers()]

@@ -1,4 +1,4 @@
-"""The progress bar of a fit."""
+"""The progress bars of a fit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ProgressBars:
         self._bars.stop()
 
     def phase(self, title: str, epochs: int) -> Callable[[EpochRecord], None]:
-        """Adds a bar and returns what to call after each of its epochs."""
+        """Add a bar and return what to call after each of its epochs."""
         task = self._bars.add_task(title, total=epochs, elbo="-")
 
         def report(record: EpochRecord) -> None:

@@ -28,9 +28,9 @@ from vae4counts.inference.fitting.loop import TrainingLoop
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import Checkpoints
 from vae4counts.inference.fitting.signals import FitInterrupted, StopRequest, stop_requests
+from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import random_state, set_random_state
-from vae4counts.inference.parallel.state import State, joined, part
 from vae4counts.inference.run import storage
 from vae4counts.models.config import Configured, description
 
@@ -183,8 +183,7 @@ class ResumableFit:
             own = State(state.values["training"], part(state.tensors, "training"))
             training.restore(own)
             self.started -= state.values["seconds"]
-            random = State(state.values["random"], part(state.tensors, "random"))
-            set_random_state(random, self.device)
+            set_random_state(state.values["random"], part(state.tensors, "random"), self.device)
         self._resumed = None
 
     def _after_step(self, training: TrainingLoop) -> None:
@@ -207,19 +206,20 @@ class ResumableFit:
         return sum(history[-1].step for history in self._histories) + training.steps.taken
 
     def _state(self, training: TrainingLoop) -> State:
-        own, random = training.state(), random_state(self.device)
+        own = training.state()
+        random_values, random_tensors = random_state(self.device)
         values = {
             "subject": self.subject,
             "seconds": self.seconds,
             "histories": [[asdict(record) for record in each] for each in self._histories],
             "training": own.values,
-            "random": random.values,
+            "random": random_values,
         }
         parts = {
             "pair": self.pair.state_dict(),
             "kept": self._kept,
             "training": own.tensors,
-            "random": random.tensors,
+            "random": random_tensors,
         }
         return State(values, joined(parts))
 

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class FitInterrupted(KeyboardInterrupt):
-    """A fit was asked to stop by a signal, and did so after a step.
+    """A fit was asked to stop by a signal, and has done so after a step.
 
     Attributes:
         number: The signal's number.
@@ -25,10 +25,10 @@ class FitInterrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has asked to stop.
+    """A request to stop, made by a signal.
 
     Attributes:
-        number: The signal's number; None as long as there was none.
+        number: The signal's number; None before any has arrived.
     """
 
     number: int | None = None
@@ -36,10 +36,10 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Notes SIGINT and SIGTERM instead of ending the process; a second one does what it always did.
+    """Note SIGINT and SIGTERM inside a ``with`` block; a second signal acts as it did before.
 
-    Signals that are ignored stay so, and in threads other than the main one, which alone may
-    handle signals, nothing is changed. One that was noted but not heeded is sent again in the end.
+    Ignored signals stay ignored. Outside of the main thread, which alone may handle signals,
+    nothing is changed. A signal that was noted but not obeyed is sent again at the end.
     """
     request = StopRequest()
     before: dict[int, Any] = {}

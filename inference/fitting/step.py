@@ -24,10 +24,10 @@ from vae4counts.inference.fitting.nonfinite import (
     moments,
     slow_down,
 )
+from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import set_torch_state, torch_state
 from vae4counts.inference.parallel.shared_noise import whole_noise
-from vae4counts.inference.parallel.state import State, joined, part
 from vae4counts.models import Model
 
 

@@ -10,11 +10,11 @@ import torch
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Has oneDNN multiply float32 matrices where it does so in float32.
+    """Let oneDNN multiply float32 matrices inside a ``with`` block, where it does so exactly.
 
     torch calls MKL, which is up to twice as slow as oneDNN on processors of other makers. The
-    switch that brings oneDNN in also allows it to round to bfloat16: it is left as it was on
-    processors where that happens, and in versions of torch that have no such switch.
+    switch that selects oneDNN also allows it to round to bfloat16: nothing is changed on
+    processors where that happens, nor in versions of torch without this switch.
     """
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     if matmul is None or not hasattr(matmul, "fp32_precision"):
@@ -31,6 +31,6 @@ def fast_products() -> Iterator[None]:
 
 
 def _in_float32() -> bool:
-    """Whether a product keeps digits that bfloat16, of 8 bits, has no room for."""
+    """Whether a product keeps digits that bfloat16, with 8 bits, cannot hold."""
     fine = torch.full((64, 64), 1 + 2.0**-12)
     return bool((fine @ torch.eye(64) == fine).all())

@@ -1,8 +1,8 @@
-"""Several processes that share one fit: how they are started, and what they tell each other.
+"""Several processes that share one fit: how they are started, and what they exchange.
 
 torchrun starts them, on one machine or several, and each runs the whole script or command. Or
-`fit(..., devices=N)` starts them from one Python process, as torchrun would, for the training
-alone.
+`fit(..., compute=Compute(devices=N))` starts them from one Python process, as torchrun would, for
+the training alone.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from vae4counts.data import Share
 from vae4counts.inference.parallel.memory import keep_freed_memory, settled_objects
 
 Result = TypeVar("Result")
-# How long a process waits for the others before it gives them up: longer than any of them reads,
-# clusters or writes alone. One that has died is noticed at once.
+# How long a process waits for the others before it gives up: longer than any of them reads,
+# clusters or writes alone. A process that has died is noticed at once.
 TIMEOUT = timedelta(minutes=10)
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class ProcessError(RuntimeError):
-    """One of the processes that share a fit has ended before its time."""
+    """One of the processes that share a fit has ended too early."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share a fit, as one of them sees them; by default it is alone.
+    """The processes that share a fit, seen from one of them; by default it is alone.
 
-    What one of them asks of all, all have to ask.
+    Every process has to make the same calls in the same order.
 
     Attributes:
-        rank: Which one this is, from 0. The first alone writes and prints.
-        number: How many there are.
+        rank: The number of this process, from 0. Only the first writes and prints.
+        number: The number of processes.
     """
 
     rank: int = 0
@@ -55,7 +55,7 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """Those that torchrun, or `launch`, has started; else this one alone."""
+        """Return the processes that torchrun or `launch` has started; else this one alone."""
         environment = TorchElasticEnvironment()
         return cls(environment.global_rank(), environment.world_size()) if started_here() else cls()
 
@@ -70,7 +70,7 @@ class Processes:
         return Share(self.rank, self.number)
 
     def sum(self, own: Tensor) -> Tensor:
-        """The sum over all processes of a tensor that each has."""
+        """Return the sum of a tensor over all processes."""
         if self.number == 1:
             return own
         total = own.clone()
@@ -78,12 +78,12 @@ class Processes:
         return total
 
     def add_gradients(self, module: nn.Module, loss: Tensor) -> Tensor:
-        """Gives every process the gradient of the whole loss, by adding those of its parts.
+        """Give every process the gradient of the whole loss, the sum of those of its parts.
 
         Args:
-            module: Where the gradients are. A parameter without one counts as zero, as where a
-                handler leaves it out of a step in some of the processes.
-            loss: Own part of the loss.
+            module: The module whose parameters hold the gradients. A parameter without one counts
+                as zero: a handler may leave it out of a step in some of the processes.
+            loss: This process's part of the loss.
 
         Returns:
             The whole loss.
@@ -103,13 +103,13 @@ class Processes:
         return whole[0]
 
     def agree(self, module: nn.Module) -> None:
-        """Gives every process the parameters and buffers of the first."""
+        """Copy the parameters and buffers of the first process to all of them."""
         if self.number > 1:
             for tensor in module.state_dict().values():
                 torch.distributed.broadcast(tensor, src=0)
 
     def highest(self, own: int, device: torch.device) -> int:
-        """The highest of the numbers that the processes have, known to all of them."""
+        """Return the highest of the numbers that the processes have."""
         if self.number == 1:
             return own
         number = torch.tensor(own, device=device)
@@ -117,15 +117,16 @@ class Processes:
         return int(number)
 
     def gather(self, index: Tensor, own: Tensor, size: int) -> Tensor:
-        """All rows in order, of which each process has some.
+        """Return all rows in order, of which each process has some.
 
         Args:
-            index: Positions of own rows, shape ``(n,)``; each of ``size`` is one process's alone.
-            own: Own rows, shape ``(n, ...)``.
-            size: How many rows there are in all.
+            index: Positions of this process's rows, shape ``(n,)``; every position below ``size``
+                belongs to exactly one process.
+            own: This process's rows, shape ``(n, ...)``.
+            size: Number of all rows.
 
         Returns:
-            The rows, shape ``(size, ...)``.
+            Shape ``(size, ...)``.
         """
         whole = own.new_zeros(size, *own.shape[1:])
         # every other process adds zero
@@ -133,27 +134,27 @@ class Processes:
 
 
 def started_here() -> int | None:
-    """How many processes torchrun, or `launch`, has started on this machine; None for neither."""
+    """Return how many processes torchrun or `launch` has started on this machine, or None."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if TorchElasticEnvironment.detect() else None
 
 
 def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls a function in as many processes as there are devices; one that is there may do.
+    """Call a function in one process for each device: in this one, if one is enough.
 
-    Under torchrun every process calls this, and so the function. Elsewhere more than one are
-    started afresh, by Python's "spawn": the arguments are copied to them (tensors that are in no
-    module are shared), and a script needs its ``if __name__ == "__main__":``.
+    Under torchrun every process calls this, and so the function. Otherwise, for more than one
+    device, new processes are started by Python's "spawn": the arguments are copied to them (only
+    tensors outside of modules are shared), and a script needs its ``if __name__ == "__main__":``.
 
     Args:
-        devices: How many; under torchrun nothing hangs on it.
+        devices: Number of processes; ignored under torchrun.
         function: A function of a module, which calls `make_fabric`.
-        arguments: What it is called with.
+        arguments: Its arguments.
 
     Returns:
-        What it returned; of processes that were started, what it returned in the first.
+        What the function returned; of several new processes, in the first of them.
 
     Raises:
-        ProcessError: A process that was started has raised something, or was killed.
+        ProcessError: A process that was started has raised an error, or was killed.
     """
     if devices == 1 or started_here() is not None:
         return function(*arguments)
@@ -163,7 +164,7 @@ def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Re
         nproc_per_node=devices,
         run_id="vae4counts",
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # any port that is free
+        rdzv_endpoint="localhost:0",  # any free port
         local_addr="localhost",
         max_restarts=0,
     )
@@ -178,11 +179,11 @@ def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Re
 
 
 def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
-    """Joins the processes that are there, if there are others, and takes one of the devices.
+    """Join the other processes, if there are any, and take one of the devices.
 
     Args:
         accelerator: "cpu" or "cuda".
-        precision: Fabric's.
+        precision: "32-true", or "bf16-mixed" with networks in bfloat16.
     """
     here, number = started_here() or 1, Processes.here().number
     if number == 1:
@@ -202,20 +203,20 @@ def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -
 
 
 class _Unwrapped(DDPStrategy):
-    """Leaves a module as it is, for `Processes.add_gradients`.
+    """A strategy that leaves modules as they are, for `Processes.add_gradients`.
 
-    torch's wrapper sends gradients while it computes others, which is of no use for networks of
-    this size. It is also at a loss where a process has no gradient for some parameter in some
-    step, or else complains of having looked for one.
+    torch's wrapper sends gradients while it computes others, which gains nothing for networks of
+    this size. It also fails where a process has no gradient for some parameter in some step, or
+    else warns that it has looked for one.
     """
 
     def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
-        """The module."""
+        """Return the module."""
         return module
 
 
 def _in_process(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls a function in a process of its own, with parameters of its own."""
+    """Call a function in a new process, with copies of the parameters."""
     keep_freed_memory()
     for module in (each for each in arguments if isinstance(each, nn.Module)):
         for tensor in (*module.parameters(), *module.buffers()):
@@ -226,7 +227,7 @@ def _in_process(function: Callable[..., Result], *arguments: Any) -> Result:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Puts back the handlers of signals that starting processes leaves others in place of."""
+    """Restore the signal handlers that starting processes replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Draws from a seed of one's own, with the caller's random state as it was."""
+"""Draws from a given seed that leave the caller's random state as it was."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import random
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyro
 import torch
-
-from vae4counts.inference.parallel.state import State
 
 # Pyro's stack of handlers and the random states are one for the whole process: threads take turns.
 _TURN = threading.RLock()
@@ -19,9 +18,9 @@ _TURN = threading.RLock()
 
 @contextmanager
 def own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Seeds Python, numpy and torch for a while, and switches Pyro's checks off, which are slow.
+    """Seed Python, numpy and torch inside a ``with`` block, without Pyro's checks, which are slow.
 
-    Of several threads, one at a time is inside: what each draws is what it would draw alone.
+    Of several threads, one at a time is inside: each draws what it would draw alone.
     """
     devices = [device] if device.type == "cuda" else []
     with _TURN, torch.random.fork_rng(devices), pyro.validation_enabled(False):
@@ -36,39 +35,45 @@ def own_randomness(device: torch.device, seed: int) -> Iterator[None]:
             np.random.set_state(before[1])  # noqa: NPY002
 
 
-def random_state(device: torch.device) -> State:
-    """The random states of Python, numpy and torch, on the CPU and on the device."""
+def random_state(device: torch.device) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the random states of Python, numpy and torch, on the CPU and on the device.
+
+    Returns:
+        JSON values, of Python and numpy; and tensors, see `torch_state`.
+    """
     kind, key, *rest = np.random.get_state()  # noqa: NPY002
     values = {"python": random.getstate(), "numpy": [kind, np.asarray(key).tolist(), *rest]}
-    return State(values, torch_state(device))
+    return values, torch_state(device)
 
 
 def torch_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The random states of torch alone, which take a fiftieth of the time of all."""
+    """Return the random states of torch alone, in a fiftieth of the time that all take."""
     tensors = {"torch": torch.get_rng_state()}
     if device.type == "cuda":
         tensors["cuda"] = torch.cuda.get_rng_state(device)
     return tensors
 
 
-def set_random_state(state: State, device: torch.device) -> None:
-    """Goes back to a random state; one of CUDA counts only on CUDA.
+def set_random_state(
+    values: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], device: torch.device
+) -> None:
+    """Set what `random_state` returned; the state of CUDA is ignored on a CPU.
 
     Raises:
         LookupError: A part of the state is missing.
     """
-    kind, key, *rest = state.values["numpy"]
+    kind, key, *rest = values["numpy"]
     np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))  # noqa: NPY002
-    number, words, gauss = state.values["python"]
+    number, words, gauss = values["python"]
     random.setstate((number, tuple(words), gauss))
-    set_torch_state(state.tensors, device)
+    set_torch_state(tensors, device)
 
 
 def set_torch_state(tensors: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Goes back to random states of torch.
+    """Set what `torch_state` returned.
 
     Raises:
-        LookupError: That of the CPU is missing.
+        LookupError: The state of the CPU is missing.
     """
     torch.set_rng_state(tensors["torch"])
     if device.type == "cuda" and "cuda" in tensors:

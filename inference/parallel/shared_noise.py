@@ -1,10 +1,10 @@
 """The same noise and normalisation for an observation, however many processes share its batch.
 
-Processes that start from one seed and draw the same numbers have the same random state for ever.
-So each of them draws what one process alone would, the noise of the whole batch, and uses the
-rows that are its own. The noise is small beside the counts: ``L`` numbers of latents and ``H`` of
-hidden units for each observation of ``G`` features. Batch normalisation is by the moments of the
-whole batch, which the processes add up.
+Processes that start from one seed and draw equally many numbers keep the same random state. So
+each of them draws the noise of the whole batch, as one process alone would, and uses its own rows.
+The noise is small compared with the counts: ``L`` numbers of latents and ``H`` of hidden units for
+each observation of ``G`` features. Batch normalisation uses the moments of the whole batch, which
+the processes add up.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from vae4counts.models.numerics import first_order
 
 @contextmanager
 def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
-    """Has the noise and the moments of a whole batch where only a part of it is at hand.
+    """Draw the noise and use the moments of the whole batch, given a part of it.
 
-    The numbers are those of one process for dropout, for Gaussian latents and what is made of
-    them, and for components (all guides of this package). What another distribution draws is as
-    random, but hangs on the number of processes.
+    The numbers are those of one process for dropout, for Gaussian latents and transformations of
+    them, and for components (all guides of this package). What another distribution draws is
+    equally random, but depends on the number of processes.
 
     Args:
-        batch: The part, or a whole batch: then nothing is changed.
-        pair: The modules whose dropout and batch normalisation are meant too; none of them where
-            they do not train.
+        batch: The part; for a whole batch nothing is changed.
+        pair: Modules whose dropout and batch normalisation follow the whole batch too; none in
+            evaluation mode.
     """
     if batch.whole.number == 1:
         yield
@@ -54,7 +54,7 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
 
 
 class _WholeNoise(Messenger):
-    """Gives latents a value before they are drawn."""
+    """A handler that gives latents a value before they are drawn."""
 
     def __init__(self, part: Part) -> None:
         super().__init__()
@@ -71,12 +71,12 @@ class _WholeNoise(Messenger):
 
 
 def _own_rows(fn: Any, part: Part, row: int) -> Tensor | None:
-    """Own rows of a draw for the whole batch; None of a distribution that is not known here.
+    """Return own rows of a draw for the whole batch; None for a distribution not listed here.
 
     Args:
         fn: The distribution of own rows.
         part: Which rows they are.
-        row: The dimension of the rows, from the last.
+        row: The dimension of the rows, counted from the last.
     """
     if isinstance(fn, torch.distributions.Independent):
         return _own_rows(fn.base_dist, part, row)
@@ -114,7 +114,7 @@ def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum of what all processes have; and so is its gradient."""
+    """The sum of a tensor over all processes, whose gradient is summed likewise."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004
@@ -127,7 +127,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
-    """Normalisation by the moments of the whole batch, gradients through them included."""
+    """Normalisation by the moments of the whole batch, with gradients through them."""
     rows = len(inputs) // len(batch) * batch.whole.size
     if not module.training or rows == 1:
         return type(module).forward(module, inputs)

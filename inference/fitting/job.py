@@ -1,0 +1,99 @@
+"""The training of a pair, as each of the processes that share it does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from vae4counts.data import Counts
+from vae4counts.guides import Guide
+from vae4counts.inference.fitting.history import EpochRecord
+from vae4counts.inference.fitting.loop import Phase
+from vae4counts.inference.fitting.options import Checkpoints, Precision
+from vae4counts.inference.fitting.phases import Phases
+from vae4counts.inference.fitting.progress import ProgressBars
+from vae4counts.inference.fitting.resumption import ResumableFit
+from vae4counts.inference.parallel.matmul import fast_products
+from vae4counts.inference.parallel.processes import make_fabric
+from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.models import Model
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a process needs to train a pair.
+
+    Attributes:
+        training: Training observations.
+        validation: Validation observations.
+        phase: How long and how fast to train.
+        restarts: See `Schedule`.
+        seed: See `fit`.
+        accelerator: "cpu" or "cuda".
+        precision: See `Compute`.
+        progress: Whether to show progress bars.
+        subject: What is fitted to what and how, see `subject_of`.
+        checkpoints: Where checkpoints are; None for none.
+    """
+
+    training: Counts
+    validation: Counts
+    phase: Phase
+    restarts: int
+    seed: int
+    accelerator: str
+    precision: Precision
+    progress: bool
+    subject: dict[str, Any]
+    checkpoints: Checkpoints | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a process knows when training has ended.
+
+    Attributes:
+        history: A record per epoch.
+        state: Parameters and buffers of the pair, by their names in `pair_of`.
+        seconds: How long the fit took, in all processes that it was resumed in.
+    """
+
+    history: list[EpochRecord]
+    state: dict[str, torch.Tensor]
+    seconds: float
+
+    def metrics(self, n_training: int) -> dict[str, Any]:
+        """Return how long training took and how fast it was."""
+        seconds = sum(record.seconds for record in self.history)
+        return {
+            "epochs": len(self.history),
+            "batches_skipped": sum(record.skipped for record in self.history),
+            "seconds": self.seconds,
+            "observations_per_second": n_training * len(self.history) / seconds,
+        }
+
+
+def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
+    """Return a module that holds both."""
+    return nn.ModuleDict({"model": model, "guide": guide})
+
+
+def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
+    """Train a pair in this process, or do this process's share of the work."""
+    fabric = make_fabric(job.accelerator, job.precision)
+    pair = pair_of(model, guide)
+    with (
+        own_randomness(fabric.device, job.seed),
+        fast_products(),
+        ProgressBars(visible=job.progress and fabric.is_global_zero) as bars,
+        ResumableFit(pair, fabric.device, job.subject, job.checkpoints) as resumable,
+    ):
+        fabric.to_device(pair)
+        counts = job.training.to(fabric.device), job.validation.to(fabric.device)
+        phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
+        history = phases.run(job.phase, job.restarts)
+    state = {name: value.detach() for name, value in pair.state_dict().items()}
+    return Trained(history, state, resumable.seconds)

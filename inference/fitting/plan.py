@@ -1,0 +1,96 @@
+"""What a fit will do, worked out from its options and the data before anything is changed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from vae4counts.data import (
+    Counts,
+    Split,
+    find_column,
+    grouped_split,
+    random_split,
+    split_from_column,
+)
+from vae4counts.inference.fitting.loop import Phase
+from vae4counts.inference.fitting.options import (
+    BasicOptions,
+    Schedule,
+    SettingsError,
+    SplitOptions,
+)
+from vae4counts.inference.fitting.step import StepSettings
+
+# scVI's rule: 400 epochs, fewer above this many observations.
+MAX_EPOCHS = 400
+MANY_OBSERVATIONS = 20_000
+MAX_WARM_UP_STEPS = 2000
+
+
+def split_observations(
+    obs: pd.DataFrame, counts: Counts, options: SplitOptions, seed: int
+) -> Split:
+    """Split the observations that have enough counts, see `SplitOptions`.
+
+    Raises:
+        DataError: There are too few observations or groups, or a column does not say how to split.
+        UnknownName: No such column.
+    """
+    kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
+    if options.column is not None:
+        return split_from_column(find_column(obs, options.column).iloc[kept]).among(kept)
+    shares = {"validation": options.validation, "test": options.test}
+    if options.group is not None:
+        groups = _labels(obs, options.group)[kept]
+        return grouped_split(groups, **shares, seed=seed).among(kept)
+    classes = None if options.stratify is None else _labels(obs, options.stratify)[kept]
+    return random_split(len(kept), classes=classes, **shares, seed=seed).among(kept)
+
+
+def plan_training(
+    basic: BasicOptions, schedule: Schedule, n_training: int, *, is_exact: bool
+) -> Phase:
+    """Fill in what the options leave open.
+
+    Args:
+        basic: The options that `fit` takes one by one.
+        schedule: How training proceeds.
+        n_training: Number of training observations.
+        is_exact: Whether the model leaves nothing to a guide.
+
+    Raises:
+        SettingsError: The KL weight would never reach 1.
+    """
+    steps = math.ceil(n_training / basic.batch_size)
+    epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
+    if epochs is None:
+        epochs = max(1, round(MAX_EPOCHS * min(1.0, MANY_OBSERVATIONS / n_training)))
+    if warm_up_steps is None:
+        warm_up_steps = min(MAX_WARM_UP_STEPS, epochs * steps // 5)
+    if warm_up_steps > epochs * steps:
+        raise SettingsError(
+            f"warm_up_steps is {warm_up_steps}, but {epochs} epochs of {steps} steps are only "
+            f"{epochs * steps}: the KL weight would never reach 1; train longer, or warm up faster"
+        )
+    return Phase(
+        name="full",
+        epochs=epochs,
+        batch_size=basic.batch_size,
+        # where nothing is sampled there is no KL term
+        warm_up_steps=0 if is_exact else warm_up_steps,
+        patience=schedule.patience,
+        steps=StepSettings(
+            learning_rate=basic.learning_rate,
+            prior_learning_rate=schedule.prior_learning_rate,
+            handlers=tuple(schedule.handlers),
+            non_finite=schedule.non_finite,
+            clip_norm=schedule.clip_norm,
+        ),
+    )
+
+
+def _labels(obs: pd.DataFrame, column: str) -> np.ndarray:
+    return find_column(obs, column).astype(str).to_numpy()
