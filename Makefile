@@ -1,12 +1,12 @@
 # make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
-# make bench: speed beside scvi-tools' SCVI.
+# make quick: the fast tests, for every save.  make bench: speed beside scvi-tools' SCVI.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test bench lint mypy format audit clean
+.PHONY: demo test quick bench lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -14,6 +14,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
 
 # DATA=FILE.h5ad adds a real data set; half an hour or more, with nothing else running
 bench: $(VENV)/.installed-bench

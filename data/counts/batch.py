@@ -11,12 +11,6 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch_parts import Part
 
-# torch warns once a process that sparse CSR tensors are in beta, and that their invariants are not
-# checked. Neither is news to a user of this package: provoke the warnings here, unheard.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    torch.zeros(1, 1).to_sparse_csr()
-
 COUNTS = "counts"
 """The name of the table of an AnnData, and of the sample site that observes it."""
 

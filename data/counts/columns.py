@@ -72,15 +72,15 @@ def column_tensor(column: pd.Series, levels: Sequence[str] | None = None) -> Ten
         )
     if levels is None:
         return torch.tensor(column.to_numpy(dtype=np.float32))
-    codes = pd.Index(levels, dtype=object).get_indexer(column.astype(str))
-    unknown = codes < 0
+    words = column.astype(str)
+    codes = words.map({level: code for code, level in enumerate(levels)})
+    unknown = codes.isna().to_numpy()
     if unknown.any():
-        value = column.astype(str).iloc[int(unknown.argmax())]
         raise DataError(
-            f"Column {column.name!r} has the unknown level {value!r} at "
-            f"{_place(column, unknown)}.{known}"
+            f"Column {column.name!r} has the unknown level {words.iloc[int(unknown.argmax())]!r} "
+            f"at {_place(column, unknown)}.{known}"
         )
-    return torch.tensor(codes, dtype=torch.int64)
+    return torch.tensor(codes.to_numpy(dtype=np.int64))
 
 
 def _place(column: pd.Series, faulty: np.ndarray) -> str:

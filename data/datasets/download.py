@@ -77,7 +77,7 @@ def fetch(file: RemoteFile, directory: str | Path, *, offline: bool | None = Non
     by_hand = f"Get it from {file.url} and save it as {path}"
     if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0") if offline is None else offline:
         if not path.exists():
-            raise DataError(f"{file.name} is missing, and downloads are switched off. {by_hand}")
+            raise DataError(f"{file.name} is missing, and downloads are off. {by_hand}")
         if known and pooch.file_hash(str(path)) != known:
             raise DataError(f"{path} does not have the expected SHA-256 {known}. {by_hand}")
     else:

@@ -41,8 +41,8 @@ def read_table(path: str | Path) -> AnnData:
     if isinstance(frame.index, pd.MultiIndex) or not names:
         n_fields = len(names) + frame.index.nlevels
         raise DataError(
-            f"{path} has {n_fields} fields a row but {len(names)} names of features in its header: "
-            "is it separated by something else (than commas in .csv, tabs in .tsv)?"
+            f"{path} has {n_fields} fields in a row but {len(names)} names of features in its "
+            "header: fields must be separated by commas in .csv files, and by tabs in .tsv files."
         )
     # one type for all columns: numbers beside truth values would become objects
     counts = np.empty(frame.shape)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import entr
 
 from vae4counts.data import DataError
-from vae4counts.inference.interpretation.pair_on_data import NotInModelError, PairOnData
+from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
     expected_counts,
@@ -17,6 +17,7 @@ from vae4counts.inference.interpretation.prior_draws import (
 )
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.diagnosis import overlaps
+from vae4counts.models import NotInModelError
 
 
 def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
@@ -193,9 +194,9 @@ def cooccurrence(
         NotInModelError: The model is not a mixture, or its features are not independent given its
             latents.
     """
-    total = len(component_weights(pair.model))
-    if str(component) not in _names(total):
-        raise DataError(f"there is no component {component!r}: they are 0 to {total - 1}")
+    n_components = len(component_weights(pair.model))
+    if str(component) not in _names(n_components):
+        raise DataError(f"there is no component {component!r}: they are 0 to {n_components - 1}")
     everything = torch.arange(len(pair.features), device=pair.counts.device)
     library = pair.counts.library[torch.randint(len(pair.counts), (num_samples,))]
     anywhere = _presence(pair, library, everything, {})

@@ -41,11 +41,12 @@ def prior_draws(
         on. Weighted averages are then expectations given the states.
 
     Raises:
-        NotInModelError: The model does not describe one table of counts by a joint distribution.
+        NotInModelError: The model does not describe one table of counts by a joint distribution
+            given its latents.
     """
     table = count_table(model)
     if model.reads_counts:
-        raise NotInModelError(f"{model.title} has no distribution over counts given its latents")
+        raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
     states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):

@@ -19,19 +19,19 @@ SHARE = f"{INTERVAL[1] - INTERVAL[0]:.0%}"
 
 
 def zeros(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
-    """Draws each feature's share of zeros, replicated against observed."""
+    """Draw each feature's share of zeros, replicated against observed."""
     return _replicated_against_observed(checks, "zeros", "share of zeros", ax)
 
 
 def maximum(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
-    """Draws each feature's largest count, replicated against observed."""
+    """Draw each feature's largest count, replicated against observed."""
     ax = _replicated_against_observed(checks, "maximum", "largest count", ax)
     ax.set(xscale="symlog", yscale="symlog", xlim=(0, None), ylim=(0, None))
     return ax
 
 
 def mean_variance(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
-    """Draws each feature's variance over its mean, 1 for Poisson counts, against its mean."""
+    """Draw each feature's variance over its mean, 1 for Poisson counts, against its mean."""
     ax = _against_the_mean(checks, "variance over mean", ax)
     ax.axhline(1, color="grey", linestyle=":", zorder=0)
     ax.annotate("Poisson", (1, 1), xycoords=("axes fraction", "data"), color="grey", ha="right")
@@ -39,12 +39,12 @@ def mean_variance(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
 
 
 def coefficient_of_variation(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
-    """Draws each feature's coefficient of variation against its mean."""
+    """Draw each feature's coefficient of variation against its mean."""
     return _against_the_mean(checks, "coefficient of variation", ax)
 
 
 def library_size(checks: PredictiveChecks, *, ax: Axes | None = None) -> Axes:
-    """Draws the distribution function of the library size."""
+    """Draw the distribution function of the library size."""
     ax = axes(ax)
     low, middle, high = _replicates(checks, "library size")
     ax.fill_betweenx(LIBRARY_QUANTILES, low, high, color=ORANGE, alpha=0.4, linewidth=0)
@@ -80,7 +80,7 @@ def _against_the_mean(checks: PredictiveChecks, name: str, ax: Axes | None) -> A
 def _features(
     checks: PredictiveChecks, name: str, x: np.ndarray, y: np.ndarray, shown: np.ndarray, ax: Axes
 ) -> None:
-    """Draws the replicates' interval of each feature, and a point told by whether it holds it."""
+    """Draw the replicates' interval of each feature, and a point for the data, in or out of it."""
     low, _, high = _replicates(checks, name)
     inside = (checks.observed[name] >= low) & (checks.observed[name] <= high)
     ax.vlines(x[shown], low[shown], high[shown], color=ORANGE, alpha=0.25, label=_label(checks))

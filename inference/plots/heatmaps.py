@@ -11,7 +11,7 @@ from vae4counts.inference.plots.style import DIVERGING, axes
 
 
 def component_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draws how each class spreads over the components.
+    """Draw how each class spreads over the components.
 
     Args:
         table: Numbers of observations, classes x components (see `component_labels`).
@@ -39,7 +39,7 @@ def top_features_heatmap(
     unit: str = "log2 fold change",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws the features that stand out in each column of a signed table.
+    """Draw the features that stand out in each column of a signed table.
 
     For `component_contrasts` the top features of each component; for `latent_effects` and
     loadings, with ``both_ends``, those at either end of each latent.
@@ -73,7 +73,7 @@ def top_features_heatmap(
 def cooccurrence_heatmap(
     lift: pd.DataFrame, *, title: str = "Together, against chance", ax: Axes | None = None
 ) -> Axes:
-    """Draws how much more often than by chance pairs of features are there together.
+    """Draw how much more often than by chance pairs of features occur together.
 
     Args:
         lift: Features x features, of `cooccurrence`.

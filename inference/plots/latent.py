@@ -1,4 +1,4 @@
-"""The latent space: observations in the plane, and rates along a walk through it."""
+"""The latent space: observations in the plane, and rates along a path through it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vae4counts.inference.plots.style import PALETTE, apart, axes, class_styles
 
 # More points than this only make a figure slower to draw and harder to read.
 MOST_POINTS = 5000
-# More classes than this are numbered where they lie, too: their colours are hard to look up.
+# More classes than this are also numbered in the plane: their colours are hard to look up.
 EASY_CLASSES = 8
 LISTED_CLASSES = 48
 
 
 def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
-    """Lays latents out in the plane by UMAP (McInnes et al. 2018).
+    """Lay latents out in the plane by UMAP (McInnes et al. 2018).
 
     Args:
         latents: Shape ``(n, L)``.
@@ -32,13 +32,13 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
     """
     if latents.shape[1] <= 2 or len(latents) < 20:
         return best_directions(latents)
-    from umap import UMAP  # it takes seconds to import
+    from umap import UMAP  # slow to import
 
     return UMAP(random_state=seed, n_jobs=1).fit_transform(latents), ("UMAP 1", "UMAP 2")
 
 
 def best_directions(latents: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """The two latents along which the observations vary most.
+    """Return the two latents along which the observations vary most.
 
     Args:
         latents: Posterior means, shape ``(n, L)``.
@@ -60,7 +60,7 @@ def latent_space(
     axis_names: tuple[str, str] = ("UMAP 1", "UMAP 2"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws observations in the plane, coloured by class.
+    """Draw observations in the plane, coloured by class.
 
     More than eight classes are numbered as well, in the legend and where most of each class lie.
 
@@ -72,7 +72,7 @@ def latent_space(
         ax: Where to draw; new axes if None.
 
     Raises:
-        DataError: Not as many classes as observations.
+        DataError: There is not one class for each observation.
     """
     if len(classes) != len(plane):
         raise DataError(f"there are {len(classes)} classes for {len(plane)} observations")
@@ -114,18 +114,18 @@ def traversal(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws how rates change on a walk through the latent space, each named where it ends.
+    """Draw how rates change along a path through the latent space, each named where it ends.
 
     Args:
         along: Rates, steps x features, of `traverse_latent` or `traverse_groups`.
         features: Which to draw; if None, the ``n`` whose rates change by the largest factor,
-            among those that are ever above a hundredth of the median rate.
+            among those that exceed a hundredth of the median rate somewhere.
         n: See ``features``.
         title: What the figure shows.
         ax: Where to draw; new axes if None.
 
     Raises:
-        DataError: A feature that is not in the table.
+        DataError: A feature is not in the table.
     """
     ax = axes(ax)
     if features is None:
@@ -159,7 +159,7 @@ def traversal(
 
 
 def as_categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Codes and names; a categorical's own order is kept, numbers are in that of their values."""
+    """Return codes and names of classes; a categorical keeps its order, others are sorted."""
     values = pd.Series(classes)
     if isinstance(values.dtype, pd.CategoricalDtype):
         chosen = values.cat.remove_unused_categories()

@@ -1,4 +1,4 @@
-"""Whether a mixture is one: how large its components are, and how far they lie apart."""
+"""Whether a mixture is in use: how large its components are, and how far apart."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from vae4counts.inference.plots.style import BLUE, GREY, ORANGE, axes
 
-MOST_TICKS = 30
+MAX_TICKS = 30
 
 
 def component_weights(weights: Sequence[float], *, ax: Axes | None = None) -> Axes:
-    """Draws the prior's weights, with the line that all would reach if they were equal."""
+    """Draw the prior's weights, with a line at equal weights."""
     ax = _bars(weights, BLUE, ax)
     ax.axhline(1 / len(weights), color=GREY, linestyle=":")
     ax.set(ylabel="weight", title="How large: weights, and equal shares")
@@ -21,7 +21,7 @@ def component_weights(weights: Sequence[float], *, ax: Axes | None = None) -> Ax
 
 
 def component_overlaps(overlaps: Sequence[float], *, ax: Axes | None = None) -> Axes:
-    """Draws each component's overlap with the one nearest to it (see `overlaps`)."""
+    """Draw each component's overlap with the one nearest to it (see `overlaps`)."""
     ax = _bars(overlaps, ORANGE, ax)
     ax.set(ylim=(0, 1), ylabel="overlap", title="How far apart: overlap with the nearest")
     return ax
@@ -31,7 +31,7 @@ def _bars(heights: Sequence[float], colour: str, ax: Axes | None) -> Axes:
     ax = axes(ax, 3 + 0.15 * len(heights), 3)
     places = np.arange(len(heights))
     ax.bar(places, heights, color=colour)
-    step = -(-len(heights) // MOST_TICKS)
+    step = -(-len(heights) // MAX_TICKS)
     ax.set(xlabel="component", xticks=places[::step])
     ax.spines[["top", "right"]].set_visible(False)
     return ax

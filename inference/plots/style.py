@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers tell apart, and axes to draw on."""
+"""What all figures share: colours for colour-blind readers too, and axes to draw on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-# Okabe & Ito's palette, those that are most alike far apart.
+# Okabe & Ito's palette, with similar colours far apart.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 BLACK, VERMILLION, SKY, YELLOW = "#000000", "#D55E00", "#56B4E9", "#F0E442"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, BLACK, VERMILLION, SKY, YELLOW)
@@ -20,7 +20,7 @@ Colour = tuple[float, float, float]
 
 
 def class_styles(n: int) -> list[tuple[Colour, str]]:
-    """A colour and a marker for each of ``n`` classes.
+    """Return a colour and a marker for each of ``n`` classes.
 
     The first eight are the palette's. Eight darker and eight lighter ones follow, told apart by
     lightness, and then the same 24 with another marker.
@@ -32,14 +32,14 @@ def class_styles(n: int) -> list[tuple[Colour, str]]:
 
 
 def axes(ax: Axes | None, width: float = 6, height: float = 4.5) -> Axes:
-    """The given axes, or new ones in a figure of their own."""
+    """Return the given axes, or new ones in a new figure."""
     if ax is not None:
         return ax
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def apart(heights: np.ndarray, room: float) -> np.ndarray:
-    """Moves heights as little as needed so that neighbours are ``room`` apart."""
+    """Move heights as little as needed so that neighbours are ``room`` apart."""
     order = np.argsort(heights, kind="stable")
     moved = np.asarray(heights, dtype=float)[order]
     for _ in range(200):

@@ -10,7 +10,7 @@ from vae4counts.inference.plots.style import BLUE, SKY, VERMILLION, axes
 
 
 def training_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draws the ELBO over the epochs, and its parts.
+    """Draw the ELBO over the epochs, and its parts.
 
     The validation ELBO is its reconstruction minus the Kullback-Leibler divergences of the
     latents, which are the band between the two lines.
@@ -36,7 +36,7 @@ def training_history(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     starts = np.flatnonzero(history["phase"].ne(history["phase"].shift()))[1:]
     for start in starts:
         ax.axvline(start + 0.5, color="grey", linestyle=":", label="components spread")
-    # the first epochs would flatten all that follows
+    # the first epochs would flatten all others
     values = history[["train_elbo", "validation_elbo", "validation_reconstruction"]].to_numpy()
     finite = values[np.isfinite(values)]
     low, high = np.quantile(finite, 0.1), finite.max()

@@ -1,4 +1,4 @@
-"""Differential expression: how large each change is, and how sure."""
+"""Differential expression: how large each change is, and how certain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vae4counts.inference.plots.style import BLUE, GREY, VERMILLION, apart, axes
 def volcano(
     table: pd.DataFrame, *, n: int = 6, title: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draws each feature's log-fold change and Bayes factor.
+    """Draw each feature's log-fold change and Bayes factor.
 
     Args:
         table: One comparison of `differential_expression`, in the "change" mode.
@@ -31,7 +31,7 @@ def volcano(
     ax = axes(ax)
     called = table[called_names[0]].to_numpy(dtype=bool)
     x, y = table["lfc_mean"], table["bayes_factor"]
-    # where all pairs agree the factor has no bound: such features stand on top of the others
+    # where all pairs agree the factor is unbounded: such features are drawn above the others
     certain = table["proba_de"] >= 1
     if certain.any() and not certain.all():
         y = y.where(~certain, y[~certain].max() + 1)

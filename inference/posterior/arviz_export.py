@@ -71,8 +71,8 @@ def to_arviz(
     if tables:
         require_counts(model)
     first = next(iter(batches))
-    size = _size(_groups(model, guide, first, 1, latents, tables))
-    size = num_samples * size / len(first) * len(observations)
+    one_draw = _size(_groups(model, guide, first, 1, latents, tables)) / len(first)
+    size = num_samples * one_draw * len(observations)
     if size > MAX_BYTES:
         raise TooManyDrawsError(
             f"{num_samples} draws of {', '.join([*latents, *tables])} for {len(observations):,} "

@@ -176,7 +176,7 @@ def checks(subject: Subject) -> Section | None:
     for draw in check_plots.FIGURES.values():
         shown = blank_figure(6, 4.5)
         ax = draw(found, ax=shown.add_subplot())
-        what = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draws ")
+        what = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw ")
         what = what[:1].upper() + what[1:]
         drawn.append(figure(shown, f"{what} {ax.get_title()}.", what))
     pictures = Markup('<div class="pictures">{}</div>').format(Markup().join(drawn))

@@ -1,4 +1,4 @@
-"""How data meet a run: features by name, known classes by column, fitted data by a fingerprint."""
+"""How data are matched with a run: features by name, classes by column, data by a fingerprint."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vae4counts.data import Counts, DataError, UnknownName
 
 
 def fingerprint(names: pd.Index, counts: Counts) -> str:
-    """A digest of the observations' names and total counts, in order."""
+    """Return a digest of the observations' names and total counts, in order."""
     digest = hashlib.sha256("\n".join(map(str, names)).encode())
     digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
 
 def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
-    """The known classes of the observations, as strings; None without a label.
+    """Return the known classes of the observations, as strings; None without a label.
 
     Raises:
-        UnknownName: No such column; those that exist are listed.
+        UnknownName: There is no such column; the message lists those that exist.
     """
     if label is None:
         return None
@@ -34,13 +34,13 @@ def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
 
 
 def align(adata: AnnData, features: Sequence[str]) -> AnnData:
-    """The data with the model's features in the model's order.
+    """Return the data with the model's features, in the model's order.
 
     Raises:
         DataError: A feature of the model is missing.
 
     Warns:
-        UserWarning: The features had to be put into another order.
+        UserWarning: The features are in another order.
     """
     if list(adata.var_names) == list(features):
         return adata
@@ -48,12 +48,12 @@ def align(adata: AnnData, features: Sequence[str]) -> AnnData:
     if len(missing):
         raise DataError(
             f"{len(missing)} of the model's {len(features)} features are missing from the data, "
-            f"{missing[0]!r} for one: name the features as in the data that the model was fitted to"
+            f"such as {missing[0]!r}: name the features as in the data that the model was fitted to"
         )
     aligned = adata[:, list(features)]
     if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
         warnings.warn(
-            "the features of the data are not in the model's order: they are taken by name",
+            "the features of the data are not in the model's order: they are matched by name",
             stacklevel=4,
         )
     return aligned

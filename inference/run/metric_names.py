@@ -1,4 +1,4 @@
-"""What measured figures are called, wherever they are shown."""
+"""The names of metrics, wherever they are shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ METRICS = {
     "iw_log_likelihood": "importance-weighted log-likelihood (nats each)",
     "components_used": "components used",
     "component_perplexity": "component perplexity",
-    "nats_over_one_gaussian": "nats won over one Gaussian (each)",
+    "nats_over_one_gaussian": "nats gained over one Gaussian (each)",
     "nats_standard_error": "standard error of that",
     "ari": "ARI against the labels",
     "nmi": "NMI against the labels",

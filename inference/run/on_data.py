@@ -60,13 +60,13 @@ class RunOnData:
 
     @classmethod
     def of(cls, run: Run, adata: AnnData, label: str | None = None, seed: int = 0) -> RunOnData:
-        """Read, check, align and recognise the data: see `Run.on`."""
+        """Read, check, align and recognise data: see `Run.on`."""
         aligned = align(adata, run.features)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             counts = counts_of(aligned, layer=run.layer)
         is_fitted = fingerprint(adata.obs_names, counts) == run.fingerprint
-        if not is_fitted:  # the fit has said of its own data what there is to say
+        if not is_fitted:  # the fit has warned about its own data already
             for warning in caught:
                 warnings.warn(warning.message, warning.category, stacklevel=4)
         label = run.label if label is None else label
@@ -95,7 +95,7 @@ class RunOnData:
 
     @cached_property
     def interpretation(self) -> Interpretation:
-        """What looks inside the model: rates, differential expression, components ..."""
+        """The look inside the model: rates, differential expression, components ..."""
         run = self.run
         return Interpretation(
             run.model, run.guide, self.counts, run.features, self.adata.obs, self.seed
@@ -150,7 +150,7 @@ class RunOnData:
         return self._summaries[num_samples]
 
     def annotate(self, denoised: bool = False, num_samples: int = 10) -> None:
-        """Write what the pair says of each observation into `adata`, where scanpy looks for it.
+        """Write what the pair says about each observation into `adata`, where scanpy looks for it.
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
@@ -169,8 +169,8 @@ class RunOnData:
         run, adata = self.run, self.adata
         if adata.is_view and is_on_disk(adata, run.layer):
             raise DataError(
-                "this is a view of data on disk, which nothing can be written to: "
-                "annotate all of the data (features that the model does not know are passed over)"
+                "this is a view of data on disk, into which nothing can be written: annotate all "
+                "of the data (features that the model does not know are ignored)"
             )
         summary = self.summary(num_samples)
         table = loadings(run.model, run.features)

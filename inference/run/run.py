@@ -1,4 +1,4 @@
-"""What a fit leaves: a trained pair, how it was made, and the ways to look at it."""
+"""The result of a fit: a trained pair, how it was made, and the questions that it answers."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Run:
         model: The model.
         guide: Its guide.
         features: Names of the features, in the model's order.
-        split: Which observations of the fitted data were for what.
+        split: Which observations of the fitted data were for training, validation and test.
         fingerprint: A digest of the fitted data's names and total counts, by which they are
-            known again.
+            recognised.
         layer: The layer that held the counts; None for ``X``.
         label: The column of ``obs`` that holds known classes; None for none.
         settings: The arguments of the fit, JSON values.
         history: A row an epoch.
         metrics: What was measured; filled by `evaluate` on held-out observations.
-        processes: Those that were fitted together and are still there, as under torchrun. They
-            share the work of `evaluate` and `annotate`, which all of them have to call; each is
-            then given the whole result.
+        processes: The processes that fitted the pair together and still run, as under torchrun.
+            They share the work of `evaluate` and `annotate`: all of them have to call these, and
+            each gets the whole result.
     """
 
     model: Model

@@ -1,4 +1,4 @@
-"""Run directories: written whole or not at all, read without running anything they say."""
+"""Run directories: written whole or not at all, and read without executing anything in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 
-# What the readers of these files, and the classes that they name, end in where they are broken.
+# The errors that reading broken files, or building the classes that they name, ends in.
 _BROKEN = (
     ArithmeticError,
     AttributeError,
@@ -32,37 +32,42 @@ _BROKEN = (
     TypeError,
     ValueError,
 )
-# Bytes of a JSON file: names of ten million features. It takes some twenty times as much memory.
-LARGEST = 2**28
+# Enough for the names of ten million features; reading it takes about twenty times the memory.
+MAX_JSON_BYTES = 2**28
 
 
 class RunDirectoryError(ValueError):
-    """A directory that holds no run, or holds another one."""
+    """A directory that does not hold a run, or holds another one."""
 
 
 def check_free(directory: Path) -> None:
-    """Makes sure that a run can be written to a directory.
+    """Make sure that a run can be written to a directory.
 
     Raises:
-        RunDirectoryError: Something is there already. Nothing is ever overwritten.
+        RunDirectoryError: The directory exists already and is not empty, or is the current one.
+            Nothing is ever overwritten.
     """
     if directory.resolve() == Path.cwd():
-        raise RunDirectoryError(f"{directory} is where you are: name a directory to make")
+        raise RunDirectoryError(f"{directory} is the current directory: name one to make")
     if directory.is_dir() and not any(directory.iterdir()):
         return
     if directory.exists():
-        what = "holds another run" if (directory / CONFIG).exists() else "is there and not empty"
+        what = (
+            "holds another run"
+            if (directory / CONFIG).exists()
+            else "exists already and is not empty"
+        )
         raise RunDirectoryError(f"{directory} {what}: choose another directory, or remove it")
 
 
 @contextmanager
 def new_directory(directory: Path) -> Iterator[Path]:
-    """Gives an empty directory to write to, which takes its place at the end.
+    """Give an empty directory to write to, which is renamed to ``directory`` at the end.
 
-    If anything is raised inside, it is removed, and nothing is left behind.
+    If anything is raised inside, it is removed and nothing is left behind.
 
     Raises:
-        RunDirectoryError: ``directory`` is there already, and not empty.
+        RunDirectoryError: ``directory`` exists already and is not empty.
     """
     directory = directory.resolve()
     check_free(directory)
@@ -160,35 +165,35 @@ def _partial(out: Path) -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file for people to read; a number that is not finite is an error."""
+    """Write a JSON file for people to read; a number that is not finite is an error."""
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON file of a run.
+    """Read a JSON file of a run.
 
     Raises:
         RunDirectoryError: It is missing or broken.
     """
     with reading(path):
-        if (size := path.stat().st_size) > LARGEST:
+        if (size := path.stat().st_size) > MAX_JSON_BYTES:
             raise ValueError(f"it has {size} bytes, more than a description of a run needs")
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
-            raise TypeError("it holds no JSON object")
+            raise TypeError("it does not hold a JSON object")
     return value
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what a broken file of a run ends in into one line that names it.
+    """Turn the errors that reading a broken file ends in into one line that names it.
 
     Raises:
         RunDirectoryError: The file is missing, broken, or not what it should be.
     """
     try:
         if not path.is_file() and path.exists():
-            raise OSError("it is no plain file")  # reading a pipe or a device might never end
+            raise OSError("it is not a regular file")  # reading a pipe or a device might never end
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None

@@ -1,4 +1,4 @@
-"""Counts on disk: the same rows, each once an epoch, and no more in memory than a buffer."""
+"""Counts on disk: the same rows, each once an epoch, with no more in memory than a buffer."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_blocks_move_and_their_rows_are_shuffled(path: Path) -> None:
     assert len({tuple(sorted(set(rows // 5))) for rows in buffers}) == 3
 
 
-def test_it_says_of_the_data_what_memory_says(path: Path) -> None:
+def test_it_agrees_with_counts_in_memory(path: Path) -> None:
     here = CountMatrix.from_anndata(made(), "raw", ["site", "depth"])
     there = counts_of(load(path, out_of_core=True), "raw", ["site", "depth"])
     assert isinstance(there, CountFile)
@@ -121,7 +121,7 @@ def test_it_says_of_the_data_what_memory_says(path: Path) -> None:
     assert torch.equal(*(batch.counts.to_dense() for batch in batches))
 
 
-def test_a_batch_of_any_rows_is_that_of_memory(path: Path) -> None:
+def test_a_batch_of_any_rows_agrees_with_memory(path: Path) -> None:
     index = torch.tensor([7, 3, 50, 3])
     here, there = (
         counts.batch(index)
@@ -155,7 +155,7 @@ def test_views(path: Path, view: Callable[[anndata.AnnData], anndata.AnnData]) -
     np.testing.assert_array_equal(counts.library, dense.sum(1))
 
 
-def test_what_anndata_calls_backed(tmp_path: Path) -> None:
+def test_backed_anndata(tmp_path: Path) -> None:
     path = write(made(), tmp_path / "a.h5ad")
     backed = anndata.read_h5ad(path, backed="r")
     for counts in (counts_of(backed), counts_of(backed[:])):
@@ -185,7 +185,7 @@ def test_storage_types(tmp_path: Path, dtype: type) -> None:
         (np.nan, r"not finite, nan, at row 41 \('cell41'\)"),
     ],
 )
-def test_what_is_no_count_is_placed(tmp_path: Path, value: float, message: str) -> None:
+def test_values_that_are_not_counts_are_located(tmp_path: Path, value: float, message: str) -> None:
     adata = made()
     dense = adata.X.toarray()
     dense[41, 3] = value
@@ -195,7 +195,7 @@ def test_what_is_no_count_is_placed(tmp_path: Path, value: float, message: str) 
 
 
 @pytest.mark.parametrize("form", [sp.csc_matrix, np.asarray])
-def test_what_is_not_stored_by_row_is_refused(tmp_path: Path, form: type) -> None:
+def test_only_csr_is_read_from_disk(tmp_path: Path, form: type) -> None:
     adata = made()
     adata.X = form(adata.X.toarray())
     for name in ("a.h5ad", "a.zarr"):

@@ -66,7 +66,7 @@ def test_views_and_backed_files(dense: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_entries_are_made_canonical_and_the_source_is_left_alone() -> None:
-    # Row 0: unsorted, with 200 + 100 stored apart (uint8 would wrap) and a stored zero.
+    # row 0: unsorted, with 200 + 100 stored separately (uint8 would wrap) and a stored zero
     data = np.array([200, 0, 100, 3, 1], dtype=np.uint8)
     source = sp.csr_matrix((data, np.array([2, 1, 2, 0, 1]), np.array([0, 4, 5])), shape=(2, 3))
     counts = CountMatrix.from_scipy(source)
@@ -138,7 +138,7 @@ def test_batch_has_small_indices_and_keeps_the_invariants(dense: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("rows", [[3, 1, 8], np.array([3, 1, 8]), torch.tensor([3, 1, 8])])
-def test_subset_is_a_data_set_of_its_own(dense: np.ndarray, rows: object) -> None:
+def test_subset_is_a_data_set(dense: np.ndarray, rows: object) -> None:
     adata = anndata.AnnData(
         X=dense.astype(np.float32),
         obs=pd.DataFrame({"depth": np.arange(12.0)}, index=[f"o{i}" for i in range(12)]),
@@ -181,7 +181,7 @@ def test_unknown_layer_and_column_list_those_that_exist(dense: np.ndarray) -> No
 @pytest.mark.parametrize(
     "matrix", [np.arange(3), np.array([["a"]]), None, np.ones((2, 2), complex)]
 )
-def test_what_is_no_matrix_of_numbers_is_refused(matrix: object) -> None:
+def test_only_matrices_of_numbers_are_accepted(matrix: object) -> None:
     with pytest.raises(DataError, match="not a matrix of numbers"):
         CountMatrix.from_scipy(matrix)
 

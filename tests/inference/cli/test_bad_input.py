@@ -133,7 +133,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_fit(
     monkeypatch.chdir(tmp_path / "here")
     here = run("fit", counts_file, "--out", ".", "--epochs", 1)
     assert here.exit_code == 2
-    assert "is where you are" in here.stderr
+    assert "is the current directory" in here.stderr
 
 
 def test_evaluate_wants_the_data_of_the_fit(

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and what is not whole is found out before it is used."""
+"""Checkpoints are whole or absent, and damage is found before they are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vae4counts.inference.fitting import checkpoints
 from vae4counts.inference.fitting import signals as interruption
 from vae4counts.inference.fitting.checkpoints import (
     CheckpointError,
-    Checkpoints,
+    CheckpointFiles,
     found,
     latest,
     read,
@@ -41,7 +41,7 @@ def state(number: int = 0, size: int = 5) -> State:
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A directory with two checkpoints."""
-    saving = Checkpoints(tmp_path / "fit", 1)
+    saving = CheckpointFiles(tmp_path / "fit", 1)
     assert saving.write(1, state(1))
     assert saving.write(2, state(2))
     return tmp_path / "fit"
@@ -58,7 +58,7 @@ def test_what_is_written_is_read(two: Path) -> None:
 
 
 def test_the_last_two_are_kept(two: Path) -> None:
-    assert Checkpoints(two, 1).write(3, state(3))
+    assert CheckpointFiles(two, 1).write(3, state(3))
     assert [path.name for path in sorted(two.iterdir())] == ["step-000000002", "step-000000003"]
 
 
@@ -87,7 +87,12 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("state.json", Path.unlink, "state.json is missing"),
     ("checkpoint.json", cut, "checkpoint.json is broken: Expecting"),
     ("checkpoint.json", Path.unlink, "checkpoint.json is missing"),
-    ("checkpoint.json", change(format=2), "checkpoint.json: format is 2, .* reads 1"),
+    (
+        "checkpoint.json",
+        change(format=1, version="0.1.0"),
+        "format is 1, .* with version 0.1.0, or",
+    ),
+    ("checkpoint.json", change(format=3), "checkpoint.json: format is 3, .* reads only 2: finish"),
     ("checkpoint.json", change(kind="x"), "checkpoint.json: kind is 'x'"),
     ("checkpoint.json", change(sha256={}), "checkpoint.json is broken: 'state.json'"),
 ]
@@ -98,7 +103,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_used(
     name: str, damage: Callable[[Path], object], said: str, two: Path
 ) -> None:
     damage(two / "step-000000002" / name)
-    with pytest.warns(UserWarning, match=f"{said}.*; the fit goes on from step-000000001"):
+    with pytest.warns(UserWarning, match=f"{said}.*; the fit continues from step-000000001"):
         path, last = latest(two) or (None, state())
     assert path == two / "step-000000001"
     assert last.values["number"] == 1
@@ -109,7 +114,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_used(
 
 def test_a_damaged_one_is_replaced(two: Path) -> None:
     cut(two / "step-000000002" / "state.json")
-    assert Checkpoints(two, 1).write(2, state(2))
+    assert CheckpointFiles(two, 1).write(2, state(2))
     assert read(two / "step-000000002").values["number"] == 2
 
 
@@ -117,7 +122,7 @@ def test_half_written_ones_are_cleared_away(two: Path) -> None:
     (two / ".unfinished-step-000000003").mkdir()
     (two / ".unfinished-step-000000003" / "state.json").write_text("{")
     assert len(found(two)) == 2
-    Checkpoints(two, 1)
+    CheckpointFiles(two, 1)
     assert sorted(two.iterdir()) == found(two)
 
 
@@ -127,7 +132,7 @@ def full(*_: Any) -> None:
 
 @pytest.mark.parametrize("place", ["save_file", "_sha256", "_flush"])
 def test_a_full_disk_costs_a_checkpoint_and_no_more(place: str, two: Path) -> None:
-    saving = Checkpoints(two, 1)
+    saving = CheckpointFiles(two, 1)
     with (
         patch.object(checkpoints, place, side_effect=full),
         pytest.warns(UserWarning, match="no checkpoint could be written to .*No space left"),
@@ -142,7 +147,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(place: str, two: Path) -> No
 
 def test_a_file_that_cannot_grow_is_no_crash(two: Path) -> None:
     """The system refuses the second half of the file."""
-    saving = Checkpoints(two, 1)
+    saving = CheckpointFiles(two, 1)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
     try:
@@ -155,10 +160,10 @@ def test_a_file_that_cannot_grow_is_no_crash(two: Path) -> None:
 
 
 def test_a_directory_that_is_gone_or_taken(tmp_path: Path) -> None:
-    saving = Checkpoints(tmp_path / "fit", 1)
+    saving = CheckpointFiles(tmp_path / "fit", 1)
     (tmp_path / "fit").rmdir()
     assert saving.write(1, state())  # it is made anew
-    taken = Checkpoints(tmp_path / "other", 1)
+    taken = CheckpointFiles(tmp_path / "other", 1)
     (tmp_path / "other").rmdir()
     (tmp_path / "other").write_text("a file")
     with pytest.warns(UserWarning, match="no checkpoint could be written"):
@@ -171,16 +176,16 @@ def test_a_directory_that_may_not_be_written_to(two: Path) -> None:
             patch.object(Path, "mkdir", side_effect=PermissionError(errno.EACCES, "denied")),
             pytest.warns(UserWarning, match="no checkpoint could be written.*denied"),
         ):
-            assert not Checkpoints.write(_made(two), 3, state())
+            assert not CheckpointFiles.write(_made(two), 3, state())
         return
     two.chmod(0o500)
     with pytest.warns(UserWarning, match="no checkpoint could be written"):
-        assert not Checkpoints(two, 1).write(3, state())
+        assert not CheckpointFiles(two, 1).write(3, state())
 
 
-def _made(directory: Path) -> Checkpoints:
+def _made(directory: Path) -> CheckpointFiles:
     with patch.object(Path, "mkdir"):
-        saving = Checkpoints.__new__(Checkpoints)
+        saving = CheckpointFiles.__new__(CheckpointFiles)
         saving.directory = directory
     return saving
 
@@ -190,18 +195,18 @@ def test_broken_tensors_are_no_crash(two: Path) -> None:
         patch.object(checkpoints, "save_file", side_effect=SafetensorError("I/O")),
         pytest.warns(UserWarning, match="no checkpoint could be written"),
     ):
-        assert not Checkpoints(two, 1).write(3, state())
+        assert not CheckpointFiles(two, 1).write(3, state())
 
 
 def test_the_interval_is_of_steps_or_of_a_clock_that_never_goes_back(tmp_path: Path) -> None:
-    by_steps = Checkpoints(tmp_path, 3)
+    by_steps = CheckpointFiles(tmp_path, 3)
     assert [by_steps.is_due(step) for step in range(1, 7)] == [False, False, True] * 2
     now = 100.0
     with (
         patch.object(checkpoints, "monotonic", lambda: now),
         patch("time.time", side_effect=AssertionError("a clock that people set")),
     ):
-        by_time = Checkpoints(tmp_path, timedelta(minutes=1))
+        by_time = CheckpointFiles(tmp_path, timedelta(minutes=1))
         assert not by_time.is_due(1)
         now = 160.0
         assert by_time.is_due(2)
@@ -252,9 +257,9 @@ def test_other_threads_leave_signals_alone() -> None:
 ENDLESS = """
 import sys, torch
 from pathlib import Path
-from vae4counts.inference.fitting.checkpoints import Checkpoints
+from vae4counts.inference.fitting.checkpoints import CheckpointFiles
 from vae4counts.inference.fitting.state import State
-saving = Checkpoints(Path(sys.argv[1]), 1)
+saving = CheckpointFiles(Path(sys.argv[1]), 1)
 print("ready", flush=True)
 for step in range(1, 10**6):
     saving.write(step, State({"number": step}, {"a": torch.full((2**18,), float(step))}))
@@ -277,5 +282,5 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     assert path is not None
     assert path.name == f"step-{last.values['number']:09d}"
     assert (last.tensors["a"] == last.values["number"]).all()
-    Checkpoints(tmp_path, 1)
+    CheckpointFiles(tmp_path, 1)
     assert sorted(tmp_path.iterdir()) == found(tmp_path)

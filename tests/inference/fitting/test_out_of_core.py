@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from anndata import AnnData
+from torch import Tensor
 
 from vae4counts.data import Batch, CountMatrix, DataError, load
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.inference.fitting.loop import Training
-from vae4counts.inference.fitting.start import start_components
+from vae4counts.inference.fitting.start import start_from_latents
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture
 
@@ -96,10 +97,10 @@ def test_components_start_from_enough_points(adata: AnnData) -> None:
     starts = []
     for enough in (1000, 250, 30):
         with (
-            patch("vae4counts.inference.fitting.start.ENOUGH_FOR_GROUPS", enough),
+            patch("vae4counts.inference.fitting.start.MAX_GROUPED_POINTS", enough),
             patch.object(pair.prior, "start_at") as start_at,
         ):
-            start_components(pair.prior, guide, counts, seed=0)
+            start_from_latents(pair, guide, counts, seed=0)
         starts.append(start_at.call_args.args)
     for (z, shares), n in zip(starts, (300, 200, 30), strict=True):
         assert (z.shape, shares.shape) == ((n, 2), (n, 3))
@@ -114,14 +115,14 @@ def test_a_file_that_vanishes_while_it_is_read(
     path = tmp_path / f"gone{suffix}"
     (adata.write_h5ad if suffix == ".h5ad" else adata.write_zarr)(path)
     stored = load(path, out_of_core=True)
-    step = Training.step
+    take = Steps.take
 
-    def vanish(training: Training, batch: Batch) -> None:
+    def vanish(steps: Steps, batch: Batch) -> Tensor | None:
         if path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        step(training, batch)
+        return take(steps, batch)
 
-    monkeypatch.setattr(Training, "step", vanish)
+    monkeypatch.setattr(Steps, "take", vanish)
     if suffix == ".h5ad":
         assert np.isfinite(fitted(stored).history.train_elbo).all()
     else:

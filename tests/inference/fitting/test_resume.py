@@ -1,4 +1,4 @@
-"""A fit that was stopped goes on so that nothing but the clock can tell."""
+"""A fit that was stopped continues so that only the clock can tell."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from vae4counts.inference import (
     Balance,
     CheckpointError,
     Checkpoints,
+    Compute,
     CyclicalAnnealing,
     FitInterrupted,
     KLWarmUp,
     Run,
+    Schedule,
+    SplitOptions,
     fit,
 )
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
-QUICK = {"epochs": 6, "batch_size": 16, "patience": 2, "progress": False, "device": "cpu"}
+QUICK = {"epochs": 6, "batch_size": 16, "progress": False, "device": "cpu"}
 
 
 class Chance(KLWarmUp):
@@ -55,6 +59,10 @@ class Chance(KLWarmUp):
         self.drawn = state["drawn"]
 
 
+def schedule(**options: Any) -> Schedule:
+    return Schedule(patience=2, **options)
+
+
 def mixture() -> Model:
     return GMVAE(7, GaussianMixture(2, 3), library="latent")
 
@@ -70,11 +78,15 @@ def vamp() -> Model:
 FITS: dict[str, tuple[Callable[[], Model], str, dict[str, Any]]] = {
     "plain": (plain, "marginal", {}),
     "mixture": (mixture, "marginal", {}),
-    "joint": (mixture, "joint", {"tempering": [Balance(0.1)]}),
+    "joint": (mixture, "joint", {"schedule": schedule(handlers=[Balance(0.1)])}),
     "vamp": (vamp, "marginal", {}),
-    "handlers": (plain, "marginal", {"tempering": [CyclicalAnnealing(20), Chance(4)]}),
-    "restarts": (mixture, "marginal", {"restarts": 3, "epochs": 15}),
-    "bf16": (plain, "marginal", {"precision": "bf16-mixed"}),
+    "handlers": (
+        plain,
+        "marginal",
+        {"schedule": schedule(handlers=[CyclicalAnnealing(20), Chance(4)])},
+    ),
+    "restarts": (mixture, "marginal", {"schedule": schedule(restarts=3), "epochs": 15}),
+    "bf16": (plain, "marginal", {"compute": Compute(precision="bf16-mixed")}),
 }
 
 
@@ -82,7 +94,8 @@ def fitted(kind: str, adata: AnnData, **settings: Any) -> Run:
     torch.manual_seed(0)
     make, guide, own = FITS[kind]
     model = make()
-    return fit(model, guide_for(model, guide), adata, **{**QUICK, **own, **settings})
+    options = {**QUICK, "schedule": schedule(), **own, **settings}
+    return fit(model, guide_for(model, guide), adata, **options)
 
 
 def same(first: Run, second: Run) -> bool:
@@ -102,19 +115,17 @@ def same(first: Run, second: Run) -> bool:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """Has the process asked to stop, by a signal, in the midst of a step."""
-    from vae4counts.inference.fitting.loop import Training
+    """Let a signal ask the process to stop in the middle of a step."""
+    take, taken = Steps.take, 0
 
-    step, taken = Training.step, 0
-
-    def counted(self: Training, batch: Any) -> None:
+    def counted(self: Steps, batch: Any) -> Any:
         nonlocal taken
         taken += 1
         if taken == steps:
             signal.raise_signal(signal.SIGTERM)
-        step(self, batch)
+        return take(self, batch)
 
-    monkeypatch.setattr(Training, "step", counted)
+    monkeypatch.setattr(Steps, "take", counted)
 
 
 # 5 steps an epoch: in an epoch, at its end, at the end of a training, in the last epoch
@@ -175,7 +186,11 @@ def test_the_seconds_of_all_processes_are_added_up(adata: AnnData, tmp_path: Pat
     [
         ({"batch_size": 20}, "batch_size was 16, and is 20$"),
         ({"epochs": 9, "seed": 3}, "epochs was 6, and is 9; seed was 0, and is 3$"),
-        ({"tempering": [KLWarmUp(3)]}, r"tempering was \[\], and is \['KLWarmUp\(steps=3\)'\]$"),
+        (
+            {"schedule": schedule(handlers=[KLWarmUp(3)])},
+            r"schedule.handlers was \[\], and is \['KLWarmUp\(steps=3\)'\]$",
+        ),
+        ({"split": SplitOptions(test=0.2)}, "split.test was 0.1, and is 0.2$"),
     ],
 )
 def test_other_settings_are_another_fit(
@@ -204,7 +219,7 @@ def test_without_a_checkpoint_the_fit_begins(adata: AnnData, tmp_path: Path) -> 
 
 def test_checkpoints_of_another_fit_are_not_overwritten(adata: AnnData, tmp_path: Path) -> None:
     fitted("plain", adata, checkpoints=Checkpoints(tmp_path, 25))
-    with pytest.raises(CheckpointError, match="holds checkpoints of a fit: go on from them"):
+    with pytest.raises(CheckpointError, match="continue from them with resume=True"):
         fitted("plain", adata, checkpoints=Checkpoints(tmp_path))
 
 

@@ -147,12 +147,12 @@ def test_features_are_aligned_with_a_message(fitted: tuple[Run, AnnData]) -> Non
     adata.obs_names = [f"new{i}" for i in range(120)]  # other data, not those of the fit
     wanted = run.interpret(adata).denoised()
     shuffled = adata[:, adata.var_names[::-1]].copy()
-    with pytest.warns(UserWarning, match="not in the model's order: they are taken by name"):
+    with pytest.warns(UserWarning, match="not in the model's order: they are matched by name"):
         found = run.interpret(shuffled).denoised()
     pd.testing.assert_frame_equal(found, wanted)
     extra = AnnData(np.ones((120, 2)), adata.obs, pd.DataFrame(index=["x", "y"]))
     wider = anndata.concat([extra, shuffled], axis="var", merge="same")
-    with pytest.warns(UserWarning, match="taken by name"):
+    with pytest.warns(UserWarning, match="matched by name"):
         run.annotate(wider, denoised=True)
     assert np.isnan(wider.layers["denoised"][:, :2]).all()
     np.testing.assert_allclose(wider.layers["denoised"][:, :1:-1], wanted, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""What each process of tests/inference/test_processes.py does, under torchrun."""
+"""What each process of test_processes.py does, under torchrun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anndata import AnnData
 
 from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Checkpoints, Run, fit
-from vae4counts.inference.fitting import loop
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -53,21 +53,22 @@ def made_pair(kind: str) -> tuple[Model, Guide]:
 def shared_fit(kind: str, batch_size: int = 32, **more: Any) -> tuple[Run, AnnData, Any]:
     """Fits, evaluates and annotates, and keeps every step's loss."""
     losses: list[float] = []
-    step = loop.Training.step
+    take = Steps.take
 
-    def noting(self: loop.Training, batch: Any) -> None:
-        before = self.total.item()
-        step(self, batch)
-        losses.append((self.total.item() - before) / batch.whole.size)
+    def noting(self: Steps, batch: Any) -> Any:
+        loss = take(self, batch)
+        assert loss is not None
+        losses.append(loss.item())
+        return loss
 
-    loop.Training.step = noting  # type: ignore[method-assign]
+    Steps.take = noting  # type: ignore[method-assign]
     try:
         adata = made_data()
         model, guide = made_pair(kind)
         settings = {"epochs": 6, "batch_size": batch_size, "label": "group", "seed": 5}
         run = fit(model, guide, adata, progress=False, **settings, **more)
     finally:
-        loop.Training.step = step  # type: ignore[method-assign]
+        Steps.take = take  # type: ignore[method-assign]
     run.evaluate(adata, num_samples=20)
     run.annotate(adata)
     return run, adata, losses
@@ -98,7 +99,8 @@ def main(what: str, out: str) -> None:
     here = Processes.here()
     if what == "compare":
         results = {f"{kind}-{size}": result_of(kind, size) for kind, size in CASES}
-        results["resumed"] = result_of("plain", resume_from=Path(out) / "stopped")
+        stopped = Checkpoints(Path(out) / "stopped", resume=True)
+        results["resumed"] = result_of("plain", checkpoints=stopped)
         path = Path(out) / f"{here.rank}-of-{here.number}.json"
         path.write_text(json.dumps(results))
         return
@@ -107,19 +109,19 @@ def main(what: str, out: str) -> None:
 
 
 def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:
-    """A fit that comes to an end before its eighth step, with a checkpoint after its sixth."""
-    step = loop.Training.step
+    """A fit that ends before its eighth step, with a checkpoint after its sixth."""
+    take = Steps.take
 
-    def failing(self: loop.Training, batch: Any) -> None:
-        if self.steps == 7:
+    def failing(self: Steps, batch: Any) -> Any:
+        if self.taken == 7:
             end()
-        step(self, batch)
+        return take(self, batch)
 
-    loop.Training.step = failing  # type: ignore[method-assign]
+    Steps.take = failing  # type: ignore[method-assign]
     try:
         shared_fit("plain", checkpoints=Checkpoints(checkpoints, 3))
     finally:
-        loop.Training.step = step  # type: ignore[method-assign]
+        Steps.take = take  # type: ignore[method-assign]
 
 
 def give_up() -> None:

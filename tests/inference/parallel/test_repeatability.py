@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -178,6 +179,19 @@ def test_a_fit_that_raises_leaves_random_states_alone(adata: AnnData) -> None:
     assert torch.equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])
     assert before[2] == after[2]
+
+
+def test_a_fit_does_not_freeze_the_objects_of_its_caller(adata: AnnData) -> None:
+    counts = []
+
+    class Watching(KLWarmUp):
+        def step(self) -> None:
+            super().step()
+            counts.append(gc.get_freeze_count())
+
+    before = gc.get_freeze_count()
+    fitted("marginal", adata, schedule=Schedule(handlers=[Watching(1)]))
+    assert set(counts) == {before}
 
 
 def test_data_are_left_alone(adata: AnnData) -> None:

@@ -3,79 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
-import scipy.sparse as sp
 import torch
-from anndata import AnnData
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import nn
 
-from vae4counts.data import Batch, CountLoader, CountMatrix, Share, load
+from vae4counts.data import Batch, Share
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import observations
 from vae4counts.models.networks import BatchNorm
 
 Pair = tuple[Any, Any]
-numbers = st.integers(1, 7)
 
 
 def part_of(batch: Batch, rank: int, number: int) -> Batch:
     part = Share(rank, number).part(len(batch))
     rows = part.rows
     counts = batch.counts.to_dense()[rows].to_sparse_csr()
-    return replace(
-        batch, counts=counts, library=batch.library[rows], index=batch.index[rows], part=part
-    )
+    own = Batch.of_counts(counts, batch.library[rows], batch.index[rows], batch.n_observations)
+    return replace(own, part=part)
 
 
-@given(size=st.integers(1, 40), number=numbers)
+@given(size=st.integers(1, 40), number=st.integers(1, 7))
 def test_parts_are_even_and_follow_each_other(size: int, number: int) -> None:
     parts = [Share(rank, number).part(size) for rank in range(number)]
     assert [row for part in parts for row in range(part.start, part.stop)] == list(range(size))
     assert max(part.n_rows for part in parts) - min(part.n_rows for part in parts) <= 1
     for part in parts:
         assert len(range(size)[part.rows]) == max(1, part.n_rows)  # there is a row to work on
-
-
-@settings(max_examples=30, deadline=None)
-@given(n=st.integers(1, 30), batch_size=st.integers(1, 9), number=numbers, start=st.integers(0, 2))
-def test_processes_have_the_rows_of_one_among_them(
-    n: int, batch_size: int, number: int, start: int
-) -> None:
-    counts = CountMatrix.from_scipy(sp.csr_matrix(np.arange(1, n + 1, dtype=np.float32)[:, None]))
-    loaders = [
-        CountLoader(counts, batch_size=batch_size, seed=3, share=Share(rank, number))
-        for rank in range(number)
-    ]
-    whole = list(CountLoader(counts, batch_size=batch_size, seed=3).epoch(1, start))
-    for one, *parts in zip(whole, *(loader.epoch(1, start) for loader in loaders), strict=True):
-        index = torch.cat([part.index[: part.whole.n_rows] for part in parts])
-        library = torch.cat([part.library[: part.whole.n_rows] for part in parts])
-        assert index.equal(one.index)
-        assert library.equal(one.library)
-        assert all(part.whole.size == len(one) for part in parts)
-        assert all(part.n_observations == n for part in parts)
-
-
-def test_parts_of_counts_on_disk_are_those_of_one_process(tmp_path: Path, adata: AnnData) -> None:
-    adata.write_h5ad(tmp_path / "counts.h5ad")
-    stored = load(tmp_path / "counts.h5ad", out_of_core=True)
-    whole = CountLoader(stored, batch_size=33, seed=1)
-    parts = [CountLoader(stored, batch_size=33, seed=1, share=Share(r, 3)) for r in range(3)]
-    for one, *own in zip(whole, *parts, strict=True):
-        dense = torch.cat([b.counts.to_dense()[: b.whole.n_rows] for b in own])
-        assert dense.equal(one.counts.to_dense())
-        assert torch.cat([b.index[: b.whole.n_rows] for b in own]).equal(one.index)
 
 
 @pytest.mark.parametrize("number", [2, 5])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
+import torch
 from anndata import AnnData
 
-from vae4counts.data import UnknownName
-from vae4counts.guides import guide_for
+from vae4counts.data import Batch, UnknownName
+from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.posterior import arviz_export
 from vae4counts.inference.posterior import draws as draws_module
-from vae4counts.inference.posterior.arviz_export import TooManyDrawsError
-from vae4counts.models import VAE, GaussianMixtureModel
+from vae4counts.inference.posterior.arviz_export import TooManyDrawsError, to_arviz
+from vae4counts.models import VAE, GaussianMixtureModel, Latent, Model, observations
+from vae4counts.models.likelihoods.poisson import PoissonCounts
 
 
 def test_latents_only_by_default(run: Run, adata: AnnData) -> None:
@@ -105,3 +111,69 @@ def test_a_density_of_logarithms_predicts_no_counts(adata: AnnData) -> None:
         fitted.check(adata)
     with pytest.raises(ValueError, match="not a distribution of counts"):
         fitted.log_likelihoods(adata)
+
+
+class TwoSites(Model):
+    """Two enumerated sites, one of them with a name of its own, and latents of two dimensions."""
+
+    latents: Sequence[Latent] = (
+        Latent("component", states=2),
+        Latent("kind", states=3),
+        Latent("factors", "factor"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_features, self.numbers_per_draw = 7, 42
+        self.log_rates = torch.nn.Parameter(torch.randn(2, 3, 7))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        enumerated = {"enumerate": "parallel"}
+        with observations(batch):
+            component = pyro.sample("component", dist.Categorical(torch.ones(2)), infer=enumerated)
+            kind = pyro.sample("kind", dist.Categorical(torch.ones(3)), infer=enumerated)
+            factors = pyro.sample("factors", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            scale = (0.1 * factors).sum(-1, keepdim=True)
+            counts = PoissonCounts((self.log_rates[component, kind] + scale).exp())
+            return pyro.sample("counts", counts, obs=batch.counts)
+
+
+class FactorGuide(Guide):
+    sites = ("factors",)
+
+    @classmethod
+    def fits(cls, model: Model) -> bool:
+        return True
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: object) -> Guide:
+        return cls()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        with observations(batch):
+            return pyro.sample("factors", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+
+def test_dimensions_are_those_that_the_model_declares(few_counts: Batch) -> None:
+    names = [f"x{i}" for i in range(5)]
+    model, guide = TwoSites().eval(), FactorGuide().eval()
+    features = list("abcdefg")
+    draws = to_arviz(model, guide, [few_counts], names, features, 30)
+    assert set(draws["posterior"].data_vars) == {"component", "kind", "factors"}
+    assert draws["posterior"]["factors"].dims == ("chain", "draw", "obs", "factor")
+    assert draws["posterior"]["kind"].dims == ("chain", "draw", "obs")
+    stats = draws["sample_stats"]
+    assert set(stats.data_vars) == {"log_weight", "responsibilities", "kind_probabilities"}
+    assert stats["responsibilities"].dims == ("chain", "draw", "obs", "component")
+    assert stats["kind_probabilities"].dims == ("chain", "draw", "obs", "kind")
+    assert stats["kind_probabilities"].shape == (1, 30, 5, 3)
+    np.testing.assert_allclose(stats["kind_probabilities"].sum("kind"), 1, rtol=1e-5)
+    some = to_arviz(model, guide, [few_counts], names, features, 2, ["kind", "counts"])
+    assert set(some["sample_stats"].data_vars) == {"log_weight", "kind_probabilities"}
+    assert some["posterior_predictive"]["counts"].dims == ("chain", "draw", "obs", "feature")
+
+
+@pytest.fixture
+def few_counts(batch_of: Callable[..., Batch]) -> Batch:
+    """Five observations of seven counts."""
+    return batch_of(np.random.default_rng(0).poisson(1.0, size=(5, 7)))

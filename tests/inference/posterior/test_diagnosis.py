@@ -15,9 +15,10 @@ from scipy import integrate, stats
 from vae4counts.data import CountLoader, CountMatrix
 from vae4counts.guides import JointGuide, MarginalGuide, guide_for
 from vae4counts.inference import AnalyticKL, Balance, FreeNats, Schedule, fit
-from vae4counts.inference.fitting.history import EpochRecord, Training
+from vae4counts.inference.fitting.history import EpochRecord
+from vae4counts.inference.fitting.loop import TrainingLoop
 from vae4counts.inference.fitting.options import SettingsError
-from vae4counts.inference.fitting.resumption import Course
+from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -170,12 +171,12 @@ def test_a_restart_has_new_parameters_and_the_best_are_kept(
 ) -> None:
     states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
 
-    def trained(_: Course, make: Callable[[], Training], __: Any) -> list[EpochRecord]:
+    def trained(_: ResumableFit, make: Callable[[], TrainingLoop], __: Any) -> list[EpochRecord]:
         training = make()
         states.append(training.model.decoder.output.weight.detach().clone())
-        return [EpochRecord(training.schedule.phase, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
+        return [EpochRecord(training.phase.name, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
 
-    monkeypatch.setattr(Course, "train", trained)
+    monkeypatch.setattr(ResumableFit, "train", trained)
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2))
     fit(model, guide_for(model), adata, epochs=10, schedule=Schedule(restarts=3), **QUICK)
@@ -212,5 +213,5 @@ def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
     guide = JointGuide(7, 2, 3)
     handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
     run = fit(model, guide, adata, epochs=5, schedule=Schedule(handlers=handlers), **QUICK)
-    assert run.settings["tempering"] == list(map(repr, handlers))
+    assert run.settings["schedule"]["handlers"] == list(map(repr, handlers))
     assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()

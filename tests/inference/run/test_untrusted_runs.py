@@ -102,7 +102,7 @@ def test_json_that_is_made_to_hurt(text: str, name: str, directory: Path) -> Non
 
 def test_a_description_of_gigabytes(directory: Path) -> None:
     with (directory / storage.CONFIG).open("wb") as file:
-        file.truncate(storage.LARGEST + 1)  # takes no room on most disks
+        file.truncate(storage.MAX_JSON_BYTES + 1)  # takes no room on most disks
     assert "more than a description" in refused(directory, storage.CONFIG)
 
 
@@ -111,14 +111,14 @@ def test_a_description_of_gigabytes(directory: Path) -> None:
 def test_a_pipe_for_a_file(name: str, directory: Path) -> None:
     (directory / name).unlink()
     os.mkfifo(directory / name)  # reading it would wait for ever
-    assert "no plain file" in refused(directory, name)
+    assert "not a regular file" in refused(directory, name)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_link_to_a_device(name: str, directory: Path) -> None:
     (directory / name).unlink()
     (directory / name).symlink_to(os.devnull)
-    assert "no plain file" in refused(directory, name)
+    assert "not a regular file" in refused(directory, name)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,0 +1,132 @@
+"""The options of a fit: checked when they are made, saved as JSON, cheap to import."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from anndata import AnnData
+
+from vae4counts.guides import guide_for
+from vae4counts.inference import (
+    Checkpoints,
+    Compute,
+    KLWarmUp,
+    Run,
+    Schedule,
+    SettingsError,
+    SplitOptions,
+    fit,
+)
+from vae4counts.inference.fitting.options import BasicOptions, Options
+from vae4counts.models import VAE
+from vae4counts.models.priors import StandardNormal
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: BasicOptions(epochs=0), "epochs is 0: it must be 1 or more"),
+        (lambda: BasicOptions(learning_rate=math.nan), "learning_rate is nan"),
+        (lambda: BasicOptions(learning_rate=math.inf), "learning_rate is inf"),
+        (lambda: BasicOptions(device="tpu"), "'tpu': it must be one of auto, cpu, cuda"),
+        (lambda: SplitOptions(validation=0.0), "validation is 0.0: it must be above 0"),
+        (lambda: SplitOptions(validation=0.6, test=0.4), "together they must be below 1"),
+        (lambda: SplitOptions(stratify="a", column="b"), "stratify and column exclude each other"),
+        (lambda: SplitOptions(min_counts=-1), "min_counts is -1"),
+        (lambda: Schedule(prior_learning_rate=-1.0), "prior_learning_rate is -1.0"),
+        (lambda: Schedule(warm_up_steps=-1), "warm_up_steps is -1"),
+        (lambda: Schedule(patience=0), "patience is 0"),
+        (lambda: Schedule(restarts=0), "restarts is 0"),
+        (lambda: Schedule(non_finite="ignore"), "one of stop, skip, slow"),
+        (lambda: Schedule(clip_norm=0.0), "clip_norm is 0.0: it must be above 0"),
+        (lambda: Checkpoints("x", every=0), "every is 0"),
+        (lambda: Checkpoints("x", every=timedelta(0)), "every is 0:00:00"),
+        (lambda: Compute(devices=0), "devices is 0"),
+        (lambda: Compute(precision="8-bit"), "one of 32-true, bf16-mixed"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_out_of_range_is_an_error_at_once(make: Callable[[], Options], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        make()
+
+
+@pytest.mark.parametrize("kind", [BasicOptions, SplitOptions, Schedule, Compute])
+def test_defaults_are_allowed_and_every_field_says_what_it_means(kind: type[Options]) -> None:
+    kind()
+    for each in fields(kind):
+        if each.name != "handlers":  # no option of the command line
+            assert each.metadata["help"].endswith("."), each.name
+
+
+def fitted(adata: AnnData, **options: Any) -> Run:
+    model = VAE(7, StandardNormal(2))
+    return fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu", **options)
+
+
+def test_settings_are_saved_as_they_are_nested(adata: AnnData) -> None:
+    run = fitted(
+        adata,
+        split=SplitOptions(test=0.2, stratify="group"),
+        schedule=Schedule(handlers=[KLWarmUp(3)], clip_norm=10.0),
+    )
+    assert json.loads(json.dumps(run.settings)) == {
+        "epochs": 1,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "seed": 0,
+        "device": "cpu",
+        "split": {
+            "validation": 0.1,
+            "test": 0.2,
+            "stratify": "group",
+            "group": None,
+            "column": None,
+            "min_counts": 0,
+        },
+        "schedule": {
+            "prior_learning_rate": 1e-2,
+            "warm_up_steps": None,
+            "patience": 30,
+            "restarts": 1,
+            "handlers": ["KLWarmUp(steps=3)"],
+            "non_finite": "stop",
+            "clip_norm": 10.0,
+        },
+        "compute": {"devices": 1, "precision": "32-true"},
+    }
+
+
+def test_a_column_of_obs_says_what_observations_are_for(adata: AnnData) -> None:
+    """Those without a value, and those with too few counts, are in no part."""
+    parts = ["train"] * 60 + ["validation"] * 20 + ["test"] * 10 + [""] * 10
+    adata.obs["part"] = parts
+    by_name = fitted(adata, split="part").split
+    assert by_name.train.tolist() == list(range(60))
+    assert by_name.validation.tolist() == list(range(60, 80))
+    assert by_name.test.tolist() == list(range(80, 90))
+    totals = adata.X.sum(1).A1
+    enough = fitted(adata, split=SplitOptions(column="part", min_counts=8)).split
+    assert enough.train.tolist() == [row for row in range(60) if totals[row] >= 8]
+    assert 0 < len(enough.train) < 60
+
+
+def test_a_path_is_a_directory_of_checkpoints(adata: AnnData, tmp_path: Any) -> None:
+    fitted(adata, checkpoints=tmp_path / "states")
+    assert (tmp_path / "states").is_dir()
+
+
+def test_they_import_nothing_heavy() -> None:
+    code = (
+        "import sys; import vae4counts.inference.fitting.options; "
+        "print({'torch', 'numpy', 'pandas', 'anndata', 'pyro'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "set()"
