@@ -1,4 +1,4 @@
-"""The errors that bad data and unknown names end in, each one plain line."""
+"""Errors for bad data and unknown names, each of one plain line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 class DataError(ValueError):
-    """Data that cannot be used: not counts, empty, or a broken file."""
+    """Data that cannot be used: values that are not counts, nothing at all, a broken file."""
 
 
-class UnknownName(KeyError):  # noqa: N818 (a name for the reader, as KeyError's children are)
+class UnknownName(KeyError):  # noqa: N818 (reads as a sentence)
     """A name (of a column, a layer, a data set) that does not exist; lists those that do.
 
     Args:
         kind: What is named, in words: ``"layer"``.
-        name: The name that was asked for.
+        name: The unknown name.
         known: The names that exist.
     """
 
@@ -26,7 +26,7 @@ class UnknownName(KeyError):  # noqa: N818 (a name for the reader, as KeyError's
         super().__init__(kind, name, tuple(map(str, known)))
 
     def __str__(self) -> str:
-        # KeyError prints the repr of its argument; a person should read a sentence.
+        # KeyError prints the repr of its argument; people should read a sentence
         kind, name, known = self.args
         close = get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -49,7 +49,7 @@ _BROKEN = (
 
 @contextmanager
 def reading(path: Path, form: str) -> Iterator[None]:
-    """Turns what a parser raises on a broken file into one `DataError` that names the file.
+    """Turn what a parser raises on a broken file into one `DataError` that names the file.
 
     Args:
         path: The file that is read.
@@ -59,7 +59,7 @@ def reading(path: Path, form: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    # Parsers raise nearly anything on broken bytes; each of these has been seen from one.
+    # parsers raise nearly anything on broken bytes; each of these has been seen
     except _BROKEN as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise DataError(f"Cannot read {path} as {form}: {reason}") from e

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,3 +203,21 @@ def batch_of() -> Callable[..., Batch]:
 def start() -> Callable[[Pair, Batch], None]:
     """The function `prepare`."""
     return prepare
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that checks shapes at public boundaries, see `shapes.py`."""
+    parser.addoption("--shapes", action="store_true", help="check shapes at public boundaries")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check shapes in all tests where that is asked for."""
+    if not request.config.getoption("--shapes"):
+        yield
+        return
+    sys.path.insert(0, str(Path(__file__).parent))
+    from shapes import checked_shapes
+
+    with checked_shapes():
+        yield

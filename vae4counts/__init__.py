@@ -3,7 +3,14 @@
 The public names and sub-packages are imported when they are first used.
 """
 
+from pathlib import Path
+
 import lazy_loader
+
+# In a checkout the sub-packages lie beside this folder, not in it.
+_here = Path(__file__).resolve().parent
+if not (_here / "data").exists():
+    __path__.append(str(_here.parent))
 
 _lazy_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

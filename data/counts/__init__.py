@@ -1,1 +1,1 @@
-"""Tables of counts in memory and on disk, and mini-batches cut from them."""
+"""Counts in memory and on disk, and mini-batches cut from them."""

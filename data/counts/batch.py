@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.parts import Part
+from vae4counts.data.counts.batch_parts import Part
 
 COUNTS = "counts"
 """The name of the table of an AnnData, and of the sample site that observes it."""

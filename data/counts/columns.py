@@ -1,6 +1,8 @@
-"""Columns of ``obs``: found by name, turned into tensors."""
+"""Columns of ``obs``: found by name, converted to tensors."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,36 +11,78 @@ from torch import Tensor
 
 from vae4counts.data.errors import DataError, UnknownName
 
+CovariateNames = Iterable[str] | Mapping[str, Sequence[str] | None]
+"""Names of columns, or the levels of each: see `covariate_tensors`."""
+
 
 def find_column(obs: pd.DataFrame, name: str) -> pd.Series:
-    """Finds a column of ``obs``.
+    """Return a column of ``obs``.
 
     Raises:
-        UnknownName: If there is none of that name.
+        UnknownName: There is no column of that name.
     """
     if name not in obs.columns:
         raise UnknownName("column", name, obs.columns)
     return obs[name]
 
 
-def column_tensor(column: pd.Series) -> Tensor:
-    """Turns a column into a tensor of shape ``(N,)``.
+def covariate_tensors(obs: pd.DataFrame, covariates: CovariateNames) -> dict[str, Tensor]:
+    """Convert columns of ``obs`` to tensors, by name.
 
     Args:
-        column: ``N`` values. Numbers (and truth values) become float32. Anything else is
-            taken as categorical and becomes int64 codes into its categories, which for text
-            are the sorted distinct values.
+        obs: Table of ``N`` observations.
+        covariates: Names of columns; or a mapping from each name to its levels in order, with
+            None for a column of numbers or for levels that are taken from the column itself.
 
     Raises:
-        DataError: If a value is missing; names the first row.
+        DataError: See `column_tensor`.
+        UnknownName: There is no such column.
     """
+    levels = covariates if isinstance(covariates, Mapping) else dict.fromkeys(covariates)
+    return {name: column_tensor(find_column(obs, name), levels[name]) for name in levels}
+
+
+def column_tensor(column: pd.Series, levels: Sequence[str] | None = None) -> Tensor:
+    """Convert a column to a tensor of shape ``(N,)``.
+
+    Args:
+        column: ``N`` values.
+        levels: The levels of a categorical column, in the order of their codes; values are
+            compared with them as text. If None, numbers and truth values become float32, and
+            anything else is categorical, with its sorted distinct values as levels. Where data
+            are to be coded like others, give the levels of those: a column may lack some of
+            them. (The category codes of a pandas column are never used, because anndata drops
+            unused categories when it copies.)
+
+    Returns:
+        Float32 values, or int64 codes: positions in ``levels``.
+
+    Raises:
+        DataError: A value is missing or is none of the levels; names the first row, and lists
+            the levels.
+    """
+    if levels is None and not pd.api.types.is_numeric_dtype(column):
+        levels = sorted(set(column.dropna().astype(str)))
+    known = "" if levels is None else f" Known levels: {', '.join(map(repr, levels)) or 'none'}."
     missing = column.isna().to_numpy()
     if missing.any():
-        row = int(missing.argmax())
         raise DataError(
-            f"Column {column.name!r} has no value at row {row} ({column.index[row]!r}): "
-            "fill it in or drop the observation."
+            f"Column {column.name!r} has no value at {_place(column, missing)}: "
+            f"fill it in or drop the observation.{known}"
         )
-    if pd.api.types.is_numeric_dtype(column):
+    if levels is None:
         return torch.tensor(column.to_numpy(dtype=np.float32))
-    return torch.tensor(column.astype("category").cat.codes.to_numpy(dtype=np.int64))
+    words = column.astype(str)
+    codes = words.map({level: code for code, level in enumerate(levels)})
+    unknown = codes.isna().to_numpy()
+    if unknown.any():
+        raise DataError(
+            f"Column {column.name!r} has the unknown level {words.iloc[int(unknown.argmax())]!r} "
+            f"at {_place(column, unknown)}.{known}"
+        )
+    return torch.tensor(codes.to_numpy(dtype=np.int64))
+
+
+def _place(column: pd.Series, faulty: np.ndarray) -> str:
+    row = int(faulty.argmax())
+    return f"row {row} ({column.index[row]!r})"

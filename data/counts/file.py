@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.data.counts.columns import column_tensor, find_column
+from vae4counts.data.counts.batch_parts import Part, Share
+from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
 from vae4counts.data.counts.matrix import CountMatrix
-from vae4counts.data.counts.parts import Part, Share
-from vae4counts.data.counts.stored import BLOCK, StoredMatrix, find_stored, is_on_disk
+from vae4counts.data.counts.prefetch import has_spare_core, prefetch
+from vae4counts.data.counts.stored_matrix import BLOCK, StoredMatrix, find_stored, is_on_disk
 from vae4counts.data.counts.validation import check_counts
 from vae4counts.data.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Item = TypeVar("Item")
 CPU = torch.device("cpu")
 
-# Stored values that a buffer holds: 64 MB as a `CountMatrix`. Two stand in memory at a time, and
-# the arrays that a third is made from.
+# Stored values in a buffer: 64 MB as a `CountMatrix`. Two buffers are in memory at a time, and the
+# arrays that a third is made from.
 BUFFER = 2**23
-# Relative error of sums of totals that are kept in float32.
+# Relative error of sums of totals that are stored as float32.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountFile:
-    """``N`` observations of ``G`` counts in a file: what `CountMatrix` is, but for the memory.
+    """``N`` observations of ``G`` counts on disk, with the interface of `CountMatrix`.
 
-    An epoch goes through the file in blocks of rows that lie together, in random order. As many
-    blocks as fill a buffer are read at once, their rows shuffled, and batches cut from them (the
-    idea of scDataset, D'Ascenzo and Cultrera di Montesano 2025, and of annbatch). Where a core is
-    to spare, the next buffer is read meanwhile.
+    An epoch goes through the file in blocks of consecutive rows, in random order. As many blocks
+    as fill a buffer are read at once, their rows are shuffled, and batches are cut from them (the
+    idea of scDataset, D'Ascenzo and Cultrera di Montesano 2025, and of annbatch). If there is a
+    spare core, the next buffer is read meanwhile.
 
     Attributes:
         stored: The matrix on disk.
@@ -49,7 +47,7 @@ class CountFile:
         covariates: Further columns by name, each of shape ``(N,)``.
         device: Where batches are cut.
         block: Rows of the file that stay together in a shuffled order.
-        buffer: Observations a buffer.
+        buffer: Observations in a buffer.
     """
 
     stored: StoredMatrix
@@ -62,9 +60,9 @@ class CountFile:
 
     @classmethod
     def from_anndata(
-        cls, adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()
+        cls, adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
     ) -> CountFile:
-        """Goes through the counts once, to check them and to add up their rows.
+        """Read the counts once, to check them and to add up their rows.
 
         Args:
             adata: Observations x features, or a view of them, with the counts on disk in CSR.
@@ -74,10 +72,10 @@ class CountFile:
         Raises and warns as `CountMatrix.from_anndata` does, and:
 
         Raises:
-            DataError: If the counts are not on disk, are not CSR there, or cannot be read.
+            DataError: The counts are not on disk, are not stored as CSR, or cannot be read.
         """
         stored, rows = find_stored(adata, layer)
-        columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
+        columns = covariate_tensors(adata.obs, covariates)
         mean = stored.n_entries(rows) / max(len(rows), 1)
         buffer = max(1, int(BUFFER / max(mean, 1.0)))
         totals = check_counts(
@@ -105,11 +103,11 @@ class CountFile:
         return self.n_observations
 
     def to(self, device: torch.device | str) -> CountFile:
-        """Has batches cut on ``device``."""
+        """Return the same data set with batches cut on ``device``."""
         return replace(self, device=torch.device(device))
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountFile:
-        """Some observations as a data set of their own, as of a `CountMatrix`, still on disk."""
+        """Return some observations as a data set, still on disk; see `CountMatrix.subset`."""
         index = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).cpu()
         return replace(
             self,
@@ -125,13 +123,13 @@ class CountFile:
         start: int = 0,
         share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
-        """Cuts all observations into mini-batches, as `CountMatrix.batches` does.
+        """Cut all observations into mini-batches, as `CountMatrix.batches` does.
 
         Args:
-            batch_size: Observations a batch; the last may have fewer.
-            random: What shuffles them; None to go from first to last.
+            batch_size: Observations in a batch; the last may have fewer.
+            random: The generator that shuffles them; None to keep them in order.
             start: The batch to start with, from 0.
-            share: Which part of every batch to read; all of it unless said otherwise.
+            share: Which part of every batch to read; all of it by default.
         """
         size = max(1, self.buffer // batch_size) * batch_size
         order = np.arange(len(self)) if random is None else self._shuffled(size, random)
@@ -139,23 +137,23 @@ class CountFile:
             self._read_parts(index.split(batch_size), share)
             for index in torch.from_numpy(order[start * batch_size :]).split(size)
         )
-        is_idle = self.device.type != "cpu" or _core_to_spare()
-        for parts, indices, buffer in ahead(buffers) if is_idle else buffers:
+        is_idle = self.device.type != "cpu" or has_spare_core()
+        for parts, indices, buffer in prefetch(buffers) if is_idle else buffers:
             places = torch.arange(len(buffer)).split([len(index) for index in indices])
             for part, index, place in zip(parts, indices, places, strict=True):
                 yield replace(self._cut(buffer, place, index), part=part)
 
     def batch(self, index: Tensor) -> Batch:
-        """Reads a mini-batch of any observations, as `CountMatrix.batch` cuts one."""
+        """Read a mini-batch of any observations, as `CountMatrix.batch` cuts one."""
         return self._cut(self._read(index.cpu()), torch.arange(len(index)), index)
 
     def _cut(self, buffer: CountMatrix, place: Tensor, index: Tensor) -> Batch:
-        """The rows at some places of a buffer, with their positions in the whole data set."""
+        """Cut the rows at some places of a buffer, with their positions in the data set."""
         batch = buffer.batch(place)
         return replace(batch, index=index.to(self.device), n_observations=len(self))
 
     def _shuffled(self, size: int, random: np.random.Generator) -> np.ndarray:
-        """Blocks of the file in random order, and the rows of each ``size`` of them shuffled."""
+        """Put the blocks of the file in random order, and shuffle each ``size`` rows of it."""
         _, block = np.unique(self.rows // self.block, return_inverse=True)
         order = np.argsort(random.permutation(block.max(initial=-1) + 1)[block], kind="stable")
         for start in range(0, len(order), size):
@@ -165,14 +163,14 @@ class CountFile:
     def _read_parts(
         self, whole: Sequence[Tensor], share: Share
     ) -> tuple[list[Part], list[Tensor], CountMatrix]:
-        """One process's parts of some batches, their positions, and their rows in a buffer."""
+        """Read one process's parts of some batches: parts, positions, and rows in a buffer."""
         parts = [share.part(len(index)) for index in whole]
         indices = [index[part.rows] for part, index in zip(parts, whole, strict=True)]
         return parts, indices, self._read(torch.cat(indices))
 
     def _read(self, index: Tensor) -> CountMatrix:
         counts, library = self.stored.read(self.rows[index.numpy()]), self.library[index].numpy()
-        # chunks of zarr that are gone are read as zeros
+        # missing chunks of a zarr array are read as zeros
         read, known = counts.data.sum(dtype=np.float64), library.sum(dtype=np.float64)
         if abs(read - known) > ROUNDING * known:
             raise DataError(
@@ -190,12 +188,12 @@ class CountFile:
 Counts = CountMatrix | CountFile
 
 
-def counts_of(adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()) -> Counts:
-    """The counts of an AnnData: where they are on disk, there they stay.
+def counts_of(adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()) -> Counts:
+    """Return the counts of an AnnData; those on disk stay there.
 
     Args:
-        adata: Observations x features. What `vae4counts.data.load` was asked to leave on disk
-            is read from there, and so is what ``anndata.read_h5ad(path, backed="r")`` gives.
+        adata: Observations x features. What ``load(path, out_of_core=True)`` or
+            ``anndata.read_h5ad(path, backed="r")`` has left on disk is read from there.
         layer: See `CountMatrix.from_anndata`.
         covariates: See `CountMatrix.from_anndata`.
 
@@ -203,22 +201,3 @@ def counts_of(adata: AnnData, layer: str | None = None, covariates: Iterable[str
     """
     kind = CountFile if is_on_disk(adata, layer) else CountMatrix
     return kind.from_anndata(adata, layer, covariates)
-
-
-def _core_to_spare() -> bool:
-    """Whether a thread of our own has a core that torch leaves free.
-
-    Where it has none, torch's threads wait for the one that it holds up at the end of every
-    operation: reading ahead then costs more than it saves.
-    """
-    return (os.cpu_count() or 1) > torch.get_num_threads()
-
-
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Has the next item made in a thread while this one is used."""
-    source = iter(items)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(next, source, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, source, None)
-            yield item

@@ -8,34 +8,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.file import CountFile, Counts, counts_of
 from vae4counts.data.counts.matrix import CountMatrix
-from vae4counts.data.counts.parts import Share
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 class CountLoader:
-    """Goes through a data set in mini-batches, each observation once an epoch.
+    """A data set in mini-batches, with each observation once an epoch.
 
-    The order is a pure function of the seed and the epoch's number (and, of counts on disk, of
-    the batch size): an epoch can be repeated, or training taken up again in the middle, and no
+    The order is a pure function of the seed and the epoch's number (and, for counts on disk, of
+    the batch size): an epoch can be repeated, or training resumed in the middle of one, and no
     other random state is read or changed.
 
     Args:
-        counts: The data; of an AnnData, what `counts_of` makes of it.
-        batch_size: Observations a batch. The last one of an epoch may be shorter.
-        shuffle: Whether each epoch has an order of its own, or all go from first to last.
-        seed: What the orders are drawn from; 0 or more.
-        layer: The layer of the AnnData that holds the raw counts; ``None`` for ``X``.
-        share: What this process takes of every batch, where several share them.
+        counts: The data; an AnnData is converted by `counts_of`.
+        batch_size: Observations in a batch. The last one of an epoch may be smaller.
+        shuffle: Whether each epoch has a random order of its own. Otherwise all epochs keep the
+            order of the data.
+        seed: Seed of the orders; 0 or more.
+        layer: The layer of the AnnData that holds the raw counts; None for ``X``.
+        share: What this process takes of every batch, where several processes share them.
 
     Raises:
-        DataError: If the AnnData does not hold raw counts.
-        UnknownName: If the AnnData has no such layer.
-        ValueError: If ``batch_size`` is below 1, ``seed`` is negative, or a layer is named
-            though the counts are no AnnData.
+        DataError: The AnnData does not hold raw counts.
+        UnknownName: The AnnData has no such layer.
+        ValueError: ``batch_size`` is below 1, ``seed`` is negative, or a layer is named although
+            the counts are not an AnnData.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class CountLoader:
         self.share = share
 
     def __len__(self) -> int:
-        """The number of batches an epoch."""
+        """Return the number of batches in an epoch."""
         return -(-len(self.counts) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch(0)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of one epoch, on the device of the counts.
+        """Return the batches of one epoch, on the device of the counts.
 
         Args:
             number: Which epoch, from 0; the same number always gives the same batches.

@@ -1,8 +1,8 @@
-"""A whole data set of sparse counts in memory, and mini-batches cut from it."""
+"""A data set of sparse counts in memory, and mini-batches cut from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.data.counts.columns import column_tensor, find_column
-from vae4counts.data.counts.parts import Share
+from vae4counts.data.counts.batch_parts import Share
+from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.validation import check_counts, suggest_layer
 from vae4counts.data.errors import DataError, UnknownName
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class CountMatrix:
     """``N`` observations of ``G`` counts as flat sparse arrays, on one device.
 
-    CSR, but that each row has a start and an end of its own: some of the observations are then a
-    data set that shares the arrays of all.
+    Like CSR, except that each row has its own start and end, so that a subset of the observations
+    is a data set that shares the arrays of the whole.
 
     Attributes:
         starts: Where each row starts in ``indices`` and ``values``, shape ``(N,)``, int64.
@@ -49,25 +49,25 @@ class CountMatrix:
 
     @classmethod
     def from_anndata(
-        cls, adata: AnnData, layer: str | None = None, covariates: Iterable[str] = ()
+        cls, adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
     ) -> CountMatrix:
-        """Copies the counts of an AnnData, after checking that they are counts.
+        """Copy the counts of an AnnData, after checking that they are raw counts.
 
         Args:
             adata: Observations x features; the counts may be CSR, CSC or dense, of any
                 numeric type.
-            layer: The layer that holds the raw counts; ``None`` for ``X``.
-            covariates: Columns of ``obs`` to carry along: categorical ones as int64 codes,
-                numeric ones as float32.
+            layer: The layer that holds the raw counts; None for ``X``.
+            covariates: Columns of ``obs`` to put into batches, by name or with their levels:
+                categorical ones become int64 codes, numeric ones float32; see
+                `covariate_tensors`.
 
         Raises:
-            DataError: If the values are not raw counts, or there are none, or a covariate
-                has missing values.
-            UnknownName: If there is no such layer or column.
+            DataError: The values are not raw counts, or there are none; or a covariate has a
+                missing value or an unknown level.
+            UnknownName: There is no such layer or column.
 
         Warns:
-            UserWarning: If whole rows or columns are zero, or counts are too large for
-                float32.
+            UserWarning: Whole rows or columns are zero, or counts are too large for float32.
         """
         if layer is not None and layer not in adata.layers:
             raise UnknownName("layer", layer, adata.layers)
@@ -79,14 +79,13 @@ class CountMatrix:
         csr = canonical_csr(matrix.to_memory() if hasattr(matrix, "to_memory") else matrix, name)
         names = {"rows": adata.obs_names, "columns": adata.var_names}
         totals = check_counts([csr], csr.shape, name=name, layers=layers, **names)
-        columns = {name: column_tensor(find_column(adata.obs, name)) for name in covariates}
-        return cls.from_checked(csr, totals, columns)
+        return cls.from_checked(csr, totals, covariate_tensors(adata.obs, covariates))
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> CountMatrix:
-        """Copies a SciPy sparse matrix (or a dense array) of shape ``(N, G)``.
+        """Copy a SciPy sparse matrix, or a dense array, of shape ``(N, G)``.
 
-        Raises and warns as `from_anndata` does of its values.
+        Raises and warns as `from_anndata` does about values.
         """
         csr = canonical_csr(matrix, "The matrix")
         return cls.from_checked(csr, check_counts([csr], csr.shape))
@@ -95,7 +94,7 @@ class CountMatrix:
     def from_checked(
         cls, csr: sp.csr_matrix, totals: np.ndarray, covariates: Mapping[str, Tensor] | None = None
     ) -> CountMatrix:
-        """Takes over canonical CSR counts whose values and totals are known to be good."""
+        """Wrap canonical CSR counts whose values and totals have been checked."""
         indptr = torch.from_numpy(csr.indptr.astype(np.int64))
         return cls(
             starts=indptr[:-1],
@@ -117,11 +116,11 @@ class CountMatrix:
 
     @property
     def device(self) -> torch.device:
-        """Where the counts are, and where batches are cut."""
+        """The device of the counts, where batches are cut."""
         return self.values.device
 
     def to(self, device: torch.device | str) -> CountMatrix:
-        """Copies the counts to ``device`` (those that are there already are not copied)."""
+        """Copy the counts to ``device``; tensors that are on it already are not copied."""
         return replace(
             self,
             starts=self.starts.to(device),
@@ -139,31 +138,31 @@ class CountMatrix:
         start: int = 0,
         share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> Iterator[Batch]:
-        """Cuts all observations into mini-batches.
+        """Cut all observations into mini-batches.
 
         Args:
-            batch_size: Observations a batch; the last may have fewer.
-            random: What shuffles them; None to go from first to last.
+            batch_size: Observations in a batch; the last may have fewer.
+            random: The generator that shuffles them; None to keep them in order.
             start: The batch to start with, from 0.
-            share: Which part of every batch to cut; all of it unless said otherwise.
+            share: Which part of every batch to cut; all of it by default.
         """
         order = np.arange(len(self)) if random is None else random.permutation(len(self))
-        # Moved once an epoch, not once a batch.
+        # moved once an epoch, not once a batch
         rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
         for index in rest.split(batch_size):
             part = share.part(len(index))
             yield replace(self.batch(index[part.rows]), part=part)
 
     def batch(self, index: Tensor) -> Batch:
-        """Cuts a mini-batch out, on the device of the counts.
+        """Cut out a mini-batch, on the device of the counts.
 
         Args:
-            index: Positions of ``B`` observations, shape ``(B,)``, int64, in any order and
-                with repeats if you like.
+            index: Positions of ``B`` observations, shape ``(B,)``, int64, in any order;
+                repeats are allowed.
 
         Returns:
-            The batch; its counts are a float32 CSR tensor of shape ``(B, G)`` with int32
-            indices.
+            A batch with the table ``"counts"``: a float32 CSR tensor of shape ``(B, G)`` with
+            int32 indices.
         """
         index = index.to(self.device)
         crow, entries = self._entries(index)
@@ -183,10 +182,10 @@ class CountMatrix:
         )
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountMatrix:
-        """Some observations as a data set of their own, which shares the counts with this one.
+        """Return some observations as a data set that shares the counts of this one.
 
-        Batches of the subset have its size as their ``n_observations``, and their ``index``
-        runs over the subset.
+        Batches of the subset have its size as their ``n_observations``, and their ``index`` are
+        positions in the subset.
 
         Args:
             rows: Positions of the observations to keep, shape ``(M,)``, int64.
@@ -201,13 +200,13 @@ class CountMatrix:
         )
 
     def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the row starts of a cut, ``(B + 1,)``, and where each of its entries is stored."""
+        """Return the row starts of a cut, ``(B + 1,)``, and where each entry of it is stored."""
         starts = self.starts.index_select(0, index)
         ends = self.ends.index_select(0, index)
         crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
-        # Entries lie one after the other but for a jump from the end of a row to the start of
-        # the next: a running sum of ones and jumps, quicker than repeating each row's start.
-        # Empty rows add their jump to the next row's; those at the end to the spare last step.
+        # Entries are consecutive except for a jump from the end of one row to the start of the
+        # next: a running sum of ones and jumps is faster than repeating each row's start. Empty
+        # rows add their jump to that of the next row; those at the end to the spare last step.
         n_entries = int(crow[-1])
         steps = starts.new_ones(n_entries + 1)
         jumps = starts - torch.cat([starts.new_ones(1), ends[:-1]])

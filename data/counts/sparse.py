@@ -1,4 +1,4 @@
-"""One form for every matrix that comes in: CSR, sorted, without duplicates or stored zeros."""
+"""One form for every input matrix: CSR, sorted, without duplicates or stored zeros."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vae4counts.data.errors import DataError
 
 
 def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
-    """Copies a matrix into canonical CSR form.
+    """Copy a matrix into canonical CSR form.
 
     Args:
         matrix: Any SciPy sparse matrix or array, or a dense array, of shape ``(N, G)`` and
-            any boolean, integer or floating-point type. It is left as it is.
-        name: What the matrix is called in errors.
+            any boolean, integer or floating-point type. It is not changed.
+        name: What errors call the matrix.
 
     Returns:
         A CSR matrix of shape ``(N, G)``: column indices sorted within each row, duplicate
         entries summed, stored zeros dropped.
 
     Raises:
-        DataError: If ``matrix`` is not a numeric matrix, or is a broken one.
+        DataError: ``matrix`` is not a matrix of numbers, or its arrays are broken.
     """
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
@@ -38,7 +38,7 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
         _check_arrays(matrix, name)
     csr = sp.csr_matrix(matrix, copy=True)
     if not csr.has_canonical_format:
-        # Summed in a wide type: two stored uint8 entries of 200 are 400, not 144.
+        # summed in a wide type: two stored uint8 entries of 200 are 400, not 144.
         csr = csr.astype(np.promote_types(csr.dtype, np.int64))
         csr.sum_duplicates()
     csr.eliminate_zeros()
@@ -46,7 +46,7 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
 
 
 def _check_arrays(matrix: Any, name: str) -> None:
-    """SciPy takes the arrays of a compressed matrix as they are, and would write past others."""
+    """Check the arrays of a compressed matrix: SciPy trusts them, and would write out of bounds."""
     axis, size = ("column", matrix.shape[1]) if matrix.format == "csr" else ("row", matrix.shape[0])
     stored = min(len(matrix.data), len(matrix.indices))
     starts = matrix.indptr

@@ -1,14 +1,21 @@
-"""Which observations are for training, for validation and for the test."""
+"""Which observations are for training, for validation and for testing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from vae4counts.data.errors import DataError
+
+_PART_OF_WORD = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,30 +32,10 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
-    def to_dict(self) -> dict[str, list[int]]:
-        """Gives lists of whole numbers, ready for JSON."""
-        return {
-            "train": self.train.tolist(),
-            "validation": self.validation.tolist(),
-            "test": self.test.tolist(),
-        }
-
     def among(self, rows: np.ndarray) -> Split:
-        """The same split of ``rows[0], rows[1], ...`` instead of 0, 1 ..."""
+        """Return the same split of ``rows[0], rows[1], ...`` instead of 0, 1, ..."""
         parts = (np.sort(rows[part]) for part in (self.train, self.validation, self.test))
         return Split(*parts)
-
-    @classmethod
-    def from_dict(cls, parts: Mapping[str, Sequence[int]]) -> Split:
-        """Takes what `to_dict` gave.
-
-        Raises:
-            DataError: If a part is missing.
-        """
-        names = ("train", "validation", "test")
-        if missing := [name for name in names if name not in parts]:
-            raise DataError(f"A split must have the parts {names}; missing: {missing}.")
-        return cls(*(np.asarray(parts[name], dtype=np.int64) for name in names))
 
 
 def random_split(
@@ -59,22 +46,22 @@ def random_split(
     seed: int = 0,
     classes: np.ndarray | None = None,
 ) -> Split:
-    """Splits ``n`` observations at random into three parts that share none.
+    """Split ``n`` observations at random into three disjoint parts.
 
     Args:
         n: Number of observations.
-        validation: Share of the validation part, above 0.
-        test: Share of the test part, above 0; both together are below 1.
+        validation: Fraction in the validation part, above 0.
+        test: Fraction in the test part, above 0; both together are below 1.
         seed: The same seed gives the same split; 0 or more.
-        classes: Class of each observation, shape ``(n,)``: each part then has of each class its
-            share, to within two observations (stratification).
+        classes: Class of each observation, shape ``(n,)``: each part then has its fraction of
+            every class, to within two observations (stratification).
 
     Returns:
-        The split. Shares are rounded to whole observations, at least one in each part.
+        The split. Fractions are rounded to whole observations, at least one in each part.
 
     Raises:
-        DataError: If there are fewer than three observations.
-        ValueError: If the shares are out of range, or ``seed`` is negative.
+        DataError: There are fewer than three observations.
+        ValueError: The fractions are out of range, or ``seed`` is negative.
     """
     if n < 3:
         raise DataError(
@@ -99,16 +86,16 @@ def random_split(
 def grouped_split(
     groups: np.ndarray, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> Split:
-    """Splits whole groups (donors, plates, slides) at random: no two parts share one.
+    """Split whole groups (donors, plates, slides) at random, so that no two parts share one.
 
     Args:
         groups: Group of each observation, shape ``(n,)``.
-        validation: Share of the groups, not of the observations; see `random_split`.
+        validation: Fraction of the groups, not of the observations; see `random_split`.
         test: As ``validation``.
         seed: See `random_split`.
 
     Raises:
-        DataError: If there are fewer than three groups.
+        DataError: There are fewer than three groups.
         ValueError: See `random_split`.
     """
     kinds, group = np.unique(groups, return_inverse=True)
@@ -122,13 +109,40 @@ def grouped_split(
 
 
 def split_from_column(column: pd.Series) -> Split:
-    """Take the split that a column names."""
-    parts = {name: np.flatnonzero(column == name) for name in ("train", "validation", "test")}
-    return Split(**parts)
+    """Read a split from a column that names the part of each observation.
+
+    Args:
+        column: ``"train"``, ``"validation"`` (or ``"valid"``, ``"val"``) or ``"test"`` for each
+            of ``N`` observations, in upper or lower case. An observation whose value is missing
+            or empty is in no part.
+
+    Raises:
+        DataError: A value is none of these (names the first row and its value), or a part is
+            empty.
+    """
+    values = column.astype(object)  # plain Python values, to be shown in errors
+    words = values.where(column.notna(), "").astype(str).str.strip().str.lower()
+    parts = words.map(_PART_OF_WORD)
+    unknown = ((words != "") & parts.isna()).to_numpy()
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise DataError(
+            f"Column {column.name!r} has {values.iloc[row]!r} at row {row} "
+            f"({column.index[row]!r}): it must say train, validation or test, or nothing for an "
+            "observation that is in no part."
+        )
+    rows = {name: np.flatnonzero(parts == name) for name in ("train", "validation", "test")}
+    if empty := [name for name, part in rows.items() if not part.size]:
+        counted = ", ".join(f"{len(part)} {name}" for name, part in rows.items())
+        raise DataError(
+            f"Column {column.name!r} has no row that says {empty[0]!r} ({counted}, "
+            f"{int((words == '').sum())} without a value): each part needs an observation."
+        )
+    return Split(**rows)
 
 
 def _spread(order: np.ndarray, classes: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Reorders so that the members of each class lie evenly, from a random start of their own."""
+    """Reorder so that the members of each class are evenly spread, from a random start."""
     _, kind, sizes = np.unique(classes[order], return_inverse=True, return_counts=True)
     by_class = np.argsort(kind, kind="stable")
     rank = np.empty(len(order))

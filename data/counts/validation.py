@@ -1,4 +1,4 @@
-"""Are these raw counts? If not, which entry says so, and what should be done."""
+"""Checks that a matrix holds raw counts: which entry does not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from vae4counts.data.errors import DataError
 
-# float32 holds every whole number up to here.
+# float32 represents every whole number up to this one.
 LARGEST_EXACT = 2**24
 
 _NOT_FINITE = "Counts are whole numbers, 0 or more: fill or drop such entries."
@@ -34,26 +34,26 @@ def check_counts(
     columns: Sequence[str] | None = None,
     layers: Iterable[str] | None = None,
 ) -> np.ndarray:
-    """Checks that a matrix holds raw counts, and adds them up. Looks at stored entries only.
+    """Check that a matrix holds raw counts, and add up its rows. Looks at stored entries only.
 
     Args:
         blocks: The matrix, cut into canonical CSR matrices of some rows each.
         shape: Shape ``(N, G)`` of the whole.
-        name: What the matrix is called in messages.
+        name: What messages call the matrix.
         rows: Names of the ``N`` observations, if they have any.
         columns: Names of the ``G`` features, if they have any.
-        layers: Layers that could be named instead of this matrix; ``None`` where there is
-            no such choice.
+        layers: Layers that could be named instead of this matrix; None where there is no such
+            choice.
 
     Returns:
         The total count of each observation, shape ``(N,)``, float64.
 
     Raises:
-        DataError: If the matrix has no rows or no columns, or an entry is not finite,
-            negative or fractional. The message names the first such entry.
+        DataError: The matrix has no rows or no columns, or an entry is not finite, negative or
+            fractional. The message names the first such entry.
 
     Warns:
-        UserWarning: If whole rows or columns are zero, or counts are too large for float32.
+        UserWarning: Whole rows or columns are zero, or counts are too large for float32.
     """
     n_rows, n_columns = shape
     if n_rows == 0 or n_columns == 0:
@@ -88,7 +88,7 @@ def check_counts(
 
 
 def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
-    """What is wrong with the first entry that is no count, its value, row and column, advice."""
+    """Return the fault, value, row and column of the first entry that is no count, and advice."""
     for kind, is_faulty, advice in _FAULTS:
         faulty = is_faulty(block.data)
         if faulty.any():
@@ -103,7 +103,7 @@ def _at(axis: str, position: int, names: Sequence[str] | None) -> str:
 
 
 def suggest_layer(layers: Iterable[str] | None) -> str:
-    """Says how to name another layer, and which there are; nothing where it is no choice."""
+    """Return a sentence on how to name another layer, and which there are; "" without a choice."""
     if layers is None:
         return ""
     listed = ", ".join(map(repr, layers)) or "none"

@@ -14,16 +14,16 @@ from vae4counts.data.datasets.download import RemoteFile, data_directory
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """What a person should know of a data set before loading it.
+    """What to know about a data set before loading it.
 
     Attributes:
         title: What was counted, in a line.
         shape: Numbers of observations and of features.
         source: Where it comes from.
         licence: Terms of the data.
-        loader: Loads it; is told whether to go without the network (None: see `fetch`).
+        loader: Function that loads it, given whether to avoid the network (None: see `fetch`).
         folder: Where its files are kept, below the folder of all data.
-        files: What is downloaded for it; nothing for what comes with a package.
+        files: What is downloaded for it; empty if it ships with a package.
     """
 
     title: str
@@ -36,7 +36,7 @@ class DataSet:
 
     @property
     def size(self) -> int | None:
-        """Bytes to download, as far as they are known; None where they are not."""
+        """Bytes to download, of the files whose size is known; None if no size is known."""
         sizes = [file.size for file in self.files if file.size is not None]
         return sum(sizes) if sizes or not self.files else None
 
@@ -88,7 +88,7 @@ DATASETS: dict[str, DataSet] = {
         files=(tcga.RNA_SEQ, tcga.PHENOTYPES),
     ),
     "tcga-pancancer-top5000": DataSet(
-        title="RSEM's expected reads in tumours, of the genes of the highest deviance",
+        title="RSEM's expected reads in tumours, of the genes with the highest deviance",
         shape=(10535, 5000),
         source=_TCGA,
         licence=_OPEN_ACCESS,

@@ -1,4 +1,4 @@
-"""COCO 2017: the objects in its pictures, and the words that people describe them with."""
+"""COCO 2017: the objects in its images, and the words that people describe them with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import IO
 from anndata import AnnData
 
 from vae4counts.data.datasets.download import RemoteFile, data_directory, fetch
+from vae4counts.data.datasets.joining import add_modality
 from vae4counts.data.errors import DataError, UnknownName
-from vae4counts.data.modalities import add_modality
-from vae4counts.data.readers.coco import count_objects, count_words, read_coco_table
-from vae4counts.data.readers.text import open_bytes
+from vae4counts.data.readers.coco import count_objects, count_words
+from vae4counts.data.readers.coco_table import read_coco_table
+from vae4counts.data.readers.compression import open_bytes
 
 FOLDER = "coco2017"
 SUBSETS = ("train", "val")
@@ -35,33 +36,34 @@ def load_coco2017_object_counts(
     count_crowds: bool = True,
     offline: bool | None = None,
 ) -> AnnData:
-    """Counts the objects of 80 categories in COCO's 118,287 training or 5,000 validation images.
+    """Count the objects of 80 categories in COCO's 118,287 training or 5,000 validation images.
 
     Args:
         subset: ``"train"`` or ``"val"``.
-        source: The official ``annotations_trainval2017.zip`` (read as it is), an
-            ``instances_{subset}2017.json`` (``.gz`` or not), a table of such counts (`.csv`,
-            see `read_coco_table`), or a folder where the zip or the JSON is, or goes. By default
-            the zip in a folder of the cache, which is downloaded if it is not there.
+        source: The official ``annotations_trainval2017.zip`` (read without unpacking), an
+            ``instances_{subset}2017.json`` (``.gz`` or not), a table of such counts (``.csv``,
+            see `read_coco_table`), or a folder that has the zip or the JSON, or that the zip is
+            downloaded to. By default the zip in a folder of the cache, downloaded if necessary.
         captions: Whether to count the words of the captions too; they are in the same zip, or in
             ``captions_{subset}2017.json`` beside the other file.
-        count_crowds: Whether an annotation of a crowd counts as one object, or is left out.
-        offline: Whether to go without the network; see `fetch`.
+        count_crowds: Whether an annotation of a crowd counts as one object; otherwise it is left
+            out.
+        offline: Whether to avoid the network; see `fetch`.
 
     Returns:
-        Images x categories, as `count_objects` or `read_coco_table` describes it. With captions,
+        Images x categories, see `count_objects` and `read_coco_table`. With captions,
         ``obsm["captions"]`` (images x words, CSR), ``uns["captions_features"]`` (the words) and
-        ``obs["has_captions"]``, joined by image id as `add_modality` says.
+        ``obs["has_captions"]``, joined by image id; see `add_modality`.
 
     Raises:
-        DataError: If a file cannot be had, is broken, or is of the other subset.
-        UnknownName: If there is no such subset.
+        DataError: A file is missing or broken, or belongs to the other subset.
+        UnknownName: There is no such subset.
     """
     path = _locate("instances", subset, source, offline)
     if path.name.endswith((".csv", ".csv.gz")):
         if not count_crowds:
             raise DataError(
-                f"{path} is a table that counts crowds; leave them out from the JSON file."
+                f"{path} is a table that counts crowds: to leave them out, load the JSON file."
             )
         adata = read_coco_table(path)
     else:
@@ -76,20 +78,20 @@ def load_coco2017_object_counts(
 def load_coco2017_captions(
     subset: str, source: str | Path | None = None, *, offline: bool | None = None
 ) -> AnnData:
-    """Counts the words of the five or so captions of each of COCO's images.
+    """Count the words of the five or so captions of each of COCO's images.
 
     Args:
         subset: ``"train"`` or ``"val"``.
         source: The official zip, a ``captions_{subset}2017.json`` (``.gz`` or not), or a folder;
-            as for `load_coco2017_object_counts`.
-        offline: Whether to go without the network; see `fetch`.
+            see `load_coco2017_object_counts`.
+        offline: Whether to avoid the network; see `fetch`.
 
     Returns:
-        Images x words, as `count_words` describes it.
+        Images x words; see `count_words`.
 
     Raises:
-        DataError: If a file cannot be had, is broken, or is of the other subset.
-        UnknownName: If there is no such subset.
+        DataError: A file is missing or broken, or belongs to the other subset.
+        UnknownName: There is no such subset.
     """
     path = _locate("captions", subset, source, offline)
     with _opened(path, "captions", subset) as (file, name):
@@ -97,7 +99,7 @@ def load_coco2017_captions(
 
 
 def _locate(kind: str, subset: str, source: str | Path | None, offline: bool | None) -> Path:
-    """Finds the file that has one kind of annotations of a subset, or fetches it."""
+    """Find the file with one kind of annotations of a subset, or fetch it."""
     if subset not in SUBSETS:
         raise UnknownName("subset of COCO 2017", subset, SUBSETS)
     if source is not None and not Path(source).expanduser().exists():
@@ -116,7 +118,7 @@ def _locate(kind: str, subset: str, source: str | Path | None, offline: bool | N
 
 @contextmanager
 def _opened(path: Path, kind: str, subset: str) -> Iterator[tuple[IO[bytes], Path]]:
-    """Opens a JSON file, alone or in the zip, with what errors should call it."""
+    """Open a JSON file, alone or in the zip, and say what errors should call it."""
     if path.suffix != ".zip":
         with open_bytes(path) as file:
             yield file, path

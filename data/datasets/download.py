@@ -1,4 +1,4 @@
-"""Files from the network: each fetched once, whole and checked, or not at all."""
+"""Files from the network: each downloaded once, complete and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DIRECTORY_VARIABLE = "VAE4COUNTS_DATA"
 OFFLINE_VARIABLE = "VAE4COUNTS_OFFLINE"
 
-_CHUNK = 2**16  # bytes
-_PATIENCE = 30.0  # seconds without a byte
+_CHUNK_SIZE = 2**16  # bytes
+_TIMEOUT = 30.0  # seconds without a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class RemoteFile:
     """A file that can be downloaded.
 
     Attributes:
-        name: What it is called on disk.
-        url: Where it comes from.
-        size: Bytes, where they are known; to tell a person beforehand.
-        sha256: Hex digest, where it is known.
+        name: Name on disk.
+        url: Where it is downloaded from.
+        size: Size in bytes if known, to be shown before a download.
+        sha256: Hex digest if known.
     """
 
     name: str
@@ -40,11 +40,11 @@ class RemoteFile:
 
 
 def data_directory(name: str = "", chosen: str | Path | None = None) -> Path:
-    """Where the files of a data set (or of all) are kept: in ``$VAE4COUNTS_DATA`` or a cache.
+    """Return the folder of a data set (or of all): below ``$VAE4COUNTS_DATA`` or a cache.
 
     Args:
         name: The data set's folder.
-        chosen: A folder of the user's choice, which goes before the others.
+        chosen: A folder of the user's choice, which takes precedence.
     """
     if chosen is not None:
         return Path(chosen).expanduser()
@@ -53,20 +53,20 @@ def data_directory(name: str = "", chosen: str | Path | None = None) -> Path:
 
 
 def fetch(file: RemoteFile, directory: str | Path, *, offline: bool | None = None) -> Path:
-    """Gives the path of a file, which is downloaded first if it is not there.
+    """Return the path of a file, after downloading it if necessary.
 
-    A download that was cut off is taken up where it stopped, if the server knows ranges and the
-    file there is still the same. The file is moved into place when it is whole and its SHA-256
-    is right. A digest that was not known is recorded in ``NAME.sha256`` (as ``sha256sum -c``
-    reads it) and holds from then on.
+    An interrupted download is resumed where it stopped, if the server supports ranges and its file
+    has not changed. The file is moved into place when it is complete and its SHA-256 is right. An
+    unknown digest is recorded in ``NAME.sha256`` (as ``sha256sum -c`` reads it) and is checked
+    from then on.
 
     Args:
         file: The file.
-        directory: Where it is, or goes.
-        offline: Whether to go without the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
+        directory: Where the file is, or is downloaded to.
+        offline: Whether to avoid the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
 
     Raises:
-        DataError: If the file cannot be had, or is not the one that it should be.
+        DataError: The file is missing and cannot be downloaded, or has another digest.
     """
     directory = Path(directory).expanduser()
     path = directory / file.name
@@ -74,12 +74,12 @@ def fetch(file: RemoteFile, directory: str | Path, *, offline: bool | None = Non
     known = file.sha256 or _recorded(record)
     if path.exists() and known is None:  # put there by hand
         return path
-    by_hand = f"Get it from {file.url} and put it there: {path}"
+    by_hand = f"Get it from {file.url} and save it as {path}"
     if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0") if offline is None else offline:
         if not path.exists():
             raise DataError(f"{file.name} is missing, and downloads are off. {by_hand}")
         if known and pooch.file_hash(str(path)) != known:
-            raise DataError(f"{path} is not what it was or should be (SHA-256 {known}). {by_hand}")
+            raise DataError(f"{path} does not have the expected SHA-256 {known}. {by_hand}")
     else:
         _retrieve(file, path, known, by_hand)
     if known is None:
@@ -98,43 +98,45 @@ def _retrieve(file: RemoteFile, path: Path, known: str | None, by_hand: str) -> 
     def download(url: str, output_file: str, _: object) -> None:
         partial = path.with_name(f".{path.name}.part")
         _receive(url, partial)
-        partial.replace(output_file)  # for pooch to check and to move into place
+        partial.replace(output_file)  # pooch checks it and moves it into place
         _validator(partial).unlink(missing_ok=True)
 
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says as much
+    pooch.get_logger().setLevel("WARNING")  # the progress bar shows the same
     try:
         pooch.retrieve(
             file.url, known_hash=known, fname=path.name, path=path.parent, downloader=download
         )
-    except ValueError as error:  # pooch's word for a wrong digest
+    except ValueError as error:  # pooch's error for a wrong digest
         source = "" if file.sha256 else f" that was recorded in {path}.sha256"
         raise DataError(
-            f"{file.url} does not give the file with the SHA-256 {known}{source}; nothing was kept."
+            f"The file at {file.url} does not have the expected SHA-256 {known}{source}; "
+            "the download was deleted."
         ) from error
     except (OSError, HTTPError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"Cannot download {file.name}: {reason}. Try again (what has come is kept). {by_hand}"
+            f"Cannot download {file.name}: {reason}. Try again (what has been received is kept). "
+            f"{by_hand}"
         ) from error
 
 
 def _validator(partial: Path) -> Path:
-    """Where it is kept which version of the server's file a part is of."""
+    """Return the file that says which version of the server's file a partial download is of."""
     return partial.with_suffix(".version")
 
 
 def _receive(url: str, partial: Path) -> None:
-    """Writes what the server sends to a file, after what is there from an earlier try."""
+    """Download to a file, after what an earlier try has left in it."""
     import requests  # slow to import, and needed here only
 
     version = _validator(partial)
-    # As it is stored: a server's own compression would make positions meaningless.
+    # uncompressed: a server's own compression would make positions meaningless
     headers = {"Accept-Encoding": "identity"}
     known = version.read_text(encoding="utf-8") if version.exists() else ""
     start = partial.stat().st_size if partial.exists() and known else 0
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": known}
-    with requests.get(url, headers=headers, stream=True, timeout=_PATIENCE) as response:
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         resumed = response.status_code == requests.codes.partial_content
         if start and (
             response.status_code == requests.codes.requested_range_not_satisfiable
@@ -150,7 +152,7 @@ def _receive(url: str, partial: Path) -> None:
             version.write_text(_mark(response), encoding="utf-8")
         _write(response, partial, total)
     if total is not None and partial.stat().st_size != total:
-        raise OSError(f"{partial.stat().st_size} of {total} bytes came")
+        raise OSError(f"received {partial.stat().st_size} of {total} bytes")
     return None
 
 
@@ -160,7 +162,7 @@ def _first_byte(response: Response) -> int | None:
 
 
 def _mark(response: Response) -> str:
-    """What ``If-Range`` needs to know a version by; without it, downloads start anew."""
+    """Return what identifies a version for ``If-Range``; without it, downloads start again."""
     tag = response.headers.get("ETag", "W/")
     return response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
 
@@ -182,6 +184,6 @@ def _write(response: Response, partial: Path, total: int | None) -> None:
     with bar, partial.open("ab") as target:
         name = partial.name.removeprefix(".").removesuffix(".part")
         task = bar.add_task(name, total=total, completed=target.tell())
-        for chunk in response.raw.stream(_CHUNK, decode_content=False):
+        for chunk in response.raw.stream(_CHUNK_SIZE, decode_content=False):
             target.write(chunk)
             bar.advance(task, len(chunk))

@@ -9,11 +9,11 @@ import pandas as pd
 from anndata import AnnData
 
 from vae4counts.data.datasets.download import RemoteFile, data_directory, fetch
+from vae4counts.data.datasets.joining import warn_of_unmatched
 from vae4counts.data.errors import DataError
-from vae4counts.data.modalities import report_unmatched
 from vae4counts.data.readers.archives import unpack
+from vae4counts.data.readers.records import read_records
 from vae4counts.data.readers.tenx import read_10x
-from vae4counts.data.readers.text import read_records
 
 FOLDER = "pbmc68k"
 MATRIX = RemoteFile(
@@ -33,23 +33,23 @@ _UNPACKED = "unpacked"
 
 
 def load_pbmc68k(directory: str | Path | None = None, *, offline: bool | None = None) -> AnnData:
-    """Loads the filtered counts of 68,579 fresh blood cells x 32,738 genes, with cell types.
+    """Load the filtered counts of 68,579 fresh blood cells x 32,738 genes, with cell types.
 
     Args:
-        directory: Where ``68k_pbmc_barcodes_annotation.tsv`` and the counts are, or go when
-            they are downloaded: the folder ``filtered_matrices_mex/hg19`` (or its files), or
-            10x's ``.tar.gz`` that holds it. By default a folder of the cache.
-        offline: Whether to go without the network; see `fetch`.
+        directory: Where ``68k_pbmc_barcodes_annotation.tsv`` and the counts are, or are
+            downloaded to: the folder ``filtered_matrices_mex/hg19`` (or its files), or 10x's
+            ``.tar.gz`` that holds it. By default a folder of the cache.
+        offline: Whether to avoid the network; see `fetch`.
 
     Returns:
         Cells x genes, in the order of the matrix. ``obs["celltype"]`` has the paper's 11 types
         (by similarity to sorted cells, from these same counts), ``obsm["X_tsne"]`` its map.
 
     Raises:
-        DataError: If a file cannot be had or is broken, or a barcode is there twice.
+        DataError: A file is missing or broken, or a barcode is repeated.
 
     Warns:
-        UserWarning: If cells have no type (they are kept, without) or types no cell.
+        UserWarning: Cells have no type (they are kept without one), or types have no cell.
     """
     folder = data_directory(FOLDER, directory)
     adata = read_10x(_matrix_folder(folder, offline))
@@ -76,8 +76,8 @@ def _join(adata: AnnData, types: pd.DataFrame) -> None:
         if (repeated := names.duplicated()).any():
             raise DataError(f"The {what} have the barcode {names[repeated][0]} twice.")
     types = types.set_axis(named)
-    report_unmatched(cells[~cells.isin(named)], len(cells), "no cell type")
-    report_unmatched(named[~named.isin(cells)], len(named), "a cell type, but no counts")
+    warn_of_unmatched(cells[~cells.isin(named)], len(cells), "no cell type")
+    warn_of_unmatched(named[~named.isin(cells)], len(named), "a cell type, but no counts")
     found = types.reindex(cells)
     adata.obs["celltype"] = pd.Categorical(found["celltype"])
     try:
@@ -87,5 +87,5 @@ def _join(adata: AnnData, types: pd.DataFrame) -> None:
 
 
 def _with_group(barcodes: pd.Index) -> pd.Index:
-    """Barcodes with the number of their group, which is left out where there is only one."""
+    """Add the number of the group to barcodes, which lack it if there is only one group."""
     return pd.Index([name if "-" in name else f"{name}-1" for name in barcodes])

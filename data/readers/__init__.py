@@ -1,1 +1,1 @@
-"""Readers: one file format a file."""
+"""Readers of data files, a file for each format."""

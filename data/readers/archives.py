@@ -1,4 +1,4 @@
-"""Archives: unpacked whole or not at all, and never outside their folder."""
+"""Archives: unpacked completely or not at all, and never outside their folder."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import IO
 
 from vae4counts.data.errors import DataError
 
-LARGEST = 20 * 2**30  # bytes; the tables that are known here are below half of it
-_CHUNK = 2**20
+MAX_UNPACKED_SIZE = 20 * 2**30  # bytes; more than twice the largest table of our data sets
+_CHUNK_SIZE = 2**20  # bytes
 
 
-# The name of a member, whether it is a plain file, and what opens it.
+# The name of a member, whether it is a plain file, and a function that opens it.
 _Member = tuple[str, bool, Callable[[], IO[bytes] | None]]
 
 
-def unpack(archive: str | Path, folder: str | Path, *, largest: int = LARGEST) -> Path:
-    """Unpacks an archive into a new folder.
+def unpack(archive: str | Path, folder: str | Path, *, max_size: int = MAX_UNPACKED_SIZE) -> Path:
+    """Unpack an archive into a new folder.
 
     Args:
         archive: A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` file.
-        folder: The folder to make. It appears when all is in it.
-        largest: The most bytes that all files may have together, unpacked.
+        folder: The folder to create. It appears when it is complete.
+        max_size: Largest total size of the unpacked files, in bytes.
 
     Returns:
         ``folder``.
 
     Raises:
-        DataError: If the archive is broken or too large, or one of its members is a link, a
-            device, or would lie outside ``folder``.
-        FileExistsError: If there is something at ``folder``.
+        DataError: The archive is broken or too large, or one of its members is a link or a
+            device, or would be outside ``folder``.
+        FileExistsError: ``folder`` exists already.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists():
@@ -47,16 +47,16 @@ def unpack(archive: str | Path, folder: str | Path, *, largest: int = LARGEST) -
         whole = Path(staging) / folder.name
         whole.mkdir()
         with _members(archive) as members:
-            left = largest
+            left = max_size
             for member in members:
-                left -= _place(archive, member, whole, left)
+                left -= _extract(archive, member, whole, left)
         whole.replace(folder)
     return folder
 
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    """Opens an archive; what its library raises on broken bytes becomes a `DataError`."""
+    """Open an archive; errors of its library on broken bytes become a `DataError`."""
     try:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as zipped:
@@ -64,7 +64,7 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         else:
             with tarfile.open(archive) as tarred:
                 yield _of_tar(tarred)
-    # RuntimeError: an encrypted zip.
+    # RuntimeError: an encrypted zip
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(":")
         raise DataError(f"Cannot unpack {archive}: {reason}") from e
@@ -83,25 +83,25 @@ def _of_tar(tarred: tarfile.TarFile) -> Iterator[_Member]:
             yield info.name, info.isreg(), partial(tarred.extractfile, info)
 
 
-def _place(archive: Path, member: _Member, folder: Path, left: int) -> int:
-    """Writes one member below a folder and returns its size; stops where it is too large."""
+def _extract(archive: Path, member: _Member, folder: Path, left: int) -> int:
+    """Write one member below a folder and return its size; stop if it is too large."""
     name, is_plain, opened = member
     parts = PurePosixPath(name).parts
-    # What a backslash or a drive means depends on the system: neither is needed.
+    # the meaning of a backslash or a drive depends on the system: neither is needed
     if ".." in parts or name.startswith("/") or "\\" in name or PureWindowsPath(name).drive:
         raise DataError(f"{archive} would write outside its folder: {name!r}.")
     if not is_plain or (source := opened()) is None:
-        raise DataError(f"{archive} holds {name!r}, which is no plain file.")
+        raise DataError(f"{archive} holds {name!r}, which is not a plain file.")
     target = folder.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with source, target.open("xb") as sink:
-        while chunk := source.read(_CHUNK):
-            # Counted as they come: what an archive says of its sizes may be untrue.
+        while chunk := source.read(_CHUNK_SIZE):
+            # counted as they arrive: the sizes that an archive declares may be wrong
             size += len(chunk)
             if size > left:
                 raise DataError(
-                    f"{archive} is larger than is allowed, unpacked; stopped at {name!r}."
+                    f"{archive} is larger than is allowed when unpacked; stopped at {name!r}."
                 )
             sink.write(chunk)
     return size

@@ -1,10 +1,9 @@
-"""Files of COCO's schema: objects of every category in an image, words of its captions."""
+"""JSON files of COCO's schema: counts of objects in images, or of words in their captions."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,93 +13,60 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from vae4counts.data.errors import DataError, reading
-from vae4counts.data.readers.annotated import annotated
+from vae4counts.data.readers.as_anndata import as_anndata
+from vae4counts.data.readers.compression import open_bytes
 from vae4counts.data.readers.json_lists import read_lists
-from vae4counts.data.readers.tables import read_frame
-from vae4counts.data.readers.text import open_bytes
 
-_COUNTED = re.compile(r"\[(?P<category>.+)\]-\[(?P<supercategory>.+)\]")
-_OF_IMAGES = (
+_IMAGE_KEYS = (
     "file_name", "width", "height", "license", "coco_url", "flickr_url", "date_captured",
 )  # fmt: skip
-_IDS = ("id", "image_id", "category_id")
-# All that is kept of an entry; what goes, above all the polygons, is nine tenths of a file.
-_KEPT = (
-    "id", *_OF_IMAGES, "name", "url", "supercategory",
+_ID_KEYS = ("id", "image_id", "category_id")
+# The keys of an entry that are kept; the others, above all polygons, are nine tenths of a file.
+_KEPT_KEYS = (
+    "id", *_IMAGE_KEYS, "name", "url", "supercategory",
     "image_id", "category_id", "iscrowd", "caption",
 )  # fmt: skip
 
 
 def read_coco_instances(path: str | Path, *, count_crowds: bool = True) -> AnnData:
-    """Counts the annotated objects of every category in every image.
+    """Count the annotated objects of every category in every image.
 
     Args:
         path: COCO's ``instances_*.json``, or any file of that schema; ``.gz`` or not.
-        count_crowds: Whether an annotation of a crowd counts as one object, or is left out.
+        count_crowds: Whether an annotation of a crowd counts as one object; otherwise it is left
+            out.
 
     Returns:
-        As `count_objects`.
+        See `count_objects`.
 
     Raises:
-        DataError: As `count_objects`.
+        DataError: See `count_objects`.
     """
     path = Path(path)
     with open_bytes(path) as file:
         return count_objects(file, path, count_crowds)
 
 
-def read_coco_table(path: str | Path) -> AnnData:
-    """Reads a table of counts of objects.
-
-    Args:
-        path: ``.csv``, ``.gz`` or not, with the columns ``id``, ``license`` and then
-            ``[category]-[supercategory]``.
-
-    Returns:
-        Images x categories. ``obs`` is indexed by image id and has ``license``; ``var`` is
-        indexed by category name and has its ``supercategory``.
-
-    Raises:
-        DataError: If the file is broken, or not such a table.
-    """
-    path = Path(path)
-    frame = read_frame(path)
-    matches = [_COUNTED.fullmatch(column) for column in frame.columns[2:]]
-    if list(frame.columns[:2]) != ["id", "license"] or None in matches or not matches:
-        raise DataError(
-            f"{path} is not a table of COCO counts: its columns must be "
-            "id, license and then [category]-[supercategory]."
-        )
-    var = pd.DataFrame([match.groupdict() for match in matches if match]).set_index("category")
-    return annotated(frame.iloc[:, 2:].to_numpy(), frame.set_index("id")[["license"]], var)
-
-
-def is_coco_table(path: Path) -> bool:
-    """Tells whether a ``.csv`` file has the columns of a table of COCO counts."""
-    columns = read_frame(path, n_rows=0).columns
-    named = list(columns[:2]) == ["id", "license"] and len(columns) > 2
-    return named and all(map(_COUNTED.fullmatch, columns[2:]))
-
-
 def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
-    """Counts the annotated objects of every category in every image.
+    """Count the annotated objects of every category in every image.
 
-    Polygons and boxes are dropped as they are read, so that they are never in memory together.
+    Polygons and boxes are dropped while reading, so that they are never in memory together.
 
     Args:
         file: The open file.
-        path: What errors call it.
-        count_crowds: Whether an annotation of a crowd counts as one object, or is left out.
+        path: What errors call the file.
+        count_crowds: Whether an annotation of a crowd counts as one object; otherwise it is left
+            out.
 
     Returns:
         Images x categories, in the order of the file; images without objects are all-zero
-        rows. ``obs`` is indexed by image id and has what the file has of ``file_name``,
-        ``width``, ``height``, ``license``, ``coco_url``, ``flickr_url``, ``date_captured``, and
-        ``license_name`` and ``license_url``; ``var`` is indexed by category name and has its
-        ``supercategory`` and ``category_id``.
+        rows. ``obs`` is indexed by image id and has those of ``file_name``, ``width``,
+        ``height``, ``license``, ``coco_url``, ``flickr_url`` and ``date_captured`` that the file
+        has, and ``license_name`` and ``license_url``; ``var`` is indexed by category name and has
+        its ``supercategory`` and ``category_id``.
 
     Raises:
-        DataError: If the file is broken, lacks something (names it), or contradicts itself.
+        DataError: The file is broken, lacks something (names it), or contradicts itself.
     """
     from pycocotools.coco import COCO
 
@@ -112,7 +78,7 @@ def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
 
     coco = COCO()
     coco.dataset = dataset
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by print
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         coco.createIndex()
     found = coco.loadAnns(coco.getAnnIds(iscrowd=None if count_crowds else False))
     rows = _positions(path, found, "image_id", images["id"])
@@ -122,24 +88,24 @@ def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
         shape=(len(images), len(categories)),
     )
     var = categories.rename(columns={"id": "category_id"}).set_index("name")
-    return annotated(
+    return as_anndata(
         counts, _metadata(images, dataset), var.filter(["supercategory", "category_id"])
     )
 
 
 def count_words(file: IO[bytes], path: Path) -> AnnData:
-    """Counts the words of all captions of every image.
+    """Count the words of all captions of every image.
 
     Args:
         file: The open file, COCO's ``captions_*.json``.
-        path: What errors call it.
+        path: What errors call the file.
 
     Returns:
         Images x words (of two letters or more, in lower case, sorted), in the order of the
         file. ``obs`` is indexed by image id and has ``n_captions``.
 
     Raises:
-        DataError: If the file is broken, lacks something (names it), or has no words.
+        DataError: The file is broken, lacks something (names it), or has no words.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -155,22 +121,22 @@ def count_words(file: IO[bytes], path: Path) -> AnnData:
     with reading(path, "captions"):
         counts = counter.fit_transform(map("\n".join, texts))
     obs = pd.DataFrame({"n_captions": [len(text) for text in texts]}, index=images["id"])
-    return annotated(counts, obs, pd.DataFrame(index=counter.get_feature_names_out()))
+    return as_anndata(counts, obs, pd.DataFrame(index=counter.get_feature_names_out()))
 
 
 def _read(file: IO[bytes], path: Path) -> dict[str, Any]:
-    def slim(entry: Any) -> Any:
-        # A new dictionary: the names of keys that the parser makes are not shared by entries.
+    def shrink(entry: Any) -> Any:
+        # a new dictionary, whose keys all entries share: the parser makes new strings for each
         if not isinstance(entry, dict):
             return entry
-        return {key: entry[key] for key in _KEPT if key in entry}
+        return {key: entry[key] for key in _KEPT_KEYS if key in entry}
 
     with reading(path, "COCO JSON"):
-        return read_lists(file, slim)
+        return read_lists(file, shrink)
 
 
 def _metadata(images: pd.DataFrame, dataset: dict[str, Any]) -> pd.DataFrame:
-    obs = images.set_index("id").filter(_OF_IMAGES)
+    obs = images.set_index("id").filter(_IMAGE_KEYS)
     licences = dataset.get("licenses")
     if "license" in obs and isinstance(licences, list):
         known = {
@@ -183,14 +149,14 @@ def _metadata(images: pd.DataFrame, dataset: dict[str, Any]) -> pd.DataFrame:
 
 
 def _table(path: Path, dataset: dict[str, Any], part: str, keys: list[str]) -> pd.DataFrame:
-    """Gives one list of the file as a table, once it is known to hold what is needed."""
+    """Return one list of the file as a table, after checking that it has what is needed."""
     if not isinstance(dataset.get(part), list):
         raise DataError(f"{path} is not a COCO file of this kind: it has no list {part!r}.")
     for position, entry in enumerate(dataset[part]):
         for key in keys:
             if not isinstance(entry, dict) or key not in entry:
                 raise DataError(f"{path}: {part}[{position}] has no key {key!r}.")
-            if key in _IDS and not _is_id(entry[key]):
+            if key in _ID_KEYS and not _is_id(entry[key]):
                 raise DataError(
                     f"{path}: {part}[{position}] has a {key!r} that is neither text nor a whole "
                     "number of 64 bits."
@@ -210,7 +176,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _positions(path: Path, found: list[dict[str, Any]], key: str, ids: pd.Series) -> np.ndarray:
-    """Finds where the ids that annotations point to stand in their list."""
+    """Return the positions in a list of the ids that annotations refer to."""
     wanted = [annotation[key] for annotation in found]
     positions = pd.Index(ids).get_indexer(pd.Index(wanted))
     if (positions < 0).any():

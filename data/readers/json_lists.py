@@ -1,4 +1,4 @@
-"""JSON files whose lists are too long to stand in memory with all that their entries hold."""
+"""JSON files whose lists are too long to be in memory with all keys of their entries."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import re
 from collections.abc import Callable
 from typing import IO, Any
 
-_CHUNK = 2**20  # bytes
-_LONGEST = 2**26  # characters of one value, which is parsed anew as more of it comes
+_CHUNK_SIZE = 2**20  # bytes
+_MAX_VALUE_LENGTH = 2**26  # characters; a value is parsed again each time more of it arrives
 _NUMBER = re.compile(r"[-+.eE0-9]*")
 
 
-def read_lists(file: IO[bytes], slim: Callable[[Any], Any]) -> dict[str, Any]:
-    """Reads a JSON object, of which each list is read entry by entry.
+def read_lists(file: IO[bytes], shrink: Callable[[Any], Any]) -> dict[str, Any]:
+    """Read a JSON object whose lists are read entry by entry.
 
     Args:
         file: UTF-8.
-        slim: Is given each entry of each list, and returns what to keep of it.
+        shrink: Function from an entry of a list to what is kept of it.
 
     Returns:
-        The object, with slim entries.
+        The object, with the entries as they were kept.
 
     Raises:
-        ValueError: If it is no JSON object; says at which character.
+        ValueError: The file is not a JSON object; names the character.
     """
     text = _Text(file)
     found: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def read_lists(file: IO[bytes], slim: Callable[[Any], Any]) -> dict[str, Any]:
         text.expect("[")
         entries: list[Any] = []
         while text.separated("]", first=not entries):
-            entries.append(slim(text.value()))
+            entries.append(shrink(text.value()))
         found[key] = entries
     if text.peek():
         raise text.error("the end")
@@ -46,7 +46,7 @@ def read_lists(file: IO[bytes], slim: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 class _Text:
-    """A place in a text, of which little more is held than the value that is there."""
+    """A position in a text, of which little more than the value at that position is in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -57,7 +57,7 @@ class _Text:
         self._dropped = 0
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is not a space; "" at the end."""
         while True:
             while self._at < len(self._held) and self._held[self._at].isspace():
                 self._at += 1
@@ -67,13 +67,13 @@ class _Text:
                 return ""
 
     def expect(self, character: str) -> None:
-        """Passes a character."""
+        """Move past a character."""
         if self.peek() != character:
             raise self.error(repr(character))
         self._at += 1
 
     def separated(self, end: str, *, first: bool) -> bool:
-        """Passes what stands before an entry, or the end; tells whether there is an entry."""
+        """Move past what precedes an entry, or past the end; tell whether there is an entry."""
         if self.peek() == end:
             self._at += 1
             return False
@@ -82,35 +82,35 @@ class _Text:
         return True
 
     def value(self) -> Any:
-        """Passes a value."""
+        """Move past a value, and return it."""
         self.peek()
         while True:
             try:
                 value, end = self._decode(self._held, self._at)
             except json.JSONDecodeError:
-                if len(self._held) - self._at > _LONGEST:
-                    raise self.error(f"a value of up to {_LONGEST} characters") from None
+                if len(self._held) - self._at > _MAX_VALUE_LENGTH:
+                    raise self.error(f"a value of up to {_MAX_VALUE_LENGTH} characters") from None
                 if not self._more():
                     raise self.error("a value") from None
                 continue
             length = end - self._at
             cut = _NUMBER.match(self._held, end)
             if cut and cut.end() == len(self._held) and self._more():
-                continue  # a number may go on
+                continue  # a number may continue
             self._at += length
             return value
 
     def error(self, wanted: str) -> ValueError:
-        """What to raise where the text does not go on as it should."""
+        """Return the error of a text that does not continue as expected."""
         place = self._dropped + self._at
         return ValueError(f"expected {wanted} at character {place}, not {self.peek()!r}")
 
     def _more(self) -> bool:
-        """Reads on, and lets go of what has been passed; tells whether there was more."""
+        """Read more, and forget what lies behind; tell whether there was more."""
         chunk = ""
         data = b"more"
         while data and not chunk:  # a few bytes may be less than a character
-            data = self._file.read(_CHUNK)
+            data = self._file.read(_CHUNK_SIZE)
             chunk = self._characters.decode(data, final=not data)
         self._dropped += self._at
         self._held = self._held[self._at :] + chunk

@@ -1,25 +1,26 @@
-"""Matrix Market files, and the folders and files that 10x Genomics' Cell Ranger writes."""
+"""The folders, archives and HDF5 files of 10x Genomics' Cell Ranger."""
 
 from __future__ import annotations
 
 import csv
 import warnings
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import pandas as pd
-import scipy.io
 from anndata import AnnData
 
 from vae4counts.data.errors import DataError, reading
-from vae4counts.data.readers.annotated import annotated
-from vae4counts.data.readers.tables import reading_text
-from vae4counts.data.readers.text import check_unpacks, open_bytes
+from vae4counts.data.readers.archives import unpack
+from vae4counts.data.readers.as_anndata import as_anndata
+from vae4counts.data.readers.compression import open_bytes
+from vae4counts.data.readers.matrix_market import read_matrix
 from vae4counts.data.readers.untrusted import check_hdf5
+from vae4counts.data.readers.utf8 import reading_text
 
 
 def read_10x(folder: str | Path) -> AnnData:
-    """Reads a folder written by Cell Ranger, of any version, compressed or not.
+    """Read a folder written by Cell Ranger, of any version, compressed or not.
 
     Args:
         folder: Holds ``matrix.mtx`` (features x cells), ``genes.tsv`` or ``features.tsv``, and
@@ -30,13 +31,13 @@ def read_10x(folder: str | Path) -> AnnData:
         ``gene_ids`` and, from Cell Ranger 3 on, ``feature_types``.
 
     Raises:
-        DataError: If a file is missing or broken, or their sizes do not agree.
+        DataError: A file is missing or broken, or their sizes do not agree.
     """
     folder = Path(folder)
     matrix_path = _find(folder, "matrix.mtx")
     features_path = _find(folder, "features.tsv", "genes.tsv")
     barcodes_path = _find(folder, "barcodes.tsv")
-    matrix = _read_matrix(matrix_path)
+    matrix = read_matrix(matrix_path)
     features = _read_lines(features_path)
     barcodes = _read_lines(barcodes_path)
     if matrix.shape != (len(features), len(barcodes)):
@@ -49,29 +50,42 @@ def read_10x(folder: str | Path) -> AnnData:
     names = ["gene_ids", "symbol", "feature_types"]
     var = features.set_axis(names[: features.shape[1]], axis="columns")
     var.index = var.pop("symbol") if "symbol" in var else var["gene_ids"]
-    return annotated(matrix.T, pd.DataFrame(index=barcodes[0]), var)
+    return as_anndata(matrix.T, pd.DataFrame(index=barcodes[0]), var)
 
 
-def read_mtx(path: str | Path) -> AnnData:
-    """Reads a Matrix Market file of observations x features.
+def is_10x_matrix(path: Path) -> bool:
+    """Tell whether a Matrix Market file is the matrix of a 10x folder: features x cells."""
+    return path.name.startswith("matrix.mtx") and any(path.parent.glob("barcodes.tsv*"))
 
-    Args:
-        path: ``.mtx`` or ``.mtx.gz``. A ``matrix.mtx`` that has its ``barcodes.tsv`` beside it
-            is features x cells and is read by `read_10x`, with its names.
+
+def read_10x_around(matrix: Path) -> AnnData:
+    """Read the 10x folder that a matrix is in, so that it has names and the right orientation.
 
     Raises:
-        DataError: If the file is broken.
+        DataError: See `read_10x`.
     """
-    path = Path(path)
-    if path.name.startswith("matrix.mtx") and any(path.parent.glob("barcodes.tsv*")):
-        return read_10x(path.parent)
-    matrix = _read_matrix(path)
-    n, g = matrix.shape
-    return annotated(matrix, pd.DataFrame(index=range(n)), pd.DataFrame(index=range(g)))
+    return read_10x(matrix.parent)
+
+
+def read_10x_archive(path: Path) -> AnnData:
+    """Read an archive that holds a 10x folder, at any depth.
+
+    Raises:
+        DataError: It holds no such folder, or several; or see `unpack` and `read_10x`.
+    """
+    with TemporaryDirectory() as place:
+        unpacked = unpack(path, Path(place) / "unpacked")
+        folders = {matrix.parent for matrix in unpacked.rglob("matrix.mtx*")}
+        if len(folders) != 1:
+            raise DataError(
+                f"{path} holds {len(folders)} folders with a matrix.mtx, not one: unpack it and "
+                "name the folder or file that you mean."
+            )
+        return read_10x(folders.pop())
 
 
 def read_10x_h5(path: str | Path) -> AnnData:
-    """Reads an ``.h5`` file written by Cell Ranger, of any version.
+    """Read an ``.h5`` file written by Cell Ranger, of any version.
 
     Args:
         path: The file; of version 2 and before with one genome.
@@ -80,17 +94,17 @@ def read_10x_h5(path: str | Path) -> AnnData:
         Cells x features of every type, named as by `read_10x`.
 
     Raises:
-        DataError: If the file is broken, or is no 10x file.
+        DataError: The file is broken, or is not a 10x file.
     """
     import scanpy  # slow to import, and needed here only
 
     path = Path(path)
     with reading(path, "a 10x .h5 file"), warnings.catch_warnings():
-        # They are mended below.
+        # names are made unique below
         warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
         check_hdf5(path)
         adata = scanpy.read_10x_h5(path, gex_only=False)
-        return annotated(adata.X, adata.obs, adata.var)
+        return as_anndata(adata.X, adata.obs, adata.var)
 
 
 def _find(folder: Path, *names: str) -> Path:
@@ -101,18 +115,9 @@ def _find(folder: Path, *names: str) -> Path:
     raise DataError(f"{folder} is not a 10x folder: it has no {' or '.join(names)} (.gz or not).")
 
 
-def _read_matrix(path: Path) -> Any:
-    with reading(path, "a Matrix Market file"):
-        check_unpacks(path)
-        matrix = scipy.io.mmread(path)
-    if matrix.dtype.kind == "c":
-        raise DataError(f"{path} holds complex numbers, not counts.")
-    return matrix
-
-
 def _read_lines(path: Path) -> pd.DataFrame:
     with reading_text(path, "a tab-separated table"), open_bytes(path) as file:
-        # A gene may be called "NA" or hold a quote; all of it is text.
+        # a gene may be called "NA" or contain a quote: all of it is text
         return pd.read_csv(
             file, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
         )

@@ -1,8 +1,8 @@
-"""Stores from strangers: what would lead outside of them, or run code, is refused before reading.
+"""Checks of untrusted stores: nothing in them may point outside, or run code.
 
-An HDF5 file can hold links to other files, and arrays whose values are the bytes of any file of
+An HDF5 file can hold links to other files, and arrays whose values are the bytes of any file on
 the machine; a zarr folder can hold links, and name a decoder that runs what it decodes. Whoever
-reads such a store, and passes on what came of it, gives away the files that it pointed to.
+reads such a store, and passes on the results, gives away the files that it points to.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import h5py
 from vae4counts.data.errors import DataError
 
 _METADATA = (".zarray", ".zmetadata", "zarr.json")
-_CODED = ("codecs", "compressor", "filters", "index_codecs")
-# Decoders that give numbers and text; numcodecs also has one that runs Python's own format.
-_CODECS = frozenset(
+_CODEC_KEYS = ("codecs", "compressor", "filters", "index_codecs")
+# Decoders that return numbers and text; numcodecs also has one that unpickles, and so runs code.
+_SAFE_CODECS = frozenset(
     {
         "adler32", "astype", "base64", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c",
         "delta", "endian", "fixedscaleoffset", "fletcher32", "gzip", "json2", "lz4", "lzma",
@@ -31,34 +31,34 @@ _CODECS = frozenset(
 
 
 def check_hdf5(path: Path) -> None:
-    """Makes sure that all that an HDF5 file holds lies in it.
+    """Make sure that an HDF5 file does not refer to other files.
 
     Raises:
-        DataError: It holds an external link, or an array that is stored in, or made of, others.
+        DataError: It holds an external link, or an array whose values are in another file.
     """
     with h5py.File(path, "r") as file:
-        # h5py cannot pass on what is raised while it goes through a file
-        link = file.visititems_links(_other_file)
-        place = link or file.visititems(_other_place)
-    if place:
-        raise DataError(f"{path}: {place}: a store may hold only what lies in it.")
+        # h5py cannot pass on an exception that is raised during a visit
+        link = file.visititems_links(_external_link)
+        fault = link or file.visititems(_external_values)
+    if fault:
+        raise DataError(f"{path}: {fault}: a store may not refer to other files.")
 
 
-def _other_file(name: str, link: Any) -> str | None:
+def _external_link(name: str, link: Any) -> str | None:
     is_external = isinstance(link, h5py.ExternalLink)
     return f"{name!r} is a link to another file, {link.filename}" if is_external else None
 
 
-def _other_place(name: str, found: Any) -> str | None:
+def _external_values(name: str, found: Any) -> str | None:
     if not isinstance(found, h5py.Dataset) or not (found.external or found.is_virtual):
         return None
     parts = found.virtual_sources() if found.is_virtual else found.external
     others = sorted({part[1] if found.is_virtual else part[0] for part in parts})
-    return f"{name!r} has its values in another place, {', '.join(others)}"
+    return f"{name!r} has its values in another file, {', '.join(others)}"
 
 
 def check_zarr(folder: Path) -> None:
-    """Makes sure that all that a zarr folder holds lies in it, and that its decoders run no code.
+    """Make sure that a zarr folder does not refer to other files, and that it decodes safely.
 
     Raises:
         DataError: It holds a link or a device, or names a decoder that is not known to be safe.
@@ -70,12 +70,14 @@ def check_zarr(folder: Path) -> None:
         for name in set(_METADATA).intersection(files):
             path = Path(place, name)
             for codec in _codecs(json.loads(path.read_text(encoding="utf-8"))):
-                if codec not in _CODECS:
-                    raise DataError(f"{path} names the decoder {codec!r}, which is not known here.")
+                if codec not in _SAFE_CODECS:
+                    raise DataError(
+                        f"{path} names the decoder {codec!r}, which is not known to be safe."
+                    )
 
 
 def _codecs(value: Any, coded: bool = False) -> Iterator[str]:
-    """Names of the decoders in a piece of metadata."""
+    """Yield the names of the decoders in a piece of metadata."""
     if isinstance(value, list):
         for item in value:
             yield from _codecs(item, coded)
@@ -83,6 +85,6 @@ def _codecs(value: Any, coded: bool = False) -> Iterator[str]:
         if coded:
             yield str(value.get("id", value.get("name"))).removeprefix("numcodecs.")
         for key, item in value.items():
-            yield from _codecs(item, coded=key in _CODED)
+            yield from _codecs(item, coded=key in _CODEC_KEYS)
     elif coded and isinstance(value, str):
         yield value

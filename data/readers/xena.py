@@ -1,4 +1,4 @@
-"""The tables of UCSC Xena's hubs: features x samples as text, read in blocks of features."""
+"""UCSC Xena's tables: features x samples as text, read in blocks of features."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from vae4counts.data.errors import DataError, reading
-from vae4counts.data.readers.text import decode, open_bytes
+from vae4counts.data.readers.compression import open_bytes
+from vae4counts.data.readers.utf8 import decode
 
-BLOCK = 256  # features
+BLOCK_SIZE = 256  # features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +25,7 @@ class Block:
     Attributes:
         features: Their ``B`` names.
         numbers: Shape ``(B, N)``, float64; NaN where the table has nothing or ``NA``.
-        lines: Line of the file of each feature, from 1.
+        lines: Line of each feature in the file, from 1.
     """
 
     features: list[str]
@@ -33,10 +34,10 @@ class Block:
 
 
 def read_samples(path: Path) -> list[str]:
-    """Reads the header of a table: the names of its samples.
+    """Read the header of a table: the names of its samples.
 
     Raises:
-        DataError: If the file is broken, or names a sample twice.
+        DataError: The file is broken, or names a sample twice.
     """
     with reading(path, "a table"), open_bytes(path) as file:
         header = file.readline().rstrip(b"\r\n")
@@ -48,16 +49,17 @@ def read_samples(path: Path) -> list[str]:
     return names
 
 
-def read_blocks(path: Path, size: int = BLOCK) -> Iterator[Block]:
-    """Reads a table in blocks of features, so that it never stands in memory whole.
+def read_blocks(path: Path, size: int = BLOCK_SIZE) -> Iterator[Block]:
+    """Read a table in blocks of features, so that it is never in memory as a whole.
 
     Args:
         path: Tab-separated, ``.gz`` or not; the first line names the samples, and the first
             column the features.
-        size: Features a block.
+        size: Features in a block.
 
     Raises:
-        DataError: If the file is broken, a line is too short or too long, or a value is text.
+        DataError: The file is broken, a line is too short or too long, or a value is not a
+            number.
     """
     n = len(read_samples(path))
     names: list[str] = []
@@ -82,7 +84,7 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[Block]:
 
 
 def _numbers(path: Path, texts: list[bytes], lines: list[int]) -> np.ndarray:
-    # One value a line: pandas reads long columns much faster than wide tables.
+    # one value in a line: pandas reads long columns much faster than wide tables
     column = b"\n".join(texts).replace(b"\t", b"\n") + b"\n"
     try:
         values = pd.read_csv(
@@ -99,7 +101,7 @@ def _numbers(path: Path, texts: list[bytes], lines: list[int]) -> np.ndarray:
             for value in text.split(b"\t"):
                 if value not in (b"", b"NA") and not _is_number(value):
                     word = value.decode(errors="replace")
-                    raise DataError(f"{path}, line {line}: {word!r} is no number.") from error
+                    raise DataError(f"{path}, line {line}: {word!r} is not a number.") from error
         raise
     return values.reshape(len(texts), -1)
 

@@ -92,7 +92,9 @@ def _differentiate(
         value = function(*leaves).expand(shape)
     if not value.requires_grad:  # a constant
         return value, tuple(torch.zeros_like(leaf) for leaf in leaves)
-    slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True, materialize_grads=True)
+    slopes = torch.autograd.grad(
+        value, leaves, torch.ones_like(value), allow_unused=True, materialize_grads=True
+    )
     return value.detach(), slopes
 
 

@@ -1,4 +1,4 @@
-"""Small made data that several tests share."""
+"""Small synthetic data that several tests share."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def dense(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture
 def shared_data() -> Path:
-    """Real data that may lie beside the repository."""
+    """The folder of real data beside the repository, if there is one."""
     folder = Path(__file__).parents[3] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("needs the real data in ../shared/data, which is not here")
+        pytest.skip("needs the real data in ../shared/data")
     return folder
 
 
-def write_hub_table(
+def write_xena_table(
     path: Path, features: Sequence[str], samples: Sequence[str], values: np.ndarray, end: str = "\n"
 ) -> None:
-    """Writes features x samples as UCSC Xena's hubs do: four decimals, NA where there is none."""
+    """Write features x samples as UCSC Xena does: four decimals, NA for a missing value."""
     lines = ["\t".join(["sample", *samples])]
     for feature, row in zip(features, values, strict=True):
         lines.append("\t".join([feature, *("NA" if x != x else f"{x:.4f}" for x in row)]))
@@ -43,6 +43,6 @@ def write_hub_table(
 
 
 @pytest.fixture
-def put_hub_table() -> Callable[..., None]:
-    """The function `write_hub_table`."""
-    return write_hub_table
+def put_xena_table() -> Callable[..., None]:
+    """The function `write_xena_table`."""
+    return write_xena_table

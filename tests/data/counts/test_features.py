@@ -1,4 +1,4 @@
-"""The choice of features by deviance, against the plain dense formula."""
+"""Selection of features by deviance, against the plain dense formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vae4counts.data import (
     load,
     top_features,
 )
-from vae4counts.data.counts.features import deviance
+from vae4counts.data.counts.feature_scores import deviance
 
 
 def dense_deviance(x: np.ndarray) -> np.ndarray:
@@ -74,17 +74,15 @@ def test_the_best_are_kept_in_their_order(x: np.ndarray) -> None:
     assert list(top_features(adata, 4, layer="raw").var_names) == list(kept.var_names)
 
 
-def test_what_cannot_be_chosen_from(x: np.ndarray) -> None:
+def test_bad_arguments_are_refused(x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="1 or more, not 0"):
         top_features(ad.AnnData(sp.csr_matrix(x)), 0)
     with pytest.raises(DataError, match="log-normalised"):
         top_features(ad.AnnData(sp.csr_matrix(np.log1p(x))), 3)
 
 
-def test_many_observations_are_looked_at_in_parts(
-    x: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vae4counts.data.counts.features.MANY", 7)
+def test_deviance_is_summed_over_chunks(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vae4counts.data.counts.feature_scores.CHUNK_SIZE", 7)
     found = deviance(CountMatrix.from_scipy(sp.csr_matrix(x)))
     np.testing.assert_allclose(found, dense_deviance(x), rtol=1e-9)
 
@@ -115,7 +113,7 @@ def test_unknown_methods_are_named(x: np.ndarray) -> None:
         top_features(ad.AnnData(sp.csr_matrix(x)), 4, method="seurat")
 
 
-@pytest.mark.skipif(find_spec("skmisc") is not None, reason="scikit-misc is here")
+@pytest.mark.skipif(find_spec("skmisc") is not None, reason="scikit-misc is installed")
 def test_seurat_says_what_it_needs(x: np.ndarray) -> None:
     with pytest.raises(DataError, match="pip install scikit-misc"):
         top_features(ad.AnnData(sp.csr_matrix(x)), 4, method="seurat-v3")

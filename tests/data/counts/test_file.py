@@ -1,10 +1,10 @@
-"""Counts on disk: the same rows, each once an epoch, and no more in memory than a buffer."""
+"""Counts on disk: the same rows, each once an epoch, with no more in memory than a buffer."""
 
 from __future__ import annotations
 
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vae4counts.data import CountFile, CountLoader, CountMatrix, DataError, counts_of, load
-from vae4counts.data.counts.file import ahead
 
 N, G = 60, 9
 
@@ -109,7 +108,7 @@ def test_blocks_move_and_their_rows_are_shuffled(path: Path) -> None:
     assert len({tuple(sorted(set(rows // 5))) for rows in buffers}) == 3
 
 
-def test_it_says_of_the_data_what_memory_says(path: Path) -> None:
+def test_it_agrees_with_counts_in_memory(path: Path) -> None:
     here = CountMatrix.from_anndata(made(), "raw", ["site", "depth"])
     there = counts_of(load(path, out_of_core=True), "raw", ["site", "depth"])
     assert isinstance(there, CountFile)
@@ -122,7 +121,7 @@ def test_it_says_of_the_data_what_memory_says(path: Path) -> None:
     assert torch.equal(*(batch.counts.to_dense() for batch in batches))
 
 
-def test_a_batch_of_any_rows_is_that_of_memory(path: Path) -> None:
+def test_a_batch_of_any_rows_agrees_with_memory(path: Path) -> None:
     index = torch.tensor([7, 3, 50, 3])
     here, there = (
         counts.batch(index)
@@ -156,7 +155,7 @@ def test_views(path: Path, view: Callable[[anndata.AnnData], anndata.AnnData]) -
     np.testing.assert_array_equal(counts.library, dense.sum(1))
 
 
-def test_what_anndata_calls_backed(tmp_path: Path) -> None:
+def test_backed_anndata(tmp_path: Path) -> None:
     path = write(made(), tmp_path / "a.h5ad")
     backed = anndata.read_h5ad(path, backed="r")
     for counts in (counts_of(backed), counts_of(backed[:])):
@@ -186,7 +185,7 @@ def test_storage_types(tmp_path: Path, dtype: type) -> None:
         (np.nan, r"not finite, nan, at row 41 \('cell41'\)"),
     ],
 )
-def test_what_is_no_count_is_placed(tmp_path: Path, value: float, message: str) -> None:
+def test_values_that_are_not_counts_are_located(tmp_path: Path, value: float, message: str) -> None:
     adata = made()
     dense = adata.X.toarray()
     dense[41, 3] = value
@@ -196,7 +195,7 @@ def test_what_is_no_count_is_placed(tmp_path: Path, value: float, message: str) 
 
 
 @pytest.mark.parametrize("form", [sp.csc_matrix, np.asarray])
-def test_what_is_not_stored_by_row_is_refused(tmp_path: Path, form: type) -> None:
+def test_only_csr_is_read_from_disk(tmp_path: Path, form: type) -> None:
     adata = made()
     adata.X = form(adata.X.toarray())
     for name in ("a.h5ad", "a.zarr"):
@@ -230,35 +229,6 @@ def test_a_chunk_that_cannot_be_read_is_an_error_that_names_the_store(tmp_path: 
     chunk.write_bytes(b"\x00broken")
     with pytest.raises(DataError, match=r"Cannot read .*a\.zarr.* as counts on disk"):
         list(CountLoader(counts))
-
-
-@pytest.mark.parametrize("name", ["digits", "table.csv"])
-def test_only_stores_stay_on_disk(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("table.csv").touch()
-    with pytest.raises(DataError, match=r"no \.h5ad file or \.zarr folder"):
-        load(name, out_of_core=True)
-
-
-def test_the_next_is_made_ahead_and_errors_come_through() -> None:
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(1, 4):
-            made.append(number)
-            yield number
-        raise ValueError("broken")
-
-    coming = ahead(items())
-    assert next(coming) == 1
-    with pytest.raises(ValueError, match="broken"):
-        list(coming)
-    assert made == [1, 2, 3]
-    early = ahead(items())
-    next(early)
-    early.close()  # an epoch that is left half way leaves no thread behind
 
 
 def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

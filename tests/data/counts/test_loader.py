@@ -42,7 +42,7 @@ def test_epochs_are_functions_of_seed_and_number(counts: CountMatrix) -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])
-def test_an_epoch_can_be_taken_up_at_any_batch(counts: CountMatrix, start: int) -> None:
+def test_an_epoch_can_be_resumed_at_any_batch(counts: CountMatrix, start: int) -> None:
     loader = CountLoader(counts, batch_size=5, seed=1)
     rest = [batch.index.tolist() for batch in loader.epoch(7, start)]
     assert rest == [batch.index.tolist() for batch in loader.epoch(7)][start:]

@@ -12,7 +12,7 @@ from vae4counts.data import CountMatrix, DataError
 
 
 def made(value: float, row: int = 1, column: int = 2) -> anndata.AnnData:
-    """4 cells x 3 genes of ones, but for one value."""
+    """Make 4 cells x 3 genes of ones, except for one value."""
     counts = np.ones((4, 3), dtype=np.float32)
     counts[row, column] = value
     return anndata.AnnData(
@@ -32,7 +32,7 @@ def made(value: float, row: int = 1, column: int = 2) -> anndata.AnnData:
         (-np.inf, "a value that is not finite, -inf", "fill or drop"),
     ],
 )
-def test_bad_values_are_named_and_placed(value: float, fault: str, advice: str) -> None:
+def test_bad_values_are_named_and_located(value: float, fault: str, advice: str) -> None:
     with pytest.raises(DataError) as caught:
         CountMatrix.from_anndata(made(value))
     message = str(caught.value)
@@ -79,7 +79,7 @@ def test_zero_rows_and_columns_are_kept_with_one_warning_each() -> None:
         "The matrix: 3 of 5 observations have no counts at all.",
         "The matrix: 3 of 4 features have no counts at all.",
     ]
-    # They point to the caller, not into the package.
+    # they point to the caller, not into the package
     assert {warning.filename for warning in caught} <= {__file__}
     assert matrix.library.tolist() == [0, 1, 0, 1, 0]
 

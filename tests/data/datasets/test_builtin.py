@@ -30,7 +30,7 @@ def test_pbmc68k_reduced() -> None:
     counts = CountMatrix.from_anndata(adata)  # no zero rows or columns: no warning
     assert counts.values.min() == 1
     assert counts.values.max() == 259
-    # Each cell's counts are in proportion to what the shipped logarithms stand for.
+    # each cell's counts are proportional to the exponentials of the shipped logarithms
     if shipped.raw is not None:
         scaled = np.expm1(shipped.raw.X.toarray().astype(np.float64))
         share = scaled / scaled.sum(axis=1, keepdims=True)

@@ -168,7 +168,7 @@ def test_a_table_of_counts(tmp_path: Path) -> None:
     path.write_text("id,license,[person]-[person],[hot dog]-[food]\n394940,3,1,0\n15335,2,11,2\n")
     adata = load_coco2017_object_counts("val", path)
     assert adata.X.toarray().tolist() == [[1, 0], [11, 2]]
-    with pytest.raises(DataError, match="leave them out from the JSON file"):
+    with pytest.raises(DataError, match="to leave them out, load the JSON file"):
         load_coco2017_object_counts("val", path, count_crowds=False)
 
 
@@ -187,7 +187,7 @@ def test_wrong_sources(tmp_path: Path) -> None:
         load_coco2017_object_counts("val", path)
 
 
-def test_a_spoilt_member_of_the_zip(tmp_path: Path) -> None:
+def test_a_damaged_member_of_the_zip(tmp_path: Path) -> None:
     path = in_zip(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"giraffe", b"girafee", 1))
     with pytest.raises(DataError, match=r"Cannot read .*zip as a zip: Bad CRC"):

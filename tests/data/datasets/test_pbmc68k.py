@@ -93,13 +93,13 @@ def test_broken_cell_types(tmp_path: Path) -> None:
     put_types(tmp_path)
     path = tmp_path / CELL_TYPES.name
     text = path.read_bytes()
-    for spoilt, message in {
+    for damaged, message in {
         text.replace(b"celltype", b"type"): "line 1: has no column 'celltype'",
         text.replace(b"\tCD56+ NK", b""): "line 4: has 3 values for 4 columns",
-        text.replace(b"NK", b"N\xff"): "line 4: byte 0xff at position 21 is no UTF-8",
+        text.replace(b"NK", b"N\xff"): "line 4: byte 0xff at position 21 is not UTF-8",
         text.replace(b"1.5", b"1,5"): "the map is not made of numbers: .*'1,5'",
     }.items():
-        path.write_bytes(spoilt)
+        path.write_bytes(damaged)
         with pytest.raises(DataError, match=message):
             load_pbmc68k(tmp_path)
 

@@ -11,6 +11,7 @@ import pytest
 
 from vae4counts.data import CountMatrix, DataError, load, load_tcga_pancancer_rna_seq, top_features
 from vae4counts.data.datasets import tcga as module
+from vae4counts.data.datasets import transposition
 from vae4counts.data.datasets.tcga import CACHE, PHENOTYPES, RNA_SEQ
 
 N, G = 13, 30
@@ -30,9 +31,9 @@ def expected(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture
-def put_table(put_hub_table: Callable[..., None]) -> Callable[..., None]:
-    """Writes expected counts, samples x genes, as the hub does."""
-    return lambda path, expected, end="\n": put_hub_table(
+def put_table(put_xena_table: Callable[..., None]) -> Callable[..., None]:
+    """Function that writes expected counts, samples x genes, as Xena does."""
+    return lambda path, expected, end="\n": put_xena_table(
         path, GENES, SAMPLES, np.log2(expected.T + 1), end
     )
 
@@ -52,8 +53,9 @@ def folder(
     put_table: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """The hub's files, read and written in pieces that do not divide the data."""
-    monkeypatch.setattr(module, "_STRIPE", 4)
+    """Xena's files, read and written in pieces that do not divide the data."""
+    monkeypatch.setattr(module, "STRIPE_SIZE", 4)
+    monkeypatch.setattr(transposition, "STRIPE_SIZE", 4)
     monkeypatch.setattr(module, "read_blocks", lambda path: read_blocks(path, 7))
     put_table(tmp_path / RNA_SEQ.name, expected)
     put_phenotypes(tmp_path / PHENOTYPES.name, [*reversed(SAMPLES), "TCGA-99-9999-11"])
@@ -92,7 +94,7 @@ def test_top_features_are_those_of_the_whole(folder: Path, n: int) -> None:
     assert adata.n_vars == min(n, G)
 
 
-def test_it_is_read_once_and_anew_when_the_table_changes(
+def test_it_is_read_once_and_again_when_the_table_changes(
     folder: Path,
     expected: np.ndarray,
     put_table: Callable[..., None],
@@ -121,7 +123,7 @@ def test_the_cache_is_an_ordinary_file(folder: Path, expected: np.ndarray) -> No
 def test_samples_without_phenotype_are_reported_and_kept(folder: Path) -> None:
     put_phenotypes(folder / PHENOTYPES.name, SAMPLES[7:])
     message = r"7 of 13 observations have no primary disease .*: TCGA-02-0000-01, .*0004-01, \.\.\."
-    for _ in range(2):  # from the hub's files, and from our own
+    for _ in range(2):  # from Xena's files, and from our own
         with pytest.warns(UserWarning, match=message):
             adata = load_tcga_pancancer_rna_seq(folder)
     assert adata.obs["primary_disease"].isna().tolist() == [True] * 7 + [False] * 6
@@ -180,7 +182,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
         "line 4: has 14 values for 13 samples",
     ),
     "cut in a line": (lambda text: text[:-20], "line 31: has 11 values for 13 samples"),
-    "text": (value_changed(b"3,5"), "line 9: '3,5' is no number"),
+    "text": (value_changed(b"3,5"), "line 9: '3,5' is not a number"),
     "negative": (
         value_changed(b"-9.9658"),
         r"line 9: -9\.9658 of sample TCGA-02-0002-01 is not log2\(expected count \+ 1\)",
@@ -190,7 +192,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "too large": (value_changed(b"31"), r"line 9: 31\.0 of sample"),
     "not UTF-8": (
         line_changed(12, lambda line: b"\xff" + line),
-        "line 12: byte 0xff at position 0 is no UTF-8",
+        "line 12: byte 0xff at position 0 is not UTF-8",
     ),
     "repeated sample": (
         line_changed(1, lambda line: line.replace(b"0004-01", b"0003-01")),
@@ -203,7 +205,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_broken_is_named(folder: Path, case: str) -> None:
+def test_broken_tables_are_located(folder: Path, case: str) -> None:
     change, message = BROKEN[case]
     path = folder / RNA_SEQ.name
     path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))

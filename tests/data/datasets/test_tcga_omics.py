@@ -48,15 +48,15 @@ def folder(
     rng: np.random.Generator,
     beta: np.ndarray,
     mirna: np.ndarray,
-    put_hub_table: Callable[..., None],
+    put_xena_table: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    monkeypatch.setattr(module, "BLOCK", 3)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 3)
     monkeypatch.setattr(module, "read_blocks", lambda path: read_blocks(path, 3))
     counts = rng.poisson(5, size=(6, 8)) + 1
-    put_hub_table(tmp_path / RNA_SEQ.name, list("abcdef"), SAMPLES, np.log2(counts + 1))
-    put_hub_table(tmp_path / MIRNA.name, ["let-7a", "miR-1", "miR-1", "miR-9"], OTHERS, mirna)
-    put_hub_table(tmp_path / METHYLATION.name, PROBES, OTHERS, beta)
+    put_xena_table(tmp_path / RNA_SEQ.name, list("abcdef"), SAMPLES, np.log2(counts + 1))
+    put_xena_table(tmp_path / MIRNA.name, ["let-7a", "miR-1", "miR-1", "miR-9"], OTHERS, mirna)
+    put_xena_table(tmp_path / METHYLATION.name, PROBES, OTHERS, beta)
     lines = ["sample\tsample_type\t_primary_disease", *(f"{name}\ta\tb" for name in SAMPLES)]
     (tmp_path / PHENOTYPES.name).write_bytes(gzip.compress("\n".join(lines).encode()))
     return tmp_path
@@ -84,7 +84,7 @@ def test_probes_of_the_highest_variance(folder: Path, beta: np.ndarray, top: int
     assert sorted(path.suffix for path in folder.iterdir()) == [".gz"] * 4 + [".h5ad"]
 
 
-def test_modalities_are_aligned_and_what_is_not_is_reported(
+def test_modalities_are_aligned_and_the_unmatched_reported(
     folder: Path, mirna: np.ndarray, beta: np.ndarray
 ) -> None:
     with pytest.warns(UserWarning, match="observations have") as caught:
@@ -126,7 +126,7 @@ def test_nothing_in_common_is_an_error(folder: Path) -> None:
         (b"1.0001", r"line 2: 1\.0001 of sample TCGA-06 is not finite and from 0 to 1"),
         (b"-0.1", r"line 2: -0\.1 of sample TCGA-06 is not finite and from 0 to 1"),
         (b"inf", "line 2: inf of sample TCGA-06 is not finite"),
-        (b"high", "line 2: 'high' is no number"),
+        (b"high", "line 2: 'high' is not a number"),
     ],
 )
 def test_values_out_of_range(folder: Path, value: bytes, message: str) -> None:

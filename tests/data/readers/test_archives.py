@@ -54,7 +54,7 @@ def assert_refused(archive: Path, message: str, **limits: int) -> None:
     assert archive.read_bytes() == before
 
 
-def test_unpacked_whole(tmp_path: Path, pack: Callable[..., Path]) -> None:
+def test_an_archive_is_unpacked_completely(tmp_path: Path, pack: Callable[..., Path]) -> None:
     folder = unpack(pack(FILES), tmp_path / "below" / "unpacked")
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     assert {name: path.read_bytes() for name, path in found.items() if path.is_file()} == FILES
@@ -71,7 +71,7 @@ def test_nothing_outside_the_folder(pack: Callable[..., Path], name: str) -> Non
 
 
 def test_nothing_too_large(pack: Callable[..., Path]) -> None:
-    assert_refused(pack(FILES), "larger than is allowed", largest=7000)
+    assert_refused(pack(FILES), "larger than is allowed", max_size=7000)
 
 
 def test_a_truncated_archive(pack: Callable[..., Path]) -> None:
@@ -81,7 +81,7 @@ def test_a_truncated_archive(pack: Callable[..., Path]) -> None:
     assert_refused(archive, "Cannot unpack")
 
 
-def test_no_archive_at_all(pack: Callable[..., Path]) -> None:
+def test_a_file_that_is_not_an_archive(pack: Callable[..., Path]) -> None:
     archive = pack(FILES)
     archive.write_text("<html>sign in</html>")
     assert_refused(archive, "Cannot unpack")
@@ -93,7 +93,7 @@ def test_no_links_in_a_tar(tmp_path: Path, kind: bytes) -> None:
         info = tarfile.TarInfo("link")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
-    assert_refused(tmp_path / "a.tar", "'link', which is no plain file")
+    assert_refused(tmp_path / "a.tar", "'link', which is not a plain file")
 
 
 def test_no_links_in_a_zip(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_no_links_in_a_zip(tmp_path: Path) -> None:
         info = zipfile.ZipInfo("link")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
-    assert_refused(tmp_path / "a.zip", "'link', which is no plain file")
+    assert_refused(tmp_path / "a.zip", "'link', which is not a plain file")
 
 
-def test_a_spoilt_member(tmp_path: Path) -> None:
+def test_a_damaged_member(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("member", b"a" * 100)
-    spoilt = (tmp_path / "a.zip").read_bytes().replace(b"aaaa", b"aaba", 1)
-    (tmp_path / "a.zip").write_bytes(spoilt)
+    damaged = (tmp_path / "a.zip").read_bytes().replace(b"aaaa", b"aaba", 1)
+    (tmp_path / "a.zip").write_bytes(damaged)
     assert_refused(tmp_path / "a.zip", "Cannot unpack .*CRC")

@@ -20,7 +20,7 @@ VALUES = st.recursive(
 
 def read(text: str, chunk: int = 2**20) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_lists, "_CHUNK", chunk)
+        patch.setattr(json_lists, "_CHUNK_SIZE", chunk)
         return read_lists(io.BytesIO(text.encode()), lambda entry: entry)
 
 
@@ -39,11 +39,11 @@ def test_reads_what_json_reads(
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 2**20])
-def test_entries_are_slimmed_as_they_come(chunk: int) -> None:
+def test_entries_are_reduced_as_they_are_read(chunk: int) -> None:
     text = ' {"a": [1, {"b": 2}], "c": {"d": [3]} , "e" : [], "f":12, "é中": "ß" }\r\n'
     seen: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_lists, "_CHUNK", chunk)
+        patch.setattr(json_lists, "_CHUNK_SIZE", chunk)
         found = read_lists(io.BytesIO(text.encode("utf-8-sig")), lambda entry: seen.append(entry))
     assert seen == [1, {"b": 2}]
     assert found == {"a": [None, None], "c": {"d": [3]}, "e": [], "f": 12, "é中": "ß"}
@@ -63,6 +63,6 @@ def test_entries_are_slimmed_as_they_come(chunk: int) -> None:
         ('{"a": 1} x', "expected the end at character 9, not 'x'"),
     ],
 )
-def test_what_is_no_json_says_where(text: str, message: str, chunk: int) -> None:
+def test_an_error_says_where(text: str, message: str, chunk: int) -> None:
     with pytest.raises(ValueError, match=message):
         read(text, chunk)

@@ -41,11 +41,11 @@ def test_table(tmp_path: Path, text: str, rows: list[str], suffix: str) -> None:
         ("cell,a,b\nx,1,3\ny,2,\n", r"nothing at row 1 \('y'\), column 'b'"),
         ("cell,a,b\nx,1,3\ny,2", r"nothing at row 1 \('y'\), column 'b'"),
         ("cell,a,b\nx,1,3\ny,2,4,5\n", r"Expected 3 fields in line 3, saw 4"),
-        ("a,b\n1,2,3,4\n5,6,7,8\n", r"4 fields a row but 2 names"),
-        ("cell;a;b\nx;1;2\n", r"is the separator another one"),
+        ("a,b\n1,2,3,4\n5,6,7,8\n", r"4 fields in a row but 2 names"),
+        ("cell;a;b\nx;1;2\n", r"separated by commas in \.csv files"),
     ],
 )
-def test_ragged_rows_gaps_and_text_are_placed(tmp_path: Path, text: str, message: str) -> None:
+def test_ragged_rows_gaps_and_text_are_located(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=rf"counts\.csv.*{message}"):
@@ -81,7 +81,7 @@ def test_what_other_programs_write(tmp_path: Path, text: str, rows: str, columns
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
-def test_bytes_that_are_no_utf8_are_placed(tmp_path: Path, suffix: str) -> None:
+def test_bytes_that_are_not_utf8_are_located(tmp_path: Path, suffix: str) -> None:
     content = "cell,a,b\nx,1,0\nzoë,2,3\n".encode("latin-1")
     path = tmp_path / f"counts{suffix}"
     path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import h5py
@@ -56,7 +57,7 @@ def test_folder(folder: Path) -> None:
     CountMatrix.from_anndata(adata)
 
 
-def test_matrix_in_its_folder_is_not_read_sideways(folder: Path) -> None:
+def test_matrix_in_its_folder_is_not_transposed(folder: Path) -> None:
     (path,) = folder.glob("matrix.mtx*")
     assert list(load(path).obs_names) == ["AAA-1", "CCC-1"]
 
@@ -83,54 +84,7 @@ def test_genes_with_ids_only(tmp_path: Path) -> None:
     assert list(load(tmp_path).var_names) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["counts.mtx", "counts.mtx.gz"])
-def test_matrix_alone_is_observations_by_features(tmp_path: Path, name: str) -> None:
-    put_matrix(tmp_path / name, CELLS)
-    adata = load(tmp_path / name)
-    np.testing.assert_array_equal(adata.X.toarray(), CELLS)
-    assert list(adata.obs_names) == ["0", "1"]
-    assert list(adata.var_names) == ["0", "1", "2"]
-
-
-def test_broken_matrix_is_named(tmp_path: Path) -> None:
-    put(tmp_path / "counts.mtx", "%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 x\n")
-    with pytest.raises(DataError, match=r"Cannot read .*counts\.mtx as a Matrix Market file: "):
-        load(tmp_path / "counts.mtx")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("integer general\n2 2 1\n3 1 5\n", "Line 3: Row index out of bounds"),
-        ("integer general\n2 2 2\n1 1 5\n", "Truncated"),
-        ("integer general\n2 2 1\n1 1 5\n2 2 5\n", "Line 4: Too many lines"),
-        ("complex general\n2 2 1\n1 1 5 1\n", "holds complex numbers"),
-    ],
-)
-def test_broken_entries_are_placed(tmp_path: Path, text: str, message: str) -> None:
-    put(tmp_path / "counts.mtx", f"%%MatrixMarket matrix coordinate {text}")
-    with pytest.raises(DataError, match=rf"counts\.mtx.*{message}"):
-        load(tmp_path / "counts.mtx")
-
-
-def test_entries_that_are_stored_twice_are_added(tmp_path: Path) -> None:
-    put(
-        tmp_path / "counts.mtx",
-        "%%MatrixMarket matrix coordinate integer general\r\n2 2 3\r\n1 2 5\r\n1 2 3\r\n1 1 1\r\n",
-    )
-    assert load(tmp_path / "counts.mtx").X.toarray().tolist() == [[1, 8], [0, 0]]
-
-
-def test_truncated_gzip_is_an_error(tmp_path: Path) -> None:
-    put_matrix(tmp_path / "counts.mtx.gz", np.arange(400).reshape(20, 20))
-    whole = (tmp_path / "counts.mtx.gz").read_bytes()
-    for kept in (len(whole) - 4, len(whole) // 2, 12):
-        (tmp_path / "counts.mtx.gz").write_bytes(whole[:kept])
-        with pytest.raises(DataError, match=r"counts\.mtx\.gz"):
-            load(tmp_path / "counts.mtx.gz")
-
-
-def test_names_that_are_no_utf8_or_repeated(folder: Path) -> None:
+def test_names_that_are_repeated_or_not_utf8(folder: Path) -> None:
     (path,) = folder.glob("barcodes.tsv*")
     put(path, "AAA-1\r\nAAA-1\r\n")
     assert list(load(folder).obs_names) == ["AAA-1", "AAA-1-1"]
@@ -178,3 +132,20 @@ def test_broken_h5_is_named(tmp_path: Path) -> None:
     for name in ("other", "text"):
         with pytest.raises(DataError, match=rf"Cannot read .*{name}\.h5 as a 10x \.h5 file"):
             load(tmp_path / f"{name}.h5")
+
+
+@pytest.mark.parametrize("form", ["gztar", "zip"])
+def test_an_archive_of_a_10x_folder(tmp_path: Path, dense: np.ndarray, form: str) -> None:
+    inside = tmp_path / "packed" / "filtered"
+    inside.mkdir(parents=True)
+    scipy.io.mmwrite(inside / "matrix.mtx", sp.coo_matrix(dense.T))
+    (inside / "genes.tsv").write_text("".join(f"id{j}\tgene{j}\n" for j in range(7)))
+    (inside / "barcodes.tsv").write_text("".join(f"cell{i}\n" for i in range(12)))
+    path = shutil.make_archive(str(tmp_path / "counts"), form, tmp_path / "packed")
+    adata = load(path)
+    np.testing.assert_array_equal(adata.X.toarray(), dense)
+    assert adata.obs_names[3] == "cell3"
+    shutil.copytree(inside, tmp_path / "packed" / "raw")
+    path = shutil.make_archive(str(tmp_path / "two"), form, tmp_path / "packed")
+    with pytest.raises(DataError, match=r"two\..* holds 2 folders with a matrix\.mtx, not one"):
+        load(path)

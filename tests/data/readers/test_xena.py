@@ -56,7 +56,7 @@ def test_blocks_are_the_table(
             assert math.isnan(number) if value is None else number == pytest.approx(value)
 
 
-def test_quotes_are_letters(tmp_path: Path) -> None:
+def test_quotes_are_ordinary_characters(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
     path.write_text('sample\t"a"\tb\n"g"\t1\t2\n')
     assert read_samples(path) == ['"a"', "b"]
@@ -64,11 +64,11 @@ def test_quotes_are_letters(tmp_path: Path) -> None:
     assert block.features == ['"g"']
     np.testing.assert_array_equal(block.numbers, [[1, 2]])
     path.write_text('sample\ta\tb\ng\t"1\t2\nh\t1"\t2\n')
-    with pytest.raises(DataError, match=r"table\.tsv, line 2: '\"1' is no number"):
+    with pytest.raises(DataError, match=r"table\.tsv, line 2: '\"1' is not a number"):
         list(read_blocks(path))
 
 
-def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+def test_blank_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "table.tsv"
     path.write_text("sample\ta\n\ng\t1\n  \nh\t2\n\n")
     (block,) = read_blocks(path)

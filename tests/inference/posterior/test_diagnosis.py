@@ -172,9 +172,9 @@ def test_a_restart_has_new_parameters_and_the_best_are_kept(
     states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
 
     def trained(_: ResumableFit, make: Callable[[], TrainingLoop], __: Any) -> list[EpochRecord]:
-        loop = make()
-        states.append(loop.model.decoder.output.weight.detach().clone())
-        return [EpochRecord(loop.phase.name, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
+        training = make()
+        states.append(training.model.decoder.output.weight.detach().clone())
+        return [EpochRecord(training.phase.name, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
 
     monkeypatch.setattr(ResumableFit, "train", trained)
     torch.manual_seed(0)

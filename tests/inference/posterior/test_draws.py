@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from vae4counts.data import Batch
-from vae4counts.guides import Guide
+from vae4counts.guides import Encoder, Guide
 from vae4counts.inference import evaluate
 from vae4counts.inference.posterior.draws import draw
-from vae4counts.models import VAE
+from vae4counts.models import VAE, Model, observations
 
 Maker = Callable[..., tuple[VAE, Guide]]
 CASES = [
@@ -138,6 +140,51 @@ def test_responsibilities(prior: str, kind: str, few: Batch, a_pair: Maker) -> N
     else:
         wanted = guide.component_head(guide.encoder(few.counts)).softmax(-1).expand(50, -1, -1)
     torch.testing.assert_close(shares, wanted.detach())
+
+
+class SkewedGuide(Guide):
+    """q(z | x) is log-normal, shifted: torch knows no mean of a transformed distribution."""
+
+    sites = ("z",)
+
+    @classmethod
+    def fits(cls, model: Model) -> bool:
+        return model.n_latent == 2
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: Encoder | None) -> Guide:
+        return cls()
+
+    def forward(self, batch: Batch) -> Tensor:
+        log_total = batch.library.log1p().unsqueeze(-1)
+        base = dist.Normal(log_total.expand(-1, 2), 0.5)
+        transforms = [dist.transforms.ExpTransform(), dist.transforms.AffineTransform(-1.0, 2.0)]
+        with observations(batch):
+            return pyro.sample("z", dist.TransformedDistribution(base, transforms).to_event(1))
+
+
+def test_posterior_without_a_mean_has_that_of_its_draws(few: Batch, a_pair: Maker) -> None:
+    model, _ = a_pair("standard-normal", "marginal")
+    draws = draw(model, SkewedGuide(), few, 50)
+    assert draws.z_mean is not None
+    assert draws.z_mean.shape == (5, 2)
+    torch.testing.assert_close(draws.z_mean, draws.values["z"].mean(0))
+    log_weights = draws.log_model["z"] + draws.log_model["counts"] - draws.log_guide["z"]
+    torch.testing.assert_close(draws.log_weights, log_weights)
+
+
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_posterior_mean_is_in_closed_form(prior: str, kind: str, few: Batch, a_pair: Maker) -> None:
+    """Up to the component, of which a joint guide draws one for each draw."""
+    model, guide = a_pair(prior, kind)
+    draws = draw(model.eval(), guide.eval(), few, 7)
+    assert draws.z_mean is not None
+    if kind == "marginal":
+        wanted = guide.posterior(few.counts)[0]
+    else:
+        means, _ = guide.posteriors(guide.encoder(few.counts))
+        wanted = means[torch.arange(5), draws.values["component"]].mean(0)
+    torch.testing.assert_close(draws.z_mean, wanted.detach())
 
 
 def test_no_draws_at_all(few: Batch, a_pair: Maker) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior, Prior
+from vae4counts.models.priors import PRIORS, MixturePrior, Prior
 
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {} for name in PRIORS},
@@ -41,8 +41,7 @@ def build(variant: str, n_latent: int, make: Callable[..., Any]) -> Prior:
     prior = make(kind, **{"n_latent": n_latent} | VARIANTS[variant])
     prior.build(7)
     prior.double()
-    if hasattr(prior, "share_posterior"):
-        prior.share_posterior(FakeEncoder(7, n_latent))
+    prior.share_posterior(FakeEncoder(7, n_latent))
     with torch.no_grad():
         for parameter in prior.parameters():
             if parameter.requires_grad:
@@ -60,12 +59,3 @@ def make_prior(request: pytest.FixtureRequest, make: Callable[..., Any]) -> Call
 def mixture(request: pytest.FixtureRequest, make: Callable[..., Any]) -> Any:
     """One of the priors that are mixtures, of three latents."""
     return build(request.param, 3, make)
-
-
-@pytest.fixture
-def separated() -> tuple[GaussianMixture, Tensor, Tensor]:
-    """An untrained mixture, well separated points of four groups, and their true centres."""
-    centres = 10 * torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, 1.5], [0.0, -1.0]])
-    which = torch.arange(400) % 4
-    spread = torch.tensor([[0.5, 1.0]])
-    return GaussianMixture(2, 4), centres[which] + spread * torch.randn(400, 2), centres

@@ -18,13 +18,13 @@ from anndata.abc import CSCDataset, CSRDataset
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.errors import DataError, UnknownName, reading
 
-# Rows that are read in one go, where they lie together.
+# Consecutive rows that are read at a time.
 BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredMatrix:
-    """A CSR matrix on disk, of which some columns are wanted.
+    """A CSR matrix on disk, or some columns of it.
 
     Attributes:
         data: HDF5 or zarr array of the stored values, row by row.
@@ -32,7 +32,7 @@ class StoredMatrix:
         indptr: Where each row starts in the two, shape ``(M + 1,)``, int64, in memory.
         width: Number of columns on disk.
         columns: Positions of the wanted columns; None for all.
-        name: What the matrix is called in errors.
+        name: What errors call the matrix.
     """
 
     data: Any
@@ -44,16 +44,16 @@ class StoredMatrix:
 
     @classmethod
     def of(cls, matrix: Any, columns: np.ndarray | None, name: str) -> StoredMatrix:
-        """Takes what AnnData shows of a matrix on disk.
+        """Wrap AnnData's view of a matrix on disk.
 
         Raises:
-            DataError: If the matrix is not stored by row, or its row starts are broken.
+            DataError: The matrix is not stored by row, or its row starts are broken.
         """
         if not isinstance(matrix, CSRDataset):
             form = "by column (CSC)" if isinstance(matrix, CSCDataset) else "dense"
             raise DataError(
-                f"{name} is stored {form}; from disk only CSR is read: "
-                "load it into memory, or write it anew with X=scipy.sparse.csr_matrix(X)."
+                f"{name} is stored {form}, but only CSR can be read from disk: "
+                "load it into memory, or write it again with X=scipy.sparse.csr_matrix(X)."
             )
         group = matrix.group
         data, indices = group["data"], group["indices"]
@@ -73,11 +73,11 @@ class StoredMatrix:
         return self.width if self.columns is None else len(self.columns)
 
     def n_entries(self, rows: np.ndarray) -> int:
-        """The number of values that are stored for some rows, in columns wanted or not."""
+        """Return the number of values that are stored for some rows, in all columns."""
         return int((self.indptr[rows + 1] - self.indptr[rows]).sum())
 
     def read(self, rows: np.ndarray) -> sp.csr_matrix:
-        """Reads rows, those that lie together on disk in one go.
+        """Read rows, a block of the file at a time.
 
         Args:
             rows: Their positions on disk, shape ``(B,)``, in any order.
@@ -86,7 +86,7 @@ class StoredMatrix:
             Canonical CSR, shape ``(B, n_features)``, in the order of ``rows``.
 
         Raises:
-            DataError: If the file is broken, or has a column index out of range.
+            DataError: The file is broken, or has a column index out of range.
         """
         order = np.argsort(rows, kind="stable")
         with _reading(self.data):
@@ -95,7 +95,7 @@ class StoredMatrix:
         return csr if self.columns is None else canonical_csr(csr[:, self.columns], self.name)
 
     def _span(self, rows: np.ndarray) -> sp.csr_matrix:
-        """Reads from the first of ascending rows to the last, and keeps those that are wanted."""
+        """Read from the first of ascending rows to the last, and keep those rows."""
         first, last = rows[0], rows[-1]
         start, stop = self.indptr[first], self.indptr[last + 1]
         parts = (
@@ -110,7 +110,7 @@ class StoredMatrix:
 
 
 def _runs(rows: np.ndarray) -> list[np.ndarray]:
-    """Cuts ascending rows where a block of the file ends."""
+    """Cut ascending rows where a block of the file ends."""
     return np.split(rows, np.flatnonzero(np.diff(rows // BLOCK)) + 1)
 
 
@@ -123,24 +123,24 @@ def _reading(array: Any) -> Iterator[None]:
 
 
 def is_on_disk(adata: anndata.AnnData, layer: str | None = None) -> bool:
-    """Whether the counts of an AnnData, or of what it is a view of, are on disk.
+    """Tell whether the counts of an AnnData, or of what it is a view of, are on disk.
 
     Raises:
-        UnknownName: If there is no such layer.
+        UnknownName: There is no such layer.
     """
     on_disk = (CSRDataset, CSCDataset, h5py.Dataset, zarr.Array)
     return isinstance(_matrix(_whole(adata), layer), on_disk)
 
 
 def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix, np.ndarray]:
-    """Finds the counts of an AnnData on disk, and which rows of them are its observations.
+    """Find the counts of an AnnData on disk, and which rows of them are its observations.
 
-    Which rows and columns a view has is read from AnnData's private attributes: asked for its
-    matrix, a view would read all of it into memory.
+    The rows and columns of a view are read from AnnData's private attributes, because accessing
+    the matrix of a view would read all of it into memory.
 
     Raises:
-        DataError: If they cannot be read from there.
-        UnknownName: If there is no such layer.
+        DataError: The counts cannot be read from disk.
+        UnknownName: There is no such layer.
     """
     whole = _whole(adata)
     rows, columns = np.arange(whole.n_obs), np.arange(whole.n_vars)

@@ -32,7 +32,7 @@ def test_rows_go_to_their_observations(form: type) -> None:
     assert adata.uns["protein_features"].tolist() == ["0", "1", "2"]
 
 
-def test_all_in_both_is_no_news() -> None:
+def test_no_warning_if_all_are_in_both() -> None:
     adata = table("ab", sp.csr_matrix((2, 1)))
     add_modality(adata, "words", table("ba", sp.csr_matrix(np.array([[1], [2]]))))
     assert adata.obsm["words"].toarray().tolist() == [[2], [1]]

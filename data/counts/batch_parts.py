@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one of several processes takes of every batch: all of it, if there is one process.
+    """What one of several processes takes of every batch: all of it if there is one process.
 
     Attributes:
         rank: The process, from 0.
@@ -18,13 +18,13 @@ class Share:
     number: int = 1
 
     def part(self, size: int) -> Part:
-        """This process's part of a batch of ``size`` rows."""
+        """Return this process's part of a batch of ``size`` rows."""
         return Part(size, self.rank, self.number)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of ``number`` parts, as even as can be, that the rows of a batch are cut into.
+    """One of ``number`` parts, as even as possible, that the rows of a batch are cut into.
 
     Attributes:
         size: Rows of the whole batch.
@@ -43,18 +43,19 @@ class Part:
 
     @property
     def stop(self) -> int:
-        """The first row behind the part."""
+        """The first row after the part."""
         return self.size * (self.rank + 1) // self.number
 
     @property
     def n_rows(self) -> int:
-        """How many rows it has; none, where a batch has fewer rows than there are processes."""
+        """The number of rows: 0 where a batch has fewer rows than there are processes."""
         return self.stop - self.start
 
     @property
     def rows(self) -> slice:
-        """The rows to compute with: its own, or the batch's first, which then counts for nothing.
+        """The rows to compute with: the part's own, or the batch's first row if it has none.
 
-        A process that has no row of a batch still takes part in what all of them do at a step.
+        A process without a row of its own still takes part in each step that all of them do
+        together; the first row then does not count.
         """
         return slice(self.start, self.stop) if self.n_rows else slice(0, 1)

@@ -1,4 +1,4 @@
-"""The form that every loader gives its data: an AnnData with CSR counts and unique names."""
+"""The form that every reader returns: an AnnData with CSR counts and unique names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from anndata import AnnData
 from vae4counts.data.counts.sparse import canonical_csr
 
 
-def annotated(matrix: Any, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
-    """Puts a matrix and the tables of its rows and columns together.
+def as_anndata(matrix: Any, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
+    """Combine a matrix with the tables of its rows and columns.
 
     Args:
         matrix: Sparse or dense, of shape ``(N, G)``.
@@ -33,9 +33,9 @@ def annotated(matrix: Any, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
 
 
 def compact_csr(matrix: Any) -> sp.csr_matrix:
-    """Copies a matrix as canonical CSR, int32 if that loses nothing and float32 otherwise."""
+    """Copy a matrix as canonical CSR, int32 if that is exact and float32 otherwise."""
     csr = canonical_csr(matrix, "X")
-    # Infinities are whole, but not within the bounds; NaN is not even whole.
+    # infinities are whole numbers, but out of bounds; NaN is not even whole
     bounds = np.iinfo(np.int32)
     is_int32 = csr.nnz == 0 or bool(
         (csr.data == np.floor(csr.data)).all()
@@ -46,7 +46,7 @@ def compact_csr(matrix: Any) -> sp.csr_matrix:
 
 
 def unique_names(names: Iterable[object]) -> pd.Index:
-    """Makes names strings, and adds ``-1``, ``-2`` ... to the later ones of equal names."""
+    """Convert names to strings, and add ``-1``, ``-2``, ... to repetitions of a name."""
     wanted = [str(name) for name in names]
     taken = set(wanted)
     seen: dict[str, int] = {}

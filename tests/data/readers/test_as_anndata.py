@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from vae4counts.data.readers.annotated import annotated, compact_csr, unique_names
+from vae4counts.data.readers.as_anndata import as_anndata, compact_csr, unique_names
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_names_are_made_unique_without_taking_a_name_that_is_there() -> None:
     assert list(unique_names([7, 7])) == ["7", "7-1"]
 
 
-def test_annotated_keeps_columns_and_leaves_its_tables_alone() -> None:
+def test_as_anndata_keeps_columns_and_leaves_its_tables_alone() -> None:
     obs = pd.DataFrame({"site": [1, 2]}, index=[5, 5])
-    adata = annotated(sp.csc_matrix([[1, 0], [0, 2]]), obs, pd.DataFrame(index=["g", "h"]))
+    adata = as_anndata(sp.csc_matrix([[1, 0], [0, 2]]), obs, pd.DataFrame(index=["g", "h"]))
     assert list(adata.obs_names) == ["5", "5-1"]
     assert adata.obs["site"].tolist() == [1, 2]
     assert list(obs.index) == [5, 5]

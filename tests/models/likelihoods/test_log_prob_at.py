@@ -1,0 +1,76 @@
+"""The log-probability of each of a few counts on its own, against scipy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+from torch import Tensor
+
+from vae4counts.models import NotInModelError
+
+
+def poisson(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    return stats.poisson.logpmf(x, mean)
+
+
+def negative_binomial(x: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return stats.nbinom.logpmf(x, r, r / (r + mean))
+
+
+def inflated(base: Any) -> Any:
+    def log_pmf(x: np.ndarray, gate: np.ndarray, *parameters: np.ndarray) -> np.ndarray:
+        p = special.expit(gate)
+        return np.log(p * (x == 0) + (1 - p) * np.exp(base(x, *parameters)))
+
+    return log_pmf
+
+
+def categorical(x: np.ndarray, *log_p: np.ndarray) -> np.ndarray:
+    classes = np.minimum(x, len(log_p) - 1)
+    return np.choose(classes, np.broadcast_arrays(*log_p))
+
+
+REFERENCES = {
+    "poisson": poisson,
+    "negative-binomial": negative_binomial,
+    "zero-inflated-poisson": inflated(poisson),
+    "zero-inflated-negative-binomial": inflated(negative_binomial),
+    "categorical": categorical,
+}
+COLUMNS = torch.tensor([3, 0, 4])
+VALUES = torch.tensor([0, 6, 2])
+
+
+@pytest.mark.parametrize("lead", [(4,), (2, 4), (2, 1)], ids=str)
+def test_it_agrees_with_scipy(case: Any, lead: tuple[int, ...], counts: Tensor) -> None:
+    distribution = case.distribution(*lead, library=1 + counts.sum(-1, keepdim=True))
+    if case.given_total:
+        with pytest.raises(NotInModelError, match="which a few counts do not determine"):
+            distribution.log_prob_at(COLUMNS, VALUES)
+        return
+    shape = (*distribution.batch_shape, 5)
+    parameters = [p.expand(shape)[..., COLUMNS].numpy() for p in distribution.parameters]
+    found = distribution.log_prob_at(COLUMNS, VALUES)
+    assert found.shape == (*distribution.batch_shape, 3)
+    wanted = REFERENCES[case.name](VALUES.numpy(), *parameters)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_all_of_them_add_up_to_the_log_probability(case: Any, counts: Tensor) -> None:
+    distribution = case.distribution(4, library=counts.sum(-1, keepdim=True))
+    if case.given_total:
+        pytest.skip("models counts given their total")
+    found = torch.stack([distribution.log_prob_at(torch.arange(5), row) for row in counts])
+    torch.testing.assert_close(found.sum(-1).diagonal(), distribution.log_prob(counts))
+
+
+def test_of_no_features_there_is_nothing(case: Any) -> None:
+    distribution = case.distribution(4, library=torch.ones(4, 1))
+    if case.given_total:
+        pytest.skip("models counts given their total")
+    nothing = torch.tensor([], dtype=torch.long)
+    assert distribution.log_prob_at(nothing, nothing).shape == (4, 0)
