@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -19,15 +20,13 @@ asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        import vae4counts
-
-        screen.print(f"vae4counts {vae4counts.__version__}", highlight=False)
+        screen.print(f"vae4counts {version('vae4counts')}", highlight=False)
         raise typer.Exit
 
 
 @app.callback()
 def application(
-    version: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."

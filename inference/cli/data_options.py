@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.fitting.options import option
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ class DataOptions:
         "deviance", "How these features are chosen.", choices=("deviance", "seurat-v3")
     )
     out_of_core: bool = option(
-        False, "Leave the counts of an .h5ad or .zarr on disk; annotated.h5ad is without them."
+        False,
+        f"Leave the counts on disk: of {accepted_formats(out_of_core=True)}. annotated.h5ad is "
+        "then without them.",
     )
     offline: bool = option(False, "Download nothing: data that are missing are an error.")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.cli.application import app, asides, screen
 from vae4counts.inference.cli.checkpoint_options import CheckpointOptions
 from vae4counts.inference.cli.command_line import command_line
@@ -31,9 +32,8 @@ def fit_command(
     data: Annotated[
         str,
         typer.Argument(
-            help="A data set's name (see 'vae4counts datasets') or a file: .h5ad, .zarr, .h5 or a "
-            "folder (or .tar.gz) of 10x, .loom, .mtx, .csv, .tsv, COCO .json. Observations "
-            "are rows, counts are raw."
+            help="The name of a data set (see 'vae4counts datasets') or the path of "
+            f"{accepted_formats()}. Observations are rows, counts are raw."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],

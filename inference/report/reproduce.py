@@ -117,7 +117,7 @@ def _options(default: Any, saved: dict[str, Any], imports: Imports) -> Iterator[
 def _handler_class(text: str) -> str:
     """The class of a handler, of which a run keeps the `repr` alone."""
     name = re.match(r"\w*", text)[0]  # type: ignore[index]  # it matches any text
-    if name not in inference.__all__:
+    if name not in dir(inference):
         raise TypeError(f"{text} is a handler of your own")
     return name
 
