@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vae4counts.models import Model
 
 Part = TypeVar("Part")
-MODELS: Registry[Callable[..., Model]] = Registry(
+MODELS: Registry[Any] = Registry(
     "vae4counts.models",
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
@@ -79,7 +79,7 @@ class PairOptions:
             "concentration": self.concentration,
         }
         if "prior" in inspect.signature(make_model).parameters:
-            default: Any = getattr(make_model, "default_prior", None)
+            default = make_model.default_prior
             name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
             make_prior = _pick("prior", name, PRIORS)
             parts["prior"] = _make(make_prior, f"prior {name}", sizes, among=PRIORS)
@@ -102,7 +102,7 @@ def _make(
     what: str,
     given: dict[str, Any],
     *arguments: Any,
-    among: Mapping[str, Callable[..., Any]],
+    among: Mapping[str, Any],
 ) -> Part:
     """Call a constructor with the options that were given, all of which it has to take."""
     from vae4counts.inference import SettingsError

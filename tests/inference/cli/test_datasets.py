@@ -72,6 +72,6 @@ def test_offline_says_what_is_missing_and_where_to_put_it(
     assert result.exit_code == 2
     (line,) = [text for text in result.stderr.splitlines() if "warning" not in text]
     path = folder / "data" / "coco2017" / "annotations_trainval2017.zip"
-    for word in ("downloads are switched off", "http://images.cocodataset.org/", str(path)):
+    for word in ("downloads are off", "http://images.cocodataset.org/", str(path)):
         assert word in line
     assert command == "evaluate" or not out.exists()
