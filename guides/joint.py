@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import pyro
 import pyro.distributions as dist
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.guides.base import Guide, IncompatiblePairError, sampled_sites
+from vae4counts.guides.base import Guide, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
 from vae4counts.models.base import Model, observations
 from vae4counts.models.numerics import at_least_float32
+from vae4counts.models.priors import MixturePrior
 
 CONDITIONINGS = ("selection", "addition")
 
@@ -76,9 +78,7 @@ class JointGuide(Guide):
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> JointGuide:
         """See `Guide.for_model`."""
-        mixture = model.mixture_prior
-        if mixture is None:
-            raise IncompatiblePairError(f"{cls.__name__} does not fit {model.title}")
+        mixture = cast(MixturePrior, model.mixture_prior)
         return cls(
             model.n_features,
             mixture.n_latent,

@@ -31,10 +31,12 @@ def guide_for(model: Model, kind: str | None = None, encoder: Encoder | None = N
             those that fit.
     """
     fitting = fitting_guides(model)
-    chosen = kind if kind is not None else next(iter(fitting), None)
+    if not fitting:
+        raise IncompatiblePairError(f"no guide in vae4counts.guides.GUIDES fits {model.title}")
+    chosen = fitting[0] if kind is None else kind
     if chosen not in fitting:
         raise IncompatiblePairError(
-            f"guide {kind!r} does not fit {model.title}: these do: {', '.join(fitting) or 'none'}"
+            f"guide {kind!r} does not fit {model.title}: these do: {', '.join(fitting)}"
         )
     guide = GUIDES[chosen].for_model(model, encoder)
     guide.attach(model)

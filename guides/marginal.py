@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import pyro
 import pyro.distributions as dist
@@ -49,14 +50,17 @@ class MarginalGuide(Guide):
     @classmethod
     def fits(cls, model: Model) -> bool:
         """See `Guide.fits`: a model that leaves ``z``, or ``z`` and ``library``, to the guide."""
-        sampled = sampled_sites(model)
-        return "z" in sampled and sampled <= {"z", "library"}
+        return model.n_latent is not None and {"z"} <= sampled_sites(model) <= {"z", "library"}
 
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> MarginalGuide:
         """See `Guide.for_model`."""
-        n_latent = model.n_latent or 0  # never 0: it fits
-        return cls(model.n_features, n_latent, "library" in sampled_sites(model), encoder)
+        return cls(
+            model.n_features,
+            cast(int, model.n_latent),
+            latent_library="library" in sampled_sites(model),
+            encoder=encoder,
+        )
 
     @property
     def sites(self) -> Sequence[str]:

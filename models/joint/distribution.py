@@ -18,7 +18,7 @@ class JointDistribution(TorchDistribution, abc.ABC):
     """
 
     def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the log-probability of each of a few counts on its own.
+        """Return the log-probability of each of a few counts on its own, without gradients.
 
         Args:
             columns: Positions of ``F`` features, shape ``(F,)``.

@@ -1,9 +1,9 @@
 from .base import SMALLEST_RATE as SMALLEST_RATE
-from .base import CountDistribution as CountDistribution
 from .base import Likelihood as Likelihood
 from .base import rates as rates
 from .categorical import Categorical as Categorical
 from .categorical import CategoricalCounts as CategoricalCounts
+from .distribution import CountDistribution as CountDistribution
 from .multinomial import Multinomial as Multinomial
 from .multinomial import MultinomialCounts as MultinomialCounts
 from .negative_binomial import NegativeBinomial as NegativeBinomial

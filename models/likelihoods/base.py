@@ -10,130 +10,21 @@ generic tests cover it.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
-from vae4counts.models.joint.distribution import JointDistribution
 from vae4counts.models.numerics import at_least_float32, first_order
 
-from .nonzeros import NonZeros
-from .sparse import Family, log_prob
-
-Self = TypeVar("Self", bound="CountDistribution")
-Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
+from .distribution import CountDistribution
 
 # Expected counts below this are treated as this: the logarithm of a rate that underflowed would be
 # -inf and its gradient NaN.
 SMALLEST_RATE = 1e-20
 LARGEST_LOG_RATE = 20.0
-NO_SHAPE = torch.Size()
 EXTENTS = ("shared", "feature", "observation")
-
-_broadcast = lru_cache(torch.broadcast_shapes)  # takes longer than a small batch's softmax
-
-
-class CountDistribution(JointDistribution, abc.ABC):
-    """A distribution over one observation's ``G`` counts, independent given the parameters.
-
-    Args:
-        parameters: Tensors that broadcast to ``(*batch_shape, G)``, in the order of the `family`'s.
-        validate_args: Whether to check that values are counts. Pyro's own switch if None.
-    """
-
-    family: ClassVar[Family]
-    has_rsample = False
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
-
-    def __init__(self, *parameters: Tensor, validate_args: bool | None = None) -> None:
-        self.parameters: Sequence[Tensor] = parameters
-        shape = _broadcast(*(parameter.shape for parameter in parameters))
-        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True, event_dim=1)
-    def support(self) -> constraints.Constraint:
-        """Vectors of counts."""
-        return constraints.independent(constraints.nonnegative_integer, 1)
-
-    def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
-        """Expand the batch shape; the parameters stay as they are and broadcast lazily."""
-        new = self._get_checked_instance(type(self), _instance)
-        new.parameters = self.parameters
-        TorchDistribution.__init__(
-            new, torch.Size(batch_shape), self.event_shape, validate_args=False
-        )
-        new._validate_args = self._validate_args
-        return new
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
-
-        Raises:
-            ValueError: Values are checked, and are not whole numbers of 0 or more, or there are
-                more or fewer of them than features.
-        """
-        if self._validate_args:
-            self._validate_sample(value)
-        shape = _broadcast(self.batch_shape, value.shape[:-1])
-        value = value.to(self.parameters[0].dtype)
-        if value.dim() == 2 and value.shape[:1] == shape[-1:]:
-            return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
-        # any other shape (samples, or one row of counts for many of parameters) as one long batch
-        dense = value if value.layout == torch.strided else value.to_dense()
-        counts = NonZeros.of(dense.expand(*shape, -1).reshape(-1, value.shape[-1]))
-        rows = [self._rows(parameter, shape) for parameter in self.parameters]
-        return self._log_prob(counts, rows).reshape(shape)
-
-    def _log_prob(self, counts: NonZeros, parameters: Sequence[Tensor]) -> Tensor:
-        return log_prob(self.family, counts, *parameters)
-
-    def _rows(self, parameter: Tensor, batch_shape: torch.Size) -> Tensor:
-        """Return a parameter for a batch of this shape, as ``(rows or 1, G or 1)``."""
-        if parameter.shape[:-1].numel() != 1:
-            parameter = parameter.expand(*batch_shape, -1)
-        return parameter.reshape(-1, parameter.shape[-1])
-
-    def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:
-        """See `JointDistribution.log_prob_at`."""
-        shape = (*self.batch_shape, self.event_shape[0])
-        parameters = [parameter.expand(shape)[..., columns] for parameter in self.parameters]
-        zero, _ = self.family.zero(*parameters)
-        # a ratio is defined for counts above zero only
-        counts = values.to(parameters[0].dtype).clamp_min(1).expand_as(parameters[0])
-        ratio, _ = self.family.ratio(counts, *parameters)
-        return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
-
-    def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
-        """Draw dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
-        shape = self._extended_shape(sample_shape)
-        with torch.no_grad():
-            return self._draw(shape)
-
-    @abc.abstractmethod
-    def _draw(self, shape: torch.Size) -> Tensor:
-        """Draw counts of this shape; called without gradients."""
-
-    def _validate_sample(self, value: Tensor) -> None:
-        if value.shape[-1:] != self.event_shape:
-            raise ValueError(
-                f"counts of {value.shape[-1]} features were given to a distribution over "
-                f"{self.event_shape[0]} features"
-            )
-        entries = value if value.layout == torch.strided else value.values()
-        if not bool(((entries >= 0) & (entries % 1 == 0)).all()):
-            raise ValueError("counts must be whole numbers, 0 or more")
 
 
 class Likelihood(Configured, nn.Module, abc.ABC):

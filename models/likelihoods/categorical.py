@@ -7,7 +7,8 @@ from torch import Tensor
 
 from vae4counts.models.numerics import at_least_float32
 
-from .base import CountDistribution, Likelihood
+from .base import Likelihood
+from .distribution import CountDistribution
 from .sparse import Family, Terms
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vae4counts.models.base import NotInModelError
 
-from .base import SMALLEST_RATE, CountDistribution, Likelihood
+from .base import SMALLEST_RATE, Likelihood
+from .distribution import CountDistribution
 from .log_gamma import log_poisson_ratio
 from .nonzeros import NonZeros
 from .sparse import Family, Terms

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import SMALLEST_RATE, CountDistribution, Likelihood, rates
+from .base import SMALLEST_RATE, Likelihood, rates
+from .distribution import CountDistribution
 from .log_gamma import log_poisson_ratio
 from .sparse import Family, Terms
 

@@ -48,7 +48,8 @@ class Family:
     def by_autograd(cls, zero: Callable[..., Tensor], ratio: Callable[..., Tensor]) -> Family:
         """Make a family from two functions without derivatives, which autograd computes.
 
-        It gives the same numbers as derivatives written by hand, more slowly.
+        It gives the same numbers as derivatives written by hand, more slowly. The functions are
+        plain torch: values that another family states carry no gradient.
 
         Args:
             zero: From the parameters to ``log p(0)``, elementwise.

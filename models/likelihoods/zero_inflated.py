@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .base import CountDistribution, Likelihood, rates
+from .base import Likelihood, rates
+from .distribution import CountDistribution
 from .negative_binomial import NEGATIVE_BINOMIAL, gamma_rate, inverse_dispersion
 from .poisson import POISSON
 from .sparse import Family, Terms

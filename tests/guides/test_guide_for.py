@@ -64,8 +64,20 @@ def test_model_that_no_guide_fits() -> None:
         def forward(self, batch: Any) -> Any:
             raise NotImplementedError
 
-    with pytest.raises(IncompatiblePairError, match="Strange: these do: none"):
-        guide_for(Strange())
+    for kind in (None, "exact"):
+        with pytest.raises(IncompatiblePairError, match=r"no guide in .*GUIDES fits Strange"):
+            guide_for(Strange(), kind)
+
+
+def test_a_site_called_z_is_not_enough_for_the_marginal_guide() -> None:
+    class Strange(Model):
+        n_features = 3
+        latents = (Latent("z"),)
+
+        def forward(self, batch: Any) -> Any:
+            raise NotImplementedError
+
+    assert not MarginalGuide.fits(Strange())
 
 
 def test_guide_takes_its_sizes_from_the_model() -> None:

@@ -74,3 +74,11 @@ def test_of_no_features_there_is_nothing(case: Any) -> None:
         pytest.skip("models counts given their total")
     nothing = torch.tensor([], dtype=torch.long)
     assert distribution.log_prob_at(nothing, nothing).shape == (4, 0)
+
+
+def test_it_is_computed_without_gradients(case: Any, counts: Tensor) -> None:
+    if case.given_total:
+        pytest.skip("models counts given their total")
+    outputs = case.outputs(4).requires_grad_()
+    distribution = case.make()(outputs, 1 + counts.sum(-1, keepdim=True))
+    assert not distribution.log_prob_at(COLUMNS, VALUES).requires_grad
