@@ -157,7 +157,7 @@ def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnDat
     assert len(short) + (run.history.phase == "plain").sum() == 4
     assert len(full) == 16
     assert (full.kl_weight == 1).all()
-    assert run.settings["restarts"] == 3
+    assert run.settings["schedule"]["restarts"] == 3
 
 
 def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
