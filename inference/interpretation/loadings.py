@@ -97,6 +97,6 @@ def orient_signs(model: Model, guide: Guide) -> None:
 
 
 def _signs(weight: Tensor) -> Tensor:
-    """The sign of each column's entry that is largest in size, shape ``(L,)``."""
+    """Return the sign of each column's largest entry in absolute value, shape ``(L,)``."""
     largest = weight.gather(0, weight.abs().argmax(0, keepdim=True)).squeeze(0)
     return torch.where(largest < 0, -1.0, 1.0).to(weight)

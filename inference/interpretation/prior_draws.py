@@ -107,7 +107,7 @@ def _trace(model: Any, batch: Batch) -> Any:
 
 
 def _empty(model: Model, library: Tensor) -> Batch:
-    """A batch of observations without counts: models draw their latents without reading them."""
+    """Make a batch of observations without counts: models draw latents without reading them."""
     n = len(library)
     nothing = library.new_empty(0)
     counts = torch.sparse_csr_tensor(

@@ -94,7 +94,7 @@ def _features(
 
 
 def _replicates(checks: PredictiveChecks, name: str) -> np.ndarray:
-    """The lower end, the middle and the upper end of the replicates, shape ``(3, G)``."""
+    """Return the lower end, the median and the upper end of the replicates, shape ``(3, G)``."""
     return np.quantile(checks.replicated[name], (INTERVAL[0], 0.5, INTERVAL[1]), axis=0)
 
 

@@ -123,5 +123,5 @@ def check_columns(adata: AnnData) -> None:
 
 
 def _written_before(adata: AnnData) -> list[str]:
-    """What an earlier annotation wrote, as "slot/name"."""
+    """Return what an earlier annotation wrote, as "slot/name"."""
     return list(adata.uns.get(WRITTEN, {}).get("written", ()))

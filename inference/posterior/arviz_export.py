@@ -109,7 +109,7 @@ def _groups(
     latents: Sequence[str],
     tables: Sequence[str],
 ) -> Parts:
-    """The draws of one batch by group and variable, each of shape ``(S, B, ...)``."""
+    """Draw for one batch: arrays by group and variable, each of shape ``(S, B, ...)``."""
     draws = draw(model, guide, batch, num_samples)
     posterior = draws.latents()
     prior = model.draw(batch, num_samples) if tables else draw_prior(model, batch, num_samples)
@@ -137,7 +137,7 @@ def _groups(
 def _choose(
     sites: Sequence[str] | None, latents: Sequence[str], tables: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The latents and the tables among some sites."""
+    """Return the latents and the tables among some sites."""
     if sites is None:
         return list(latents), []
     wanted = [sites] if isinstance(sites, str) else list(sites)
@@ -148,7 +148,7 @@ def _choose(
 
 
 def _dimensions(model: Model) -> dict[str, str]:
-    """The name of the last dimension of each variable that has one."""
+    """Name the last dimension of each variable that has one."""
     named = dict.fromkeys(model.tables, "feature")
     for latent in model.latents:
         if latent.dimension is not None:
@@ -159,7 +159,7 @@ def _dimensions(model: Model) -> dict[str, str]:
 
 
 def _probabilities(site: str) -> str:
-    """The variable that holds the probabilities of a site's states."""
+    """Name the variable that holds the probabilities of a site's states."""
     return RESPONSIBILITIES.get(site, f"{site}_probabilities")
 
 

@@ -171,7 +171,7 @@ def _draws(
 
 
 def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:
-    """The Gaussian of the same mean and covariance."""
+    """Return the Gaussian of the same mean and covariance."""
     z = torch.cat([part.flatten(0, 1) for part in latents]).double()
     covariance = torch.cov(z.T, correction=0).reshape(z.shape[1], z.shape[1])
     ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(z.shape[1]).to(covariance)

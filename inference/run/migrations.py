@@ -68,7 +68,7 @@ def _with_modules(value: Any) -> Any:
 
 
 def _key(name: Any) -> str:
-    """The key of the class that a name without a module meant.
+    """Find the key of the class that a name without a module meant.
 
     Raises:
         ValueError: There is no such class, or there are several.

@@ -143,7 +143,7 @@ class Run:
         return self.on(adata).is_fitted
 
     def loadings(self) -> pd.DataFrame | None:
-        """A linear decoder's loadings, features x latents; None for other decoders."""
+        """Return a linear decoder's loadings, features x latents; None for other decoders."""
         return loadings(self.model, self.features)
 
     def save(self, directory: str | Path) -> None:

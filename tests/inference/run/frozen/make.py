@@ -1,7 +1,7 @@
-"""Makes the run directory of a release that later releases must still open.
+"""Make the run directory of a release that later releases must still open.
 
-Run once a release: ``python tests/inference/frozen/make.py``. A directory that is there is never
-made anew: that newer code reads what older code wrote is the point of it.
+Run once a release: ``python tests/inference/run/frozen/make.py``. A directory that exists is never
+made again: newer code has to read what older code wrote.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def data() -> AnnData:
 
 
 def numbers(run: Run) -> dict[str, object]:
-    """What a run says of the data, by means that draw no random numbers or very many."""
+    """Return what a run says about the data, by means that draw no random numbers or very many."""
     adata = data()
     run.annotate(adata)
     result = run.evaluate(adata, num_samples=1000)
@@ -49,7 +49,7 @@ def numbers(run: Run) -> dict[str, object]:
 
 
 def make(directory: Path) -> None:
-    """Fits a small mixture, saves it, and writes beside it what it says."""
+    """Fit a small mixture, save it, and write what it says beside it."""
     torch.manual_seed(0)
     model = GMVAE(6, GaussianMixture(2, 3), decoder="linear", library="latent")
     guide = guide_for(model, encoder=Encoder((4,), "log1p"))
@@ -62,5 +62,5 @@ def make(directory: Path) -> None:
 if __name__ == "__main__":
     directory = HERE / version("vae4counts")
     if directory.exists():
-        raise SystemExit(f"{directory} is there: frozen runs are never made anew")
+        raise SystemExit(f"{directory} exists: frozen runs are never made again")
     make(directory)
