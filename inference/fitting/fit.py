@@ -70,6 +70,9 @@ def fit(
     follow one process to within rounding. Only `FreeNats` and `Balance`, which look at a batch as
     a whole, look at a process's share of it.
 
+    Settings of this process are left alone: a script that trains for long on Linux may call
+    `keep_freed_memory` first, as the command line does, which makes steps faster.
+
     Args:
         model: The model, changed in place.
         guide: Its guide, changed in place.

@@ -76,7 +76,7 @@ class Options:
 
 @dataclass(frozen=True)
 class BasicOptions(Options):
-    """The options that `fit` takes by themselves."""
+    """The options that `fit` takes one by one."""
 
     epochs: int | None = option(
         None,

@@ -43,7 +43,7 @@ class ResumableFit:
     """The trainings of a fit, one after the other, with checkpoints.
 
     What a fit does, in which order, follows from its options and the numbers it finds. When it is
-    resumed it takes the same way: a training that had finished returns its recorded history, work
+    resumed it makes the same calls: a training that had finished returns its recorded history, work
     before the training that was under way is skipped, and that training continues from its state.
 
     Args:

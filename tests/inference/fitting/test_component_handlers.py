@@ -6,21 +6,25 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from anndata import AnnData
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from vae4counts.data import Batch
-from vae4counts.guides import Guide
+from vae4counts.guides import Guide, JointGuide, guide_for
+from vae4counts.inference import Schedule, SettingsError, fit
 from vae4counts.inference.fitting.component_handlers import AnalyticKL, Balance, FreeNats
-from vae4counts.inference.fitting.handlers import CyclicalAnnealing
-from vae4counts.models import VAE
+from vae4counts.models import GMVAE, VAE
+from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 MakePair = Callable[..., tuple[VAE, Guide]]
+QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
 
 
 def gaussian_kl(loc: Tensor, scale: Tensor, loc0: Tensor, scale0: Tensor) -> Tensor:
@@ -202,23 +206,11 @@ def test_balance_is_the_divergence_of_the_mean_from_equal_shares(
     torch.testing.assert_close(*gradients)
 
 
-def test_cycles_rise_rest_and_end() -> None:
-    handler = CyclicalAnnealing(steps=8, cycles=2)
-    weights = []
-    for _ in range(10):
-        assert handler.finished == (len(weights) >= 8)
-        weights.append(handler.kl_weight)
-        handler.step()
-    assert weights == [0.5, 1, 1, 1, 0.5, 1, 1, 1, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: FreeNats(0.0), "nats is 0.0"),
         (lambda: Balance(-1.0), "weight is -1.0"),
-        (lambda: CyclicalAnnealing(7, 4), "4 cycles need"),
-        (lambda: CyclicalAnnealing(7, 0), "0 cycles need"),
     ],
 )
 def test_wrong_arguments(make: Callable[[], Any], message: str) -> None:
@@ -227,6 +219,37 @@ def test_wrong_arguments(make: Callable[[], Any], message: str) -> None:
 
 
 def test_handlers_say_how_they_were_made() -> None:
-    made = [FreeNats(0.5), Balance(2.0), AnalyticKL(), CyclicalAnnealing(100, cycles=5)]
-    said = ["FreeNats(nats=0.5)", "Balance(weight=2.0)", "AnalyticKL()"]
-    assert list(map(repr, made)) == [*said, "CyclicalAnnealing(steps=100, cycles=5)"]
+    made = [FreeNats(0.5), Balance(2.0), AnalyticKL()]
+    assert list(map(repr, made)) == ["FreeNats(nats=0.5)", "Balance(weight=2.0)", "AnalyticKL()"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "model", "kind"),
+    [
+        (FreeNats(0.5), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+        (Balance(0.5), VAE(7, StandardNormal(2)), "marginal"),
+        (AnalyticKL(), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
+    ],
+)
+def test_handlers_that_do_not_go_with_the_pair(
+    handler: Any, model: VAE, kind: str, adata: AnnData
+) -> None:
+    with pytest.raises(SettingsError, match=type(handler).__name__):
+        fit(
+            model,
+            guide_for(model, kind),
+            adata,
+            epochs=2,
+            schedule=Schedule(handlers=[handler]),
+            **QUICK,
+        )
+
+
+def test_they_train_a_joint_guide(adata: AnnData) -> None:
+    torch.manual_seed(0)
+    model = GMVAE(7, GaussianMixture(2, 3))
+    guide = JointGuide(7, 2, 3)
+    handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
+    run = fit(model, guide, adata, epochs=5, schedule=Schedule(handlers=handlers), **QUICK)
+    assert run.settings["schedule"]["handlers"] == list(map(repr, handlers))
+    assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()

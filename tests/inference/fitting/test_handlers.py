@@ -1,4 +1,4 @@
-"""The KL warm-up: which sites it tempers, by how much, and when it is over."""
+"""Weights of the KL terms: which sites they concern, how they grow, and when they reach 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyro.infer import TraceEnum_ELBO
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide, guide_for
-from vae4counts.inference.fitting.handlers import KLWarmUp
+from vae4counts.inference.fitting.handlers import CyclicalAnnealing, KLWarmUp
 from vae4counts.models import GMVAE, Model
 from vae4counts.models.priors import GaussianMixture
 
@@ -107,3 +107,25 @@ def test_reconstruction_is_not_changed(batch: Batch) -> None:
         replayed.compute_log_prob()
         parts.append(replayed.nodes["counts"]["log_prob_sum"])
     assert torch.equal(parts[0], parts[1])
+
+
+def test_cycles_rise_rest_and_end() -> None:
+    handler = CyclicalAnnealing(steps=8, cycles=2)
+    weights = []
+    for _ in range(10):
+        assert handler.finished == (len(weights) >= 8)
+        weights.append(handler.kl_weight)
+        handler.step()
+    assert weights == [0.5, 1, 1, 1, 0.5, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("cycles", [4, 0])
+def test_too_few_steps_for_the_cycles(cycles: int) -> None:
+    with pytest.raises(ValueError, match=f"{cycles} cycles need .* steps or more, not 7"):
+        CyclicalAnnealing(7, cycles)
+
+
+def test_handlers_say_how_they_were_made() -> None:
+    made = [KLWarmUp(7), CyclicalAnnealing(100, cycles=5)]
+    said = ["KLWarmUp(steps=7)", "CyclicalAnnealing(steps=100, cycles=5)"]
+    assert list(map(repr, made)) == said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,11 @@ from anndata import AnnData
 from scipy import integrate, stats
 
 from vae4counts.data import CountLoader, CountMatrix
-from vae4counts.guides import JointGuide, MarginalGuide, guide_for
-from vae4counts.inference import AnalyticKL, Balance, FreeNats, Schedule, fit
-from vae4counts.inference.fitting.history import EpochRecord
-from vae4counts.inference.fitting.loop import TrainingLoop
-from vae4counts.inference.fitting.options import SettingsError
-from vae4counts.inference.fitting.resumption import ResumableFit
+from vae4counts.guides import MarginalGuide, guide_for
+from vae4counts.inference import fit
 from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overlaps
-from vae4counts.models import GMVAE, VAE
-from vae4counts.models.priors import GaussianMixture, StandardNormal
+from vae4counts.models import GMVAE
+from vae4counts.models.priors import GaussianMixture
 
 QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
 
@@ -143,75 +138,3 @@ def test_noise_without_groups_warns() -> None:
     adata = AnnData(counts, layers={"raw": counts.copy()})
     with pytest.warns(UserWarning, match="collapsed to"):
         fit(model, guide_for(model), adata, epochs=60, **QUICK)
-
-
-@pytest.mark.parametrize("kind", ["marginal", "joint"])
-def test_training_goes_on_with_the_best_of_the_restarts(kind: str, adata: AnnData) -> None:
-    torch.manual_seed(0)
-    model = GMVAE(7, GaussianMixture(2, 3))
-    run = fit(
-        model, guide_for(model, kind), adata, epochs=20, schedule=Schedule(restarts=3), **QUICK
-    )
-    short = run.history[run.history.phase == "restart"]
-    full = run.history[run.history.phase == "full"]
-    assert len(short) + (run.history.phase == "plain").sum() == 4
-    assert len(full) == 16
-    assert (full.kl_weight == 1).all()
-    assert run.settings["schedule"]["restarts"] == 3
-
-
-def test_one_epoch_is_spent_on_choosing(adata: AnnData) -> None:
-    model = VAE(7, StandardNormal(2))
-    run = fit(model, guide_for(model), adata, epochs=1, schedule=Schedule(restarts=2), **QUICK)
-    assert list(run.history.phase) == ["restart"]
-
-
-def test_a_restart_has_new_parameters_and_the_best_are_kept(
-    adata: AnnData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states, elbos = [], iter([1.0, 5.0, 3.0, 0.0])
-
-    def trained(_: ResumableFit, make: Callable[[], TrainingLoop], __: Any) -> list[EpochRecord]:
-        training = make()
-        states.append(training.model.decoder.output.weight.detach().clone())
-        return [EpochRecord(training.phase.name, 1, 1, 1.0, 0.0, next(elbos), 0.0, 1.0)]
-
-    monkeypatch.setattr(ResumableFit, "train", trained)
-    torch.manual_seed(0)
-    model = VAE(7, StandardNormal(2))
-    fit(model, guide_for(model), adata, epochs=10, schedule=Schedule(restarts=3), **QUICK)
-    assert len(states) == 4
-    for i in range(3):
-        assert torch.equal(states[3], states[i]) == (i == 1)
-
-
-@pytest.mark.parametrize(
-    ("handler", "model", "kind"),
-    [
-        (FreeNats(0.5), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
-        (Balance(0.5), VAE(7, StandardNormal(2)), "marginal"),
-        (AnalyticKL(), GMVAE(7, GaussianMixture(2, 3)), "marginal"),
-    ],
-)
-def test_handlers_that_do_not_go_with_the_pair(
-    handler: Any, model: VAE, kind: str, adata: AnnData
-) -> None:
-    with pytest.raises(SettingsError, match=type(handler).__name__):
-        fit(
-            model,
-            guide_for(model, kind),
-            adata,
-            epochs=2,
-            schedule=Schedule(handlers=[handler]),
-            **QUICK,
-        )
-
-
-def test_handlers_train_a_joint_guide(adata: AnnData) -> None:
-    torch.manual_seed(0)
-    model = GMVAE(7, GaussianMixture(2, 3))
-    guide = JointGuide(7, 2, 3)
-    handlers = [FreeNats(0.5), Balance(0.1), AnalyticKL()]
-    run = fit(model, guide, adata, epochs=5, schedule=Schedule(handlers=handlers), **QUICK)
-    assert run.settings["schedule"]["handlers"] == list(map(repr, handlers))
-    assert np.isfinite(run.history.drop(columns="phase").to_numpy()).all()
