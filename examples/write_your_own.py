@@ -21,13 +21,15 @@ from vae4counts.inference import Run, compare, fit
 from vae4counts.models import VAE
 from vae4counts.models.likelihoods import (
     LIKELIHOODS,
+    SMALLEST_RATE,
     CountDistribution,
+    Family,
     Likelihood,
     NegativeBinomial,
     Poisson,
+    Terms,
+    rates,
 )
-from vae4counts.models.likelihoods.base import SMALLEST_RATE, rates
-from vae4counts.models.likelihoods.sparse import Family, Terms
 from vae4counts.models.priors import PRIORS, Prior, StandardNormal
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vae4counts.models.likelihoods import CountDistribution, Likelihood
-from vae4counts.models.likelihoods.base import rates
-from vae4counts.models.likelihoods.sparse import Family
+from vae4counts.models.likelihoods import CountDistribution, Family, Likelihood, rates
 
 TAIL = 4.0
 """The shape of the tail: moments up to the third exist."""
