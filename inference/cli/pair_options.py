@@ -51,9 +51,7 @@ class PairOptions:
         None, "By default the first that fits the model.", choices=tuple(GUIDES)
     )
     latents: int | None = option(None, "Dimensions of the latent space; 10 by default.", minimum=1)
-    components: int | None = option(
-        None, "Components of the mixture; 10 by default. Ask for more than you expect.", minimum=1
-    )
+    components: int | None = option(None, "Components of the mixture; 10 by default.", minimum=1)
     concentration: float | None = option(
         None,
         "Of a Dirichlet prior on the weights of a gaussian-mixture. With 0.1, say, and three "
