@@ -26,6 +26,8 @@ sys.path.insert(0, str(EXAMPLES))
 import example_data  # noqa: E402
 import execute  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MOST_BYTES = 600_000
 
 

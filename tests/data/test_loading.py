@@ -114,6 +114,7 @@ def tables(draw: st.DrawFn) -> Named:
     return pd.DataFrame(np.array(values, dtype=np.int32).reshape(shape), *names)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(frame=tables())
 def test_every_reader_reads_what_was_written(frame: Named) -> None:

@@ -79,6 +79,7 @@ def test_it_annotates(run: Run, table: AnnData) -> None:
         assert np.isfinite(data.obsm["X_vae"]).all()
 
 
+@pytest.mark.slow
 def test_it_is_reported(run: Run, table: AnnData, tmp_path: Path) -> None:
     write_report(run, table, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -219,6 +219,7 @@ def run(code: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_class_of_the_package_is_imported_when_it_is_needed() -> None:
     run("""
 import sys
@@ -234,6 +235,7 @@ assert prior.n_latent == 3 and type(guide).__name__ == "ExactGuide"
 """)
 
 
+@pytest.mark.slow
 def test_no_module_outside_models_and_guides_is_imported() -> None:
     run("""
 import sys

@@ -8,6 +8,8 @@ from importlib import import_module
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = [
     "vae4counts.data",
     "vae4counts.models",

@@ -58,6 +58,7 @@ def rows_of(loader: CountLoader, epoch: int) -> tuple[list[int], np.ndarray]:
     return index.tolist(), torch.cat([batch.counts.to_dense() for batch in batches]).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*no counts at all:UserWarning")
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -231,6 +232,7 @@ def test_a_chunk_that_cannot_be_read_is_an_error_that_names_the_store(tmp_path: 
         list(CountLoader(counts))
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vae4counts.data.counts.file.BUFFER", 2**15)
     peaks = []

@@ -203,6 +203,7 @@ def test_batches_are_cut_on_cuda(dense: np.ndarray) -> None:
     assert torch.equal(batch.counts.to_dense().cpu(), counts.batch(index).counts.to_dense())
 
 
+@pytest.mark.slow
 def test_import_is_silent_and_leaves_scanpy_out() -> None:
     program = (
         "import sys, warnings; warnings.simplefilter('error')\n"

@@ -5,7 +5,10 @@ import anndata as ad
 import pytest
 from typer.testing import Result
 
-pytestmark = pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:for over 10 % of the observations"),
+]
 
 Call = Callable[..., Result]
 QUICK = ("--epochs", 3, "--latents", 2, "--model", "vae")

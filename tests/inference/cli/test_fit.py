@@ -20,6 +20,8 @@ from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
 from vae4counts.models.priors import PRIORS, GaussianMixture
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "annotated.h5ad",
     "components.png",

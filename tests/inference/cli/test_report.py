@@ -9,7 +9,10 @@ from typer.testing import Result
 
 from vae4counts.inference import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:for over 10 % of the observations"),
+]
 
 Call = Callable[..., Result]
 

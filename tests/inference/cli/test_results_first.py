@@ -21,6 +21,8 @@ from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.report import figures
 from vae4counts.inference.run import storage
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Result]
 QUICK = ("--epochs", 2, "--latents", 2, "--components", 3, "--label", "group")
 RUN = {"config.json", "history.csv", "metrics.json", "model.safetensors"}

@@ -49,6 +49,7 @@ def test_more_components_than_observations(model: Model, adata: AnnData) -> None
         refused(adata, model)
 
 
+@pytest.mark.slow
 def test_as_many_components_as_observations_is_allowed(adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 80))
     run = fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu")

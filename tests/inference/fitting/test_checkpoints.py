@@ -266,6 +266,7 @@ for step in range(1, 10**6):
 """
 
 
+@pytest.mark.slow
 def test_killed_while_writing(tmp_path: Path) -> None:
     """Whenever the process dies, the last checkpoint that has its name is whole."""
     command = [sys.executable, "-c", ENDLESS, str(tmp_path)]

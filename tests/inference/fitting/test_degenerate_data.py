@@ -25,6 +25,8 @@ from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.priors import PRIORS, GaussianMixture, MixturePrior, StandardNormal
 
+pytestmark = pytest.mark.slow
+
 SPARSE = np.random.default_rng(0).poisson(0.5, size=(60, 7))
 SPARSE[10:30] = 0
 SPARSE[:, 2] = 0

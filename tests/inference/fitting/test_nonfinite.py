@@ -177,6 +177,7 @@ def test_slower() -> None:
     assert optimiser.param_groups[0]["lr"] == 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["layer", "batch", "rms", "none"])
 @pytest.mark.parametrize("kind", ["marginal", "joint"])
 def test_batches_of_one_row_break_no_normalisation(norm: str, kind: str, adata: AnnData) -> None:

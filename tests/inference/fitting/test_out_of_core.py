@@ -20,6 +20,8 @@ from vae4counts.inference.fitting.step import Steps
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"epochs": 3, "batch_size": 16, "progress": False, "device": "cpu"}
 
 

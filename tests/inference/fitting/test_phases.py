@@ -17,6 +17,8 @@ from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
 
 

@@ -30,7 +30,10 @@ CASES = int(os.environ.get("VAE4COUNTS_THOROUGH", "12"))
 LAYOUTS = (np.asarray, sp.csr_matrix, sp.csc_matrix, sp.csr_array)
 DTYPES = ("int8", "int32", "int64", "uint16", "float32", "float64")
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of zeros, collapse, layout
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]  # of zeros, collapse, layout
 
 
 @st.composite

@@ -18,6 +18,8 @@ from vae4counts.models import GMVAE, VAE
 from vae4counts.models.likelihoods import NegativeBinomial
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
+pytestmark = pytest.mark.slow
+
 INVERSE_DISPERSION = 4.0
 
 

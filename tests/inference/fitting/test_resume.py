@@ -34,6 +34,8 @@ from vae4counts.inference.fitting.step import Steps
 from vae4counts.models import GMVAE, VAE, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"epochs": 6, "batch_size": 16, "progress": False, "device": "cpu"}
 
 

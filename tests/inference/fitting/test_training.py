@@ -22,6 +22,8 @@ from vae4counts.inference.fitting.validation import validation_parts
 from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
+pytestmark = pytest.mark.slow
+
 
 def fitted(adata: AnnData, model: Model, kind: str | None = None, **settings: Any) -> Run:
     settings = {"progress": False, "device": "cpu"} | settings

@@ -19,6 +19,8 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.priors import StandardNormal
 
+pytestmark = pytest.mark.slow
+
 Look = Callable[..., Interpretation]
 Experiments = list[tuple[AnnData, Run]]
 TRUTH = [f"gene{j}" for j in range(12)]

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Ten steps that each take and free 16 arrays of 4 MB, after one that made the heap grow.
 SCRIPT = """
 import resource, torch

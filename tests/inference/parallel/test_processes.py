@@ -26,6 +26,8 @@ from vae4counts.inference.cli import app
 from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.inference.parallel.processes import ProcessError, Processes, launch
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("shared_fit.py")
 
 

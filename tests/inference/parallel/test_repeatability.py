@@ -19,6 +19,8 @@ from vae4counts.inference import KLWarmUp, Run, Schedule, TrainingError, fit
 from vae4counts.models import GMVAE, VAE, CountMixture, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal, VampPrior
 
+pytestmark = pytest.mark.slow
+
 
 def marginal() -> Model:
     return GMVAE(7, GaussianMixture(2, 3))

@@ -21,6 +21,8 @@ from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import observations
 from vae4counts.models.networks import BatchNorm
 
+pytestmark = pytest.mark.slow
+
 Pair = tuple[Any, Any]
 
 

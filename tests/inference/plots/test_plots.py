@@ -16,6 +16,8 @@ from vae4counts.data import DataError
 from vae4counts.inference import plots
 from vae4counts.inference.plots.style import apart
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 PLANE = RNG.normal(size=(90, 2))
 CLASSES = pd.Series(np.array(["a", "b", "c"])[np.arange(90) % 3])

@@ -13,6 +13,8 @@ from vae4counts.inference import Run
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:

@@ -22,6 +22,8 @@ from vae4counts.inference import Run, fit
 from vae4counts.models import GMVAE, VAE, CountMixture
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
+pytestmark = pytest.mark.slow
+
 
 def made_data() -> AnnData:
     """Three groups of 40 cells."""

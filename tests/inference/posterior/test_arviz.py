@@ -20,6 +20,8 @@ from vae4counts.inference.posterior.arviz_export import TooManyDrawsError, to_ar
 from vae4counts.models import VAE, GaussianMixtureModel, Latent, Model, observations
 from vae4counts.models.likelihoods.poisson import PoissonCounts
 
+pytestmark = pytest.mark.slow
+
 
 def test_latents_only_by_default(run: Run, adata: AnnData) -> None:
     groups = run.posterior(adata, num_samples=6)

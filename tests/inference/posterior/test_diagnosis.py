@@ -18,6 +18,8 @@ from vae4counts.inference.posterior.diagnosis import Diagnosis, diagnose, overla
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"layer": "raw", "progress": False, "device": "cpu"}
 
 

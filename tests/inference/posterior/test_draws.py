@@ -52,6 +52,7 @@ def log_likelihood(model: VAE, batch: Batch) -> Tensor:
     return (terms + (prior + math.log(float(grid[1] - grid[0])))[:, None]).logsumexp(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["observed", "latent"])
 @pytest.mark.parametrize(("prior", "kind"), CASES)
 def test_importance_weighting_equals_integration(

@@ -19,6 +19,8 @@ from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import largest_k, log_likelihoods
 from vae4counts.models import VAE, CountMixture, Model
 
+pytestmark = pytest.mark.slow
+
 FEATURES = list("abcd")
 A, B = 3.0, 0.5
 SHARE = np.array([0.5, 0.3, 0.15, 0.05])

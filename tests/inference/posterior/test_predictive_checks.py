@@ -76,6 +76,7 @@ def p_values(pair: Pair, n_sets: int, n_replicates: int, **options: Any) -> np.n
     return np.array(rows) - rng.random((n_sets, len(CHECKS))) / (n_replicates + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRUE)
 def test_p_values_are_uniform_under_the_true_model(kind: str) -> None:
     found = p_values(a_model(*TRUE[kind]), 250, 39)

@@ -133,6 +133,7 @@ print(many - few, peak() - many)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_draws() -> None:
     command = [sys.executable, "-c", SCRIPT]

@@ -20,6 +20,8 @@ from vae4counts.inference.report.figures import FIGURES
 from vae4counts.inference.report.subject import Subject
 from vae4counts.models import Latent, Model, observations
 
+pytestmark = pytest.mark.slow
+
 
 class Chain(Model):
     """Each count is Poisson given the one before it: nothing is latent, and draws are made anew."""

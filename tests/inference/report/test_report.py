@@ -23,6 +23,8 @@ from vae4counts.models import VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Categorical
 from vae4counts.models.priors import StandardNormal
 
+pytestmark = pytest.mark.slow
+
 NASTY = "</script><script>alert(1)</script>"
 VOID = {"meta", "link", "img", "input", "br"}
 

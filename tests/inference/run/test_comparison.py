@@ -18,6 +18,8 @@ from vae4counts.models import VAE, MLPDecoder
 from vae4counts.models.likelihoods import Categorical, Likelihood, NegativeBinomial, Poisson
 from vae4counts.models.priors import StandardNormal
 
+pytestmark = pytest.mark.slow
+
 
 def fitted(
     adata: AnnData,

@@ -21,6 +21,8 @@ from vae4counts.inference.run.format import FORMAT
 from vae4counts.models import VAE
 from vae4counts.models.priors import StandardNormal
 
+pytestmark = pytest.mark.slow
+
 FILES = [storage.CONFIG, storage.WEIGHTS, storage.METRICS, storage.HISTORY]
 
 

@@ -12,6 +12,8 @@ from torch.nn.functional import softplus
 from vae4counts.models.likelihoods.base import rates
 from vae4counts.models.likelihoods.zero_inflated import INITIAL_GATE_LOGIT
 
+pytestmark = pytest.mark.slow
+
 grad = partial(torch.autograd.grad, allow_unused=True, materialize_grads=True)
 
 

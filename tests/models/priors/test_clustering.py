@@ -19,6 +19,8 @@ from vae4counts.models.priors.clustering import (
     overlaps,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def stretched(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Make points in long, thin groups side by side, of given sizes and rotated at random."""
