@@ -66,7 +66,7 @@ def by_fit(out: Path) -> None:
                 checkpoints=Checkpoints(checkpoints, timedelta(seconds=0.05), resume=True),
             )
             run.evaluate(adata, num_samples=10)
-            storage.publish(run, out)
+            storage.publish(run.write, out)
 
 
 def by_command(out: Path) -> None:

@@ -125,7 +125,7 @@ def _publish(run: Run, out: Path) -> None:
     from vae4counts.inference.run import storage
 
     try:
-        storage.publish(run, out)
+        storage.publish(run.write, out)
     except (OSError, SafetensorError) as error:
         raise OSError(
             f"the results cannot be written to {out} ({error}): "

@@ -13,8 +13,8 @@ from vae4counts.inference.cli.writable import entry_name, unwritable_entries, wi
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.inference.run.fitted_pair import FittedPair
     from vae4counts.inference.run.on_data import RunOnData
-    from vae4counts.inference.run.run import Run
     from vae4counts.models import Model
 
 ANNOTATED = "annotated.h5ad"
@@ -41,7 +41,7 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         draw_figures(on, directory)
 
 
-def save_metrics(run: Run, directory: Path) -> None:
+def save_metrics(run: FittedPair, directory: Path) -> None:
     """Replace the metrics in a run's directory by those that the run has now."""
     from vae4counts.inference.run import storage
 

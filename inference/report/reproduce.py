@@ -14,7 +14,7 @@ from typing import Any
 
 from vae4counts import inference
 from vae4counts.inference.fitting.fit import fit
-from vae4counts.inference.run.run import Run
+from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.models.config import find_class
 
 # Between the arguments of a call: each on a line of its own.
@@ -47,7 +47,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def python_lines(run: Run) -> str:
+def python_lines(run: FittedPair) -> str:
     """Return a script that fits the run again.
 
     Raises:
@@ -66,7 +66,7 @@ def python_lines(run: Run) -> str:
     return "\n".join(["import torch", "", *head, "", *lines])
 
 
-def _data_lines(run: Run, imports: Imports) -> Iterator[str]:
+def _data_lines(run: FittedPair, imports: Imports) -> Iterator[str]:
     """Lines that load the data and choose their features, as the command line did."""
     source = run.settings.get("data")
     if source is None:
@@ -86,7 +86,7 @@ def _data_lines(run: Run, imports: Imports) -> Iterator[str]:
         yield f"adata = top_features(adata, {top}{layer}{chosen_by})"
 
 
-def _arguments(run: Run, imports: Imports) -> Iterator[str]:
+def _arguments(run: FittedPair, imports: Imports) -> Iterator[str]:
     """The arguments of the fit that are not at their defaults."""
     given = {"layer": run.layer, "label": run.label, **run.settings}
     for name, parameter in inspect.signature(fit).parameters.items():

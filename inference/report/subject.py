@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.posterior.annotation import assigned
+from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
-from vae4counts.inference.run.run import Run
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Subject:
     on: RunOnData
 
     @property
-    def run(self) -> Run:
+    def run(self) -> FittedPair:
         """The run."""
         return self.on.run
 

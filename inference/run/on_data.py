@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,10 +29,8 @@ from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.run.alignment import align, fingerprint, labels_of
+from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.models.config import description
-
-if TYPE_CHECKING:
-    from vae4counts.inference.run.run import Run
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +49,7 @@ class RunOnData:
         is_fitted: Whether these are the observations that the run was fitted to, in their order.
     """
 
-    run: Run
+    run: FittedPair
     adata: AnnData
     label: str | None
     seed: int
@@ -59,7 +57,9 @@ class RunOnData:
     is_fitted: bool
 
     @classmethod
-    def of(cls, run: Run, adata: AnnData, label: str | None = None, seed: int = 0) -> RunOnData:
+    def of(
+        cls, run: FittedPair, adata: AnnData, label: str | None = None, seed: int = 0
+    ) -> RunOnData:
         """Read, check, align and recognise data: see `Run.on`."""
         aligned = align(adata, run.features)
         with warnings.catch_warnings(record=True) as caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +15,19 @@ from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
-from vae4counts.inference.interpretation import Interpretation, loadings
-from vae4counts.inference.parallel.processes import Processes
+from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.posterior.evaluation import Evaluation
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
+from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models import Model
 
 
-@dataclass
-class Run:
-    """A trained model/guide pair.
-
-    Attributes:
-        model: The model.
-        guide: Its guide.
-        features: Names of the features, in the model's order.
-        split: Which observations of the fitted data were for training, validation and test.
-        fingerprint: A digest of the fitted data's names and total counts, by which they are
-            recognised.
-        layer: The layer that held the counts; None for ``X``.
-        label: The column of ``obs`` that holds known classes; None for none.
-        settings: The arguments of the fit, JSON values.
-        history: A row an epoch.
-        metrics: What was measured; filled by `evaluate` on held-out observations.
-        processes: The processes that fitted the pair together and still run, as under torchrun.
-            They share the work of `evaluate` and `annotate`: all of them have to call these, and
-            each gets the whole result.
-    """
-
-    model: Model
-    guide: Guide
-    features: list[str]
-    split: Split
-    fingerprint: str
-    layer: str | None
-    label: str | None
-    settings: dict[str, Any]
-    history: pd.DataFrame
-    metrics: dict[str, Any] = field(default_factory=dict)
-    processes: Processes = field(default=Processes(), repr=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.model.parameters()).device
+class Run(FittedPair):
+    """A trained model/guide pair: what a fit returns. Its attributes are those of `FittedPair`."""
 
     def on(self, adata: AnnData, *, label: str | None = None, seed: int = 0) -> RunOnData:
         """Read and check data once, to ask several things about them.
@@ -141,10 +106,6 @@ class Run:
     def knows(self, adata: AnnData) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
         return self.on(adata).is_fitted
-
-    def loadings(self) -> pd.DataFrame | None:
-        """Return a linear decoder's loadings, features x latents; None for other decoders."""
-        return loadings(self.model, self.features)
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from safetensors import SafetensorError
-
-if TYPE_CHECKING:
-    from vae4counts.inference.run.run import Run
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -129,13 +126,18 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
             checkpoints.parent.rmdir()
 
 
-def publish(run: Run, out: Path) -> None:
+def publish(write: Callable[[Path], None], out: Path) -> None:
     """Write a trained run to ``OUT``, whole and at once, then remove its checkpoints.
+
+    Args:
+        write: Writes the run's files into an empty directory: `Run.write`.
+        out: Where they go.
 
     Raises:
         RunDirectoryError: ``OUT`` exists already and is not empty; the checkpoints are kept.
     """
-    run.save(out)
+    with new_directory(out) as staging:
+        write(staging)
     discard_checkpoints(out)
 
 

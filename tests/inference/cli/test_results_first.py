@@ -219,7 +219,7 @@ def test_no_room_for_the_run_itself_keeps_its_checkpoints(
     options = (*QUICK, "--checkpoint-minutes", 0.001, "--model", "vae", "--epochs", 30)
     options = tuple(each for each in options if each not in ("--components", 3))
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", full)
+        patch.setattr(Run, "write", full)
         result = run("fit", counts_file, "--out", out, *options)
     assert result.exit_code == 2
     assert "make room, and run the same command with --resume" in result.stderr

@@ -29,7 +29,7 @@ def test_results_take_the_place_of_checkpoints(run: Run, out: Path) -> None:
         assert checkpoints == out.parent / "run.partial" / "checkpoints"
         checkpointed(out)
         assert not storage.has_ended(out)
-        storage.publish(run, out)
+        storage.publish(run.write, out)
         assert storage.has_ended(out)
     assert list(out.parent.iterdir()) == [out]
     assert Run.load(out).features == run.features
@@ -61,7 +61,7 @@ def test_checkpoints_outlive_an_error_and_are_asked_for(run: Run, out: Path) -> 
     with storage.resumable(out, resume=True) as again:
         assert again == checkpoints
         assert (checkpoints / "1").exists()
-        storage.publish(run, out)
+        storage.publish(run.write, out)
     assert list(out.parent.iterdir()) == [out]
 
 
@@ -94,13 +94,13 @@ def test_results_that_cannot_be_written_leave_the_checkpoints(run: Run, out: Pat
     out.mkdir()
     (out / "thesis.txt").write_text("precious")  # while the fit was running
     with pytest.raises(RunDirectoryError, match="not empty"):
-        storage.publish(run, out)
+        storage.publish(run.write, out)
     assert (checkpoints / "1").exists()
     assert sorted(path.name for path in out.parent.iterdir()) == ["run", "run.partial"]
     (out / "thesis.txt").unlink()
     run.metrics["elbo"] = float("nan")  # JSON cannot hold it
     with pytest.raises(ValueError, match="JSON"):
-        storage.publish(run, out)
+        storage.publish(run.write, out)
     assert (checkpoints / "1").exists()
 
 
@@ -128,13 +128,13 @@ def test_killed_at_any_moment(run: Run, out: Path, monkeypatch: pytest.MonkeyPat
         checkpoints = checkpointed(out)
         steps = last
         with pytest.raises(KilledError), storage.resumable(out, resume=True):
-            storage.publish(run, out)
+            storage.publish(run.write, out)
         steps = 0
         assert storage.has_ended(out) == (last == 4)
         assert storage.has_ended(out) or (checkpoints / "1").exists()
         with storage.resumable(out, resume=True):
             if not storage.has_ended(out):
-                storage.publish(run, out)
+                storage.publish(run.write, out)
         assert list(out.parent.iterdir()) == [out]
         assert Run.load(out).features == run.features
         remove(out)

@@ -1,0 +1,58 @@
+"""What a fit leaves: a trained pair, and how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+from vae4counts.data import Split
+from vae4counts.guides import Guide
+from vae4counts.inference.interpretation import loadings
+from vae4counts.inference.parallel.processes import Processes
+from vae4counts.models import Model
+
+
+@dataclass
+class FittedPair:
+    """A trained model/guide pair and its record; `Run` adds the questions to it.
+
+    Attributes:
+        model: The model.
+        guide: Its guide.
+        features: Names of the features, in the model's order.
+        split: Which observations of the fitted data were for training, validation and test.
+        fingerprint: A digest of the fitted data's names and total counts, by which they are
+            recognised.
+        layer: The layer that held the counts; None for ``X``.
+        label: The column of ``obs`` that holds known classes; None for none.
+        settings: The arguments of the fit, JSON values.
+        history: A row an epoch.
+        metrics: What was measured; filled by `Run.evaluate` on held-out observations.
+        processes: The processes that fitted the pair together and still run, as under torchrun.
+            They share the work of `Run.evaluate` and `Run.annotate`: all of them have to call
+            these, and each gets the whole result.
+    """
+
+    model: Model
+    guide: Guide
+    features: list[str]
+    split: Split
+    fingerprint: str
+    layer: str | None
+    label: str | None
+    settings: dict[str, Any]
+    history: pd.DataFrame
+    metrics: dict[str, Any] = field(default_factory=dict)
+    processes: Processes = field(default=Processes(), repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.model.parameters()).device
+
+    def loadings(self) -> pd.DataFrame | None:
+        """Return a linear decoder's loadings, features x latents; None for other decoders."""
+        return loadings(self.model, self.features)
