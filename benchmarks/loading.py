@@ -7,7 +7,7 @@ temporary folder or in the one that ``--folder`` names (where they are kept, and
 measurement is a process of its own: what it loads, how fast, and its peak memory. "Loading" goes
 through one shuffled epoch and does nothing with the batches; "training" is `fit`'s loop, and
 counts the observations that a second of training takes, without set-up and validation. Data in
-memory have 100,000 observations at most: the speed of a step does not hang on their number.
+memory have 100,000 observations at most: the speed of a step does not depend on their number.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 
 All see the same features, split and latent size. A seed makes the split, the parameters and the
 order. Ours stop by the validation ELBO; SCVI has the epochs of the GMVAE of one component a label,
-and goes back to its best state as ours do. Labels are never seen in training; clusters are scored
+and returns to its best state as ours do. Labels are never seen in training; clusters are scored
 on all observations that have one. Each fit adds its record to ``results/mixtures.jsonl``, and a fit
-that is there is not made again: after a change of code, take its records away first.
+with a record is not repeated: after a change of code, remove its records first.
 """
 
 from __future__ import annotations
