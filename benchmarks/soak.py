@@ -3,9 +3,9 @@
     python benchmarks/soak.py [--kills 50] [--seed 0]
 
 A fit runs in a process of its own and saves its state about every 50 ms. SIGKILL ends it at a
-random moment, be it in a step, while a checkpoint is written or while results are; the next process
-continues. Each run that comes to its end is compared with one that nothing disturbed: files byte for
-byte, but for the seconds. Then the next begins, until there were enough kills.
+random moment, be it in a step, while a checkpoint is written or while results are; the next
+process continues. Each run that comes to its end is compared with one that nothing disturbed:
+files byte for byte, except for the seconds. Then the next begins, until there were enough kills.
 
 That is done with `fit` (two short fits to choose from, a plain VAE before the mixture) and with the
 command line, figures and annotated data included. A third process fits twenty times over. (Linux:
