@@ -75,8 +75,8 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 # `annotate` writes results where scanpy looks for them (`obsm["X_vae"]`, `obs["component"]`, ...),
 # so that scanpy's functions work as they are: here its neighbours and its UMAP.
 #
-# Left: cell types lie apart, although the model was not told of them, except for the kinds of T
-# cells, which share an island. Right: the components divide the same islands.
+# Left: most cell types lie apart, although the model was not told of them; the kinds of T cells and
+# the NK cells share an island. Right: the components divide the same islands.
 
 # %%
 run.annotate(adata)

@@ -76,8 +76,8 @@ scenes["objects"] = top.groupby("component")["feature"].agg(", ".join)
 scenes.sort_values("weight", ascending=False)
 
 # %% [markdown]
-# In the made data the true scenes are known. Each row (a true scene) should have its pictures in
-# one column (a component).
+# In the made data the true scenes are known. Each row (a true scene) has most of its pictures in
+# one column (a component), but one component also collects some pictures of every scene.
 
 # %%
 if truth_known:
@@ -109,8 +109,9 @@ answer.head(8).round(2)
 # Is the answer right? It can be compared with the pictures themselves, by counting those with a
 # fork and a cake, though there may be few; and for made data with the truth: 200,000 new pictures.
 #
-# The model finds which seven objects go with the two, and which do not. Its long bars are a little
-# shorter than the truth, as it takes some of these pictures for meals.
+# The model finds which seven objects go with the two, and which do not. Most of its long bars are
+# shorter than the truth, wine glasses above all, and its short bars are longer, as it takes some of
+# these pictures for meals.
 
 
 # %%
