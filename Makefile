@@ -12,6 +12,9 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/vae4counts fit pbmc68k-reduced --out $(DEMO) --label celltype
 
+# several threads are no faster on arrays as small as these, and much slower beside other work
+test quick: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
 
@@ -30,7 +33,7 @@ lint: mypy
 
 mypy: $(VENV)/.installed-dev
 	mkdir -p .mypy_cache/root/vae4counts
-	ln -sf $(addprefix ../../../,data guides inference models vae4counts/__init__.py) .mypy_cache/root/vae4counts
+	ln -sf $(addprefix ../../../,data guides inference models vae4counts/__init__.py vae4counts/__init__.pyi) .mypy_cache/root/vae4counts
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev

@@ -107,8 +107,8 @@ checks = {name: run.check(adata) for name, run in runs.items()}
 checks["negative binomial"].table.round(2)
 
 # %% [markdown]
-# The Poisson model fails: the p-values of the variance over the mean and of the maximum are close to
-# the smallest that 200 data sets allow (0.005).
+# The Poisson model fails: the p-values of the variance over the mean and of the maximum are close
+# to the smallest that 200 data sets allow (0.005).
 
 # %%
 checks["poisson"].table.round(2)

@@ -225,7 +225,7 @@ def test_the_first_signal_is_noted_and_the_second_does_what_it_did(number: int) 
             assert not got
             signal.raise_signal(number)
             assert got == ["second"]
-        assert got == ["second"] * 2  # what was not heeded is sent again
+        assert got == ["second"] * 2  # a signal that was not obeyed is sent again
     finally:
         signal.signal(number, before)
 
