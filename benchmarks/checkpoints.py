@@ -1,4 +1,4 @@
-"""What checkpoints cost: the time of one, and its share of training at the default interval.
+"""The cost of checkpoints: the time of one, and its share of training at the default interval.
 
     python benchmarks/checkpoints.py [--steps 1500] [--features 4096 32738]
 
@@ -20,7 +20,7 @@ from made import made_counts
 from tables import report
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import Checkpoints, fit
+from vae4counts.inference import Checkpoints, fit, keep_freed_memory, settled_objects
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.models import GMVAE
 from vae4counts.models.priors import GaussianMixture
@@ -29,7 +29,7 @@ EVERY = 100
 
 
 def measure(n_features: int, steps: int) -> dict[str, float]:
-    """Fits with checkpoints, and times every call that may write one."""
+    """Fit with checkpoints, and time every call that may write one."""
     adata = made_counts(8_000, n_features, 0.08)
     torch.manual_seed(0)
     model = GMVAE(n_features, GaussianMixture(10, 10))
@@ -42,7 +42,8 @@ def measure(n_features: int, steps: int) -> dict[str, float]:
         took.append(time.perf_counter() - began)
 
     ResumableFit._after_step = timed  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as name:
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as name, settled_objects():
         run = fit(
             model,
             guide_for(model),
@@ -72,7 +73,7 @@ def measure(n_features: int, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--features", type=int, nargs="+", default=[4_096, 32_738])

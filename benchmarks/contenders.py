@@ -37,7 +37,7 @@ TRAINING = 0.8
 
 @dataclass(frozen=True)
 class Result:
-    """What training gave.
+    """The result of training.
 
     Attributes:
         speed: Observations a second.
@@ -73,7 +73,7 @@ def fitted(
 
 
 def ours(adata: AnnData, batch_size: int, epochs: int, precision: Precision = "32-true") -> Result:
-    """Our VAE."""
+    """Train our VAE."""
     torch.manual_seed(0)
     run = fitted(adata, VAE(adata.n_vars), None, batch_size, epochs, precision)
     seconds = statistics.median(run.history.seconds[1:])
@@ -81,7 +81,7 @@ def ours(adata: AnnData, batch_size: int, epochs: int, precision: Precision = "3
 
 
 def scvi(adata: AnnData, batch_size: int, epochs: int) -> Result:
-    """scvi-tools' SCVI, with its own training plan and loader."""
+    """Train scvi-tools' SCVI, with its own training plan and loader."""
     import scvi as tools
 
     tools.settings.seed = 0
@@ -106,12 +106,13 @@ def scvi(adata: AnnData, batch_size: int, epochs: int) -> Result:
 
 
 def floor(adata: AnnData, batch_size: int, precision: Precision | None = None) -> Result:
-    """What such training cannot do without: the products of the two large layers, and Adam.
+    """Time what such training cannot avoid: the products of the two large layers, and Adam.
 
     Args:
         adata: Counts.
         batch_size: Observations a step.
-        precision: Multiplies as our fit of that precision does; None as torch does by itself.
+        precision: Whose products to use: those of our fit at that precision, or torch's own if
+            None.
     """
     keep_freed_memory()
     batch = next(iter(CountLoader(adata, batch_size=batch_size)))
@@ -136,7 +137,7 @@ def floor(adata: AnnData, batch_size: int, precision: Precision | None = None) -
 
 
 def seconds_of(step: Callable[[], None], repeats: int = 60) -> float:
-    """Median seconds of a call."""
+    """Return the median seconds of a call."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()

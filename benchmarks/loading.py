@@ -2,12 +2,12 @@
 
     python benchmarks/loading.py --observations 1000000 --json benchmarks/results/loading.json
 
-Makes an ``.h5ad`` and a ``.zarr`` of N x 20,000 counts, 3 % of them non-zero, in blocks, in a
-temporary folder or in the one that ``--folder`` names (where they are kept, and found again). Each
-measurement is a process of its own: what it loads, how fast, and its peak memory. "Loading" goes
-through one shuffled epoch and does nothing with the batches; "training" is `fit`'s loop, and
-counts the observations that a second of training takes, without set-up and validation. Data in
-memory have 100,000 observations at most: the speed of a step does not depend on their number.
+It makes an ``.h5ad`` and a ``.zarr`` of N x 20,000 counts, 3 % of them non-zero, block by block, in
+a temporary folder or in the one given by ``--folder`` (which keeps them for the next run). Each
+measurement runs in its own process and reports speed and peak memory. "Loading" iterates over one
+shuffled epoch and does nothing with the batches; "training" runs `fit` and counts observations per
+second of training, without set-up and validation. Data in memory have at most 100,000
+observations: the speed of a step does not depend on their number.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from typing import Any
 from peak import peak_megabytes
 
 FEATURES, DENSITY, BATCH = 20_000, 0.03, 128
-# Loading stops here: enough to know the speed from.
+# Loading stops here: long enough to measure its speed.
 SECONDS = 20.0
-# What is measured in memory has no more observations than this.
-MOST_IN_MEMORY = 100_000
+# Most observations of data that are measured in memory.
+MAX_IN_MEMORY = 100_000
 
 
 def make(path: Path, n: int, seed: int = 0) -> None:
-    """Writes a store of made counts, a block of rows at a time."""
+    """Write a store of made counts, a block of rows at a time."""
     import h5py
     import pandas as pd
     import zarr
@@ -93,7 +93,7 @@ def load_collection(path: Path) -> Iterator[int]:
     adata = anndata.read_h5ad(path, backed="r")
     collection = AnnCollection([adata], join_vars="inner")
     loader = AnnLoader(collection, batch_size=BATCH, shuffle=True)
-    return (len(batch.X) for batch in loader)  # a batch is lazy: X is what is read
+    return (len(batch.X) for batch in loader)  # a batch is lazy: taking X reads it
 
 
 LOADERS: dict[str, Callable[[Path], Iterator[int]]] = {
@@ -108,7 +108,7 @@ IN_MEMORY = {name for name in LOADERS if "memory" in name}
 
 
 def loading(name: str, path: Path) -> dict[str, float]:
-    """Observations a second of going through batches, the first few left out."""
+    """Return observations per second of iterating over batches, without the first few."""
     started = time.perf_counter()
     batches = LOADERS[name](path)
     sum(islice(batches, 3))
@@ -124,7 +124,7 @@ def loading(name: str, path: Path) -> dict[str, float]:
 
 
 def training(name: str, path: Path) -> dict[str, float]:
-    """Observations a second of training: the median epoch, without set-up and validation."""
+    """Return observations per second of the median epoch, without set-up and validation."""
     import torch
 
     from vae4counts.data import load
@@ -158,7 +158,7 @@ TASKS = {"loading": loading, "training": training}
 
 
 def measured(task: str, name: str, path: Path) -> dict[str, Any]:
-    """Runs a task in a process of its own, and gives what it found or its last words."""
+    """Run a task in its own process; return its result, or the last line of its error."""
     command = [sys.executable, __file__, "--task", task, "--source", name]
     command += ["--path", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -168,10 +168,10 @@ def measured(task: str, name: str, path: Path) -> dict[str, Any]:
 
 
 def compare(folder: Path, n: int) -> list[dict[str, Any]]:
-    """Makes the stores, and measures everything on them."""
+    """Make the stores, and run every measurement on them."""
     rows = []
     for name in LOADERS:
-        size = min(n, MOST_IN_MEMORY) if name in IN_MEMORY else n
+        size = min(n, MAX_IN_MEMORY) if name in IN_MEMORY else n
         path = folder / f"made-{size}{'.zarr' if 'zarr' in name else '.h5ad'}"
         if not path.exists():
             print(f"making {path}", file=sys.stderr)
@@ -196,10 +196,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--observations", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, help="where the stores are made, and kept")
+    parser.add_argument("--folder", type=Path, help="folder for the stores, which are kept")
     parser.add_argument("--json", type=Path)
     for internal in ("--task", "--source", "--path"):
         parser.add_argument(internal, help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ from anndata import AnnData
 
 
 def made_counts(n_obs: int, n_features: int, density: float, seed: int = 0) -> AnnData:
-    """Draws Poisson counts from gamma rates, thinned to a density.
+    """Draw Poisson counts from gamma rates, thinned to a density.
 
     Args:
         n_obs: Number of observations, in ten groups with features of their own.
@@ -35,9 +35,9 @@ def made_counts(n_obs: int, n_features: int, density: float, seed: int = 0) -> A
 def made_blocks(
     n_obs: int, n_features: int, density: float, seed: int = 0, block: int = 5_000
 ) -> Iterator[sp.csr_matrix]:
-    """Draws counts of the same distribution, a block of rows at a time, at the non-zeros' cost.
+    """Draw counts of the same distribution block by block, at the cost of the non-zeros.
 
-    Independent Poisson counts are a Poisson total that is shared out feature by feature.
+    Independent Poisson counts are a Poisson total divided among the features.
     """
     random = np.random.default_rng(seed)
     rates = _rates(n_features, density, random)

@@ -3,10 +3,11 @@
     python benchmarks/mixtures.py FILE.h5ad:LABEL [...] [--seeds 5] [--contenders "GMVAE, K" ...]
 
 All see the same features, split and latent size. A seed makes the split, the parameters and the
-order. Ours stop by the validation ELBO; SCVI has the epochs of the GMVAE of one component a label,
-and returns to its best state as ours do. Labels are never seen in training; clusters are scored
-on all observations that have one. Each fit adds its record to ``results/mixtures.jsonl``, and a fit
-with a record is not repeated: after a change of code, remove its records first.
+order. Ours stop early by the validation ELBO; SCVI trains for as many epochs as the GMVAE with one
+component per label, and returns to its best state as ours do. Labels are never seen in training;
+clusters are scored on all observations that have one. Each fit adds its record to
+``results/mixtures.jsonl``, and a fit that has a record is not repeated: after a change of code,
+remove its records first.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tables import RESULTS, machine, markdown, report
 
 from vae4counts.data import load, random_split, top_features
 from vae4counts.guides import guide_for
-from vae4counts.inference import fit
+from vae4counts.inference import fit, keep_freed_memory, settled_objects
 from vae4counts.models import GMVAE, VAE
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -46,7 +47,7 @@ NO_LABEL = {"unassigned", "unknown", "nan"}
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a contender says of data.
+    """What a contender reports about the data.
 
     Attributes:
         iw: Importance-weighted log-likelihood of held-out observations, nats per observation.
@@ -86,7 +87,7 @@ class Task:
     def gmvae(
         self, times: int = 1, guide: str | None = None, concentration: float | None = None
     ) -> Fitted:
-        """Our GMVAE with some times as many components as labels."""
+        """Our GMVAE with ``times`` as many components as labels."""
         n = times * self.n_labels
         prior = GaussianMixture(LATENTS, n, concentration=concentration)
         return self.ours(GMVAE(self.adata.n_vars, prior), guide)
@@ -97,7 +98,9 @@ class Task:
 
     def ours(self, model: VAE, guide: str | None) -> Fitted:
         """One of our pairs, with the defaults of `fit`."""
-        run = fit(model, guide_for(model, guide), self.adata, seed=self.seed, progress=False)
+        keep_freed_memory()
+        with settled_objects():
+            run = fit(model, guide_for(model, guide), self.adata, seed=self.seed, progress=False)
         result = run.evaluate(self.adata, num_samples=SAMPLES)
         noted = self.adata.copy()
         run.annotate(noted)
@@ -133,7 +136,7 @@ class Task:
                 ],
                 enable_progress_bar=False,
                 logger=False,
-                # its default of 400 epochs would never come to an end
+                # its default, a warm-up of 400 epochs, is longer than the fit
                 plan_kwargs={"n_epochs_kl_warmup": max(1, self.epochs // 5)},
                 datasplitter_kwargs={
                     "external_indexing": [split.train, split.validation, split.test]
@@ -262,10 +265,10 @@ def summary(records: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "data", nargs="+", help="FILE:LABEL, the label a column of obs, or some joined by +"
+        "data", nargs="+", help="FILE:LABEL, where LABEL is a column of obs, or several joined by +"
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--top-features", type=int, default=4096)
@@ -288,7 +291,7 @@ def main() -> None:
                     continue
                 epochs = made.get((name, REFERENCE, seed), {"epochs": 0})["epochs"]
                 if contender == "SCVI" and not epochs:
-                    sys.exit(f"SCVI has as many epochs as {REFERENCE!r}: that comes first")
+                    sys.exit(f"SCVI trains for as many epochs as {REFERENCE!r}: run that first")
                 torch.manual_seed(seed)
                 fitted = CONTENDERS[contender](Task(adata, n_labels, seed, epochs))
                 line = {"data": name, "contender": contender, "seed": seed}

@@ -1,4 +1,4 @@
-"""The memory that a process has, and the most that it ever had."""
+"""The current and the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def peak_megabytes(process: int | str = "self") -> int:
-    """Peak resident memory of this process, or of another, so far, in MB; on Linux alone.
+    """Return the peak resident memory of this process, or of another, so far, in MB; Linux only.
 
-    Not what ``getrusage`` says: that starts from the memory of the process that started this one.
+    ``getrusage`` would not do: its value starts from the memory of the parent process.
     """
     return _status(process, "VmHWM")
 
 
 def megabytes() -> int:
-    """Resident memory of this process now, in MB; on Linux alone."""
+    """Return the resident memory of this process now, in MB; Linux only."""
     return _status("self", "VmRSS")
 
 

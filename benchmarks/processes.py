@@ -2,8 +2,8 @@
 
     python benchmarks/processes.py [--repeats 3] [--features 4096]
 
-Each fit is a command of its own, of one thread a process, and each process is bound to a core
-(Linux alone can). Observations a second are those of the training loop, from the first epoch on;
+Each fit is a separate command with one thread per process, and each process is bound to a core
+(Linux only). Observations per second are those of the training loop, without the first epoch;
 medians over repetitions are reported.
 """
 
@@ -30,7 +30,7 @@ EPOCHS = 3
 
 
 def measure(n_obs: int, n_features: int) -> None:
-    """Fits in this process, or as one of several, and prints a line for each batch size."""
+    """Fit in this process, or as one of several, and print a line for each batch size."""
     here = Processes.here()
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[here.rank]})
     torch.set_num_threads(1)
@@ -56,7 +56,7 @@ def measure(n_obs: int, n_features: int) -> None:
 
 
 def rates(processes: int, n_obs: int, n_features: int) -> dict[int, float]:
-    """Observations a second by batch size."""
+    """Return observations per second by batch size."""
     start = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone"]
     start += ["--local-addr=localhost", f"--nproc-per-node={processes}"] if start else []
     words = [__file__, "--measure", f"--observations={n_obs}", f"--features={n_features}"]
@@ -74,7 +74,7 @@ def rates(processes: int, n_obs: int, n_features: int) -> dict[int, float]:
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--features", type=int, default=4_096)

@@ -3,10 +3,10 @@
     python benchmarks/reading_memory.py tcga [--observations 2000] [--folder DIR]
     python benchmarks/reading_memory.py coco [--observations 118287] [--folder DIR]
 
-A file is made first, then read in a process of its own that reports the most memory it ever had.
-TCGA's table (60,498 genes) is read twice: with the 5,000 genes of the highest deviance, which also
-writes the ``.h5ad``, then with all genes from that. The totals of the observations are compared
-with what was written.
+A file is made first, then read in a separate process that reports its peak memory. TCGA's table
+(60,498 genes) is read twice: with the 5,000 genes of the highest deviance, which also writes the
+``.h5ad``, then with all genes from that file. The totals of the observations are compared with
+those that were written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LARGEST = 7_000  # four decimals of the logarithm give quarters up to here back 
 
 
 def make_tcga(folder: Path, n_samples: int) -> np.ndarray:
-    """Writes the hub's two files and returns the total of each sample's rounded counts."""
+    """Write the two files of TCGA, and return the total of each sample's rounded counts."""
     random = np.random.default_rng(0)
     samples = [f"TCGA-{number:06}-01" for number in range(n_samples)]
     expected = np.arange(QUARTERS * LARGEST + 1) / QUARTERS
@@ -66,7 +66,7 @@ def make_tcga(folder: Path, n_samples: int) -> np.ndarray:
 
 
 def make_coco(folder: Path, n_images: int) -> np.ndarray:
-    """Writes COCO's zip with training instances and returns the number of objects an image."""
+    """Write COCO's zip of training instances, and return the number of objects in each image."""
     random = np.random.default_rng(0)
     totals = random.poisson(random.gamma(1.0, 860_001 / 118_287, n_images))
     # 52 numbers an object is what makes the file of 118,287 images as large as COCO's
@@ -129,7 +129,7 @@ READERS: dict[str, dict[str, Callable[[Path], AnnData]]] = {
 
 
 def measure(read: Callable[[Path], AnnData], folder: Path) -> dict[str, object]:
-    """Reads the files here and now; the peak is of this whole process."""
+    """Read the files in this process, whose peak memory is reported."""
     start = time.perf_counter()
     adata = read(folder)
     return {
@@ -140,11 +140,11 @@ def measure(read: Callable[[Path], AnnData], folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Makes the files, and prints a line for each way of reading them."""
+    """Make the files, and print a line for each way of reading them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=MAKERS)
-    parser.add_argument("--observations", type=int, help="as many as the data have by default")
-    parser.add_argument("--folder", type=Path, help="where to make the files; kept")
+    parser.add_argument("--observations", type=int, help="by default as many as the real data have")
+    parser.add_argument("--folder", type=Path, help="folder for the files, which are kept")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure is not None:
@@ -161,7 +161,7 @@ def main() -> None:
             ).stdout
             result = json.loads(output)
             if way != "5,000 genes" and result["totals"] != totals.tolist():
-                raise SystemExit("the totals are not those that were written")
+                raise SystemExit("the totals differ from those that were written")
             print(f"{way}: peak {result['peak']:,.0f} MB, {result['seconds']:.0f} s")
 
 

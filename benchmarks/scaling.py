@@ -1,8 +1,8 @@
-"""How the cost of training grows with genes, cells and density, beside scvi-tools' SCVI.
+"""How the cost of training grows with genes, cells and density, compared with scvi-tools' SCVI.
 
     python benchmarks/scaling.py [--repeats 3] [--only genes|cells|density]
 
-Draws throughput against genes for both into ``examples/figures/throughput.png``.
+It plots throughput against genes for both in ``examples/figures/throughput.png``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH = 128
 
 
 def row(what: str, n_obs: int, genes: int, density: float, repeats: int) -> dict[str, object]:
-    """Medians for one size; the two train in turn."""
+    """Return the medians for one size; the two train in turn."""
     adata = made_counts(n_obs, genes, density)
     pairs = [(ours(adata, BATCH, 3).speed, scvi(adata, BATCH, 3).speed) for _ in range(repeats)]
     speed, scvi_speed = map(statistics.median, zip(*pairs, strict=True))
@@ -44,7 +44,7 @@ def row(what: str, n_obs: int, genes: int, density: float, repeats: int) -> dict
 
 
 def draw(rows: list[dict[str, object]]) -> None:
-    """Throughput against genes."""
+    """Plot throughput against genes."""
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for key, colour, label in (
         ("obs/s", "#0072B2", "vae4counts"),
@@ -62,7 +62,7 @@ def draw(rows: list[dict[str, object]]) -> None:
 
 
 def main() -> None:
-    """Runs the benchmark, prints the table and draws the figure."""
+    """Run the benchmark, print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", choices=("genes", "cells", "density"))

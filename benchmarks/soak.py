@@ -1,15 +1,15 @@
-"""Fits that are killed at random moments and taken up again, fifty times in a row.
+"""Fits that are killed at random moments and resumed, fifty times in a row.
 
     python benchmarks/soak.py [--kills 50] [--seed 0]
 
-A fit runs in a process of its own and saves its state about every 50 ms. SIGKILL ends it at a
-random moment, be it in a step, while a checkpoint is written or while results are; the next
-process continues. Each run that comes to its end is compared with one that nothing disturbed:
-files byte for byte, except for the seconds. Then the next begins, until there were enough kills.
+A fit runs in its own process and saves its state about every 50 ms. SIGKILL ends it at a random
+moment: in a step, while a checkpoint is written, or while results are written. The next process
+resumes it. Each finished run is compared, file by file and byte by byte except for times, with a
+run that was never interrupted. Then the next run begins, until there have been enough kills.
 
-That is done with `fit` (two short fits to choose from, a plain VAE before the mixture) and with the
-command line, figures and annotated data included. A third process fits twenty times over. (Linux:
-memory is read from /proc.)
+This is done with `fit` (two restarts, and a plain VAE before the mixture) and with the command
+line, including figures and annotated data. A third process fits twenty times. (Linux only: memory
+is read from /proc.)
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def by_command(out: Path) -> None:
         app(words, standalone_mode=False)
 
 
-# How a session fits, and the seconds until it is killed at the latest: figures take their time.
+# How a session fits, and after how many seconds it is killed at the latest: figures take longer.
 SESSIONS: dict[str, tuple[Callable[[Path], None], float]] = {
     "fit": (by_fit, 2.0),
     "command line": (by_command, 15.0),
@@ -89,7 +89,7 @@ SESSIONS: dict[str, tuple[Callable[[Path], None], float]] = {
 
 
 def many_fits(memory: Connection) -> None:
-    """Fits over and over, and tells how many MB this process has after each."""
+    """Fit again and again, and send how many MB this process has after each fit."""
     warnings.simplefilter("ignore")
     adata = made_counts(600, 200, 0.1)
     for _ in range(FITS):
@@ -100,7 +100,7 @@ def many_fits(memory: Connection) -> None:
 
 
 def numbers(run: Path) -> tuple[object, ...]:
-    """All that a run says but for its seconds."""
+    """Return everything that a run directory holds except for times."""
     history = pd.read_csv(run / storage.HISTORY, dtype=str).drop(columns="seconds")
     metrics = json.loads((run / storage.METRICS).read_text())
     return (
@@ -112,10 +112,10 @@ def numbers(run: Path) -> tuple[object, ...]:
 
 
 def soak(kind: str, kills: int, chance: random.Random) -> dict[str, object]:
-    """Kills sessions of a kind until there were enough, and says what became of the runs.
+    """Kill sessions of a kind until there have been enough kills, and compare the runs.
 
     Raises:
-        SystemExit: A run differs, something is left over, or a session fails.
+        SystemExit: A run differs, files are left over, or a session fails.
     """
     session, longest = SESSIONS[kind]
     peaks: list[int] = []
@@ -163,12 +163,12 @@ def soak(kind: str, kills: int, chance: random.Random) -> dict[str, object]:
 
 
 def one_process() -> dict[str, object]:
-    """The memory of a process that fits again and again."""
+    """Measure the memory of a process that fits again and again."""
     started = time.monotonic()
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=many_fits, args=(sender,))
     process.start()
-    sender.close()  # the process has its own: if it dies, nothing is waited for
+    sender.close()  # the process has its own copy: if it dies, recv raises instead of waiting
     memory = [receiver.recv() for _ in range(FITS)]
     process.join()
     return {
@@ -184,7 +184,7 @@ def one_process() -> dict[str, object]:
 
 
 def main() -> None:
-    """Runs the soak and prints its table; a difference is an error."""
+    """Run the soak and print its table; a difference is an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

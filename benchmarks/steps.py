@@ -1,9 +1,9 @@
-"""What a mixture costs: the time of a training step as a ratio to the plain VAE's.
+"""The cost of a mixture: the time of a training step as a ratio to the plain VAE's.
 
     python benchmarks/steps.py [--repeats 5]
 
-The pairs train in turn on the same counts. Of the repetitions the fastest counts, since whatever
-else the machine does only adds to a time; of a fit's epochs the median.
+The pairs train in turn on the same counts. The time of a fit is that of its median epoch; the
+fastest repetition is reported, since other work on the machine can only make a fit slower.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EPOCHS = 4
 
 
 def milliseconds(n_components: int | None, guide: str | None, n_obs: int) -> float:
-    """Median time of a step of a fit, without its first epoch."""
+    """Return the median time of a step of a fit, without its first epoch."""
     torch.manual_seed(0)
     adata = made_counts(n_obs, FEATURES, 0.08)
     mixture = n_components is not None
@@ -38,7 +38,7 @@ def milliseconds(n_components: int | None, guide: str | None, n_obs: int) -> flo
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats

@@ -1,4 +1,4 @@
-"""How results are written: Markdown on the screen, JSON in a file, and on what machine."""
+"""Write results: Markdown on the screen, JSON in a file, with the machine they were taken on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """Describe the machine that the figures were taken on."""
     return (
         f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, Python {platform.python_version()}, {date.today()}"
@@ -22,14 +22,14 @@ def machine() -> str:
 
 
 def markdown(rows: list[dict[str, object]]) -> str:
-    """A table of rows that have the same keys."""
+    """Return a table of rows that have the same keys."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
     lines += [[_shown(value) for value in row.values()] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def report(name: str, rows: list[dict[str, object]]) -> None:
-    """Prints a table, and writes it with the machine to ``results/NAME.json``."""
+    """Print a table, and write it with the machine to ``results/NAME.json``."""
     print(f"\n{machine()}\n\n{markdown(rows)}\n", flush=True)
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine(), "rows": rows}, indent=2)

@@ -1,9 +1,9 @@
-"""Training beside scvi-tools' SCVI and beside the matrix products alone, in one run.
+"""Training compared with scvi-tools' SCVI and with the matrix products alone, in one run.
 
     python benchmarks/throughput.py [--data FILE.h5ad] [--only WORD] [--repeats 3] [--epochs 4]
 
 All train on the same arrays in turn, several times; medians are reported. Peak memory is that of
-a process that reads the counts from a file and trains two epochs on them (Linux alone tells it).
+a process that reads the counts from a file and trains two epochs on them (Linux only).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRECISIONS = {"float32": "32-true", "bfloat16 products": "bf16-mixed"}
 def rows(
     name: str, adata: AnnData, batch_size: int, epochs: int, repeats: int
 ) -> list[dict[str, object]]:
-    """The rows of one data set and batch size, one for each precision."""
+    """Return the rows of one data set and batch size, one for each precision."""
     contenders: dict[str, Callable[[], Result]] = {
         "SCVI": lambda: scvi(adata, batch_size, epochs),
         "torch's floor": lambda: floor(adata, batch_size),
@@ -68,7 +68,7 @@ def rows(
 
 
 def peaks(adata: AnnData, batch_size: int) -> dict[str, int]:
-    """Peak resident memory of each contender's own process, in MB."""
+    """Return the peak resident memory of each contender's own process, in MB."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "counts.h5ad"
         adata.write_h5ad(path)
@@ -80,7 +80,7 @@ def peaks(adata: AnnData, batch_size: int) -> dict[str, int]:
 
 
 def peak_of(contender: str, path: str, batch_size: int) -> int:
-    """Trains for an epoch and tells this process's peak memory in MB."""
+    """Train for two epochs, and return this process's peak memory in MB."""
     adata = anndata.read_h5ad(path)
     if contender == "SCVI":
         scvi(adata, batch_size, epochs=2)
@@ -90,10 +90,10 @@ def peak_of(contender: str, path: str, batch_size: int) -> int:
 
 
 def main() -> None:
-    """Runs the benchmark and prints the table."""
+    """Run the benchmark and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="a real data set, beside the made ones")
-    parser.add_argument("--only", default="", help="a part of the cases' names: 'batch 512'")
+    parser.add_argument("--data", help="a real data set, in addition to the made ones")
+    parser.add_argument("--only", default="", help="part of a case's name: 'batch 512'")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=128, help="for --data")

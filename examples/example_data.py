@@ -1,9 +1,9 @@
-"""Data of the examples: the real ones where they are at hand, and else substitutes.
+"""Data of the examples: the real data if they are available, else substitutes.
 
-The real data are taken from the file or folder that an environment variable names, or from the
-cache where an earlier `load` has put them; nothing is downloaded. The substitutes are the cells
-that scanpy ships, and data that are drawn here from a known truth, so that it can be seen whether
-an example finds it. ``VAE4COUNTS_QUICK=1`` makes them small, for tests.
+The real data are read from the file or folder that an environment variable names, or from the
+cache that an earlier `load` has filled; nothing is downloaded. The substitutes are the cells that
+scanpy ships, and data drawn here from a known truth, to show whether an example finds it.
+``VAE4COUNTS_QUICK=1`` makes them small, for tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vae4counts.data import DATASETS, load, load_pbmc68k_reduced
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
 
-# Scenes: how common each is, and how many of which objects are seen in one on average. The names
+# Scenes: how common each is, and the mean number of each object in one. The names
 # are those of COCO's categories; the numbers are made up.
 SCENES: dict[str, tuple[float, dict[str, float]]] = {
     "meal": (
@@ -69,24 +69,24 @@ SCENES: dict[str, tuple[float, dict[str, float]]] = {
 
 
 def cells() -> tuple[AnnData, str]:
-    """Blood cells with their types in ``obs["celltype"]``, and what they are."""
+    """Return blood cells with their types in ``obs["celltype"]``, and a description."""
     return _real_or("pbmc68k", "VAE4COUNTS_PBMC68K", load_pbmc68k_reduced, "700 cells from scanpy")
 
 
 def pictures() -> tuple[AnnData, str]:
-    """Pictures x objects, and what they are; made ones have ``obs["scene"]``."""
+    """Return pictures x objects, and a description; made pictures have ``obs["scene"]``."""
     return _real_or("coco2017-val", "VAE4COUNTS_COCO", made_scenes, "made scenes")
 
 
 def tumours() -> tuple[AnnData, str]:
-    """Tumours x genes, types in ``obs["primary_disease"]``, and what they are."""
+    """Return tumours x genes, types in ``obs["primary_disease"]``, and a description."""
     return _real_or("tcga-pancancer-top5000", "VAE4COUNTS_TCGA", made_tumours, "made tumours")
 
 
 def made_scenes(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
-    """Draws pictures: a scene, how busy it is, and Poisson numbers of its objects.
+    """Draw pictures: a scene, how busy it is, and Poisson numbers of its objects.
 
-    Every object may also stray into any scene (once in 100 pictures).
+    Every object also appears by accident in any scene (once in 100 pictures).
     """
     rng = np.random.default_rng(seed)
     objects = sorted({name for _, rates in SCENES.values() for name in rates})
@@ -102,11 +102,11 @@ def made_scenes(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
 def made_tumours(
     n: int = 300 if QUICK else 1200, n_genes: int = 300 if QUICK else 1000, seed: int = 0
 ) -> AnnData:
-    """Draws tumours of 12 types as RSEM's expected counts of bulk RNA-seq, rounded.
+    """Draw tumours of 12 types as RSEM's expected counts of bulk RNA-seq, rounded.
 
-    Of the genes, 12 mark each type (8 to 64 times as much of them), and 40 more go up and down
-    together with how fast a tumour's cells divide, whatever its type: ``obs["proliferation"]``.
-    Depths are about five million reads, dispersion is 0.15.
+    Of the genes, 12 mark each type (increased 8 to 64 times), and 40 more rise and fall with how
+    fast a tumour's cells divide, regardless of its type: ``obs["proliferation"]``. Depths are
+    about five million reads, the dispersion is 0.15.
     """
     rng = np.random.default_rng(seed)
     types, n_markers, n_cycle = list("ABCDEFGHIJKL"), 12, 40
@@ -144,7 +144,7 @@ def _real_or(
         adata, what = load(name, offline=True), f"the real data, {name}"
     else:
         adata, what = substitute(), f"a substitute, {what} (the real data, {name}, are not here)"
-    # observations and features without any counts have nothing to say
+    # observations and features without any counts carry no information
     sc.pp.filter_cells(adata, min_counts=1)
     sc.pp.filter_genes(adata, min_counts=1)
     return adata, f"{adata.n_obs:,} x {adata.n_vars:,}: {what}"

@@ -1,8 +1,8 @@
-"""Makes the notebooks: runs the sources (``NAME.py``, percent format) and keeps what they show.
+"""Make the notebooks: run the sources (``NAME.py``, percent format) and keep their outputs.
 
     python examples/execute.py [NAME ...]      all of them by default
 
-The real data are left out, so that what is kept comes from the substitutes alone.
+Real data are not used, so that all outputs are those of the substitutes.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def from_source(name: str) -> nbformat.NotebookNode:
-    """The notebook of a source, without outputs."""
+    """Return the notebook of a source, without outputs."""
     notebook = jupytext.read(EXAMPLES / f"{name}.py")
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for i, cell in enumerate(notebook.cells):
         cell.metadata = nbformat.from_dict({})
-        cell.id = f"cell-{i}"  # random ones would make every run a change
+        cell.id = f"cell-{i}"  # random ids would change with every run
     return notebook
 
 
 def execute(name: str, timeout: int = 600) -> nbformat.NotebookNode:
-    """Runs a source in a kernel of its own.
+    """Run a source in its own kernel.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell fails.
@@ -50,7 +50,7 @@ def execute(name: str, timeout: int = 600) -> nbformat.NotebookNode:
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", resources=where, record_timing=False
     )
-    # tqdm misses widgets, which have no place in a file
+    # tqdm warns that it lacks widgets, which a file cannot show
     client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     return notebook

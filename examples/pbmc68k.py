@@ -4,7 +4,7 @@
 # A Gaussian-mixture VAE (GMVAE) with a linear decoder is fitted to counts of transcripts in blood
 # cells. It gives a **latent space** (where is a cell?), **components** (which cells go together?)
 # and **loadings** (which genes make a direction?). The cell types are known, but the model never
-# sees them: they are only there to compare with.
+# sees them: they serve only as a reference.
 
 # %%
 import os
@@ -27,8 +27,8 @@ adata, what = cells()
 print(what)
 
 # %% [markdown]
-# Raw counts are all that is needed: no normalisation, no logarithm. Where there are many genes,
-# those whose share of the counts varies most are kept.
+# Raw counts are all that is needed: no normalisation, no logarithm. If there are many genes, those
+# whose share of the counts varies most are kept.
 
 # %%
 adata = top_features(adata, 2000)
@@ -38,7 +38,7 @@ adata
 # ## Fit
 #
 # Ten components, ten latents, negative binomial counts. Prior, likelihood and decoder are objects:
-# another one is another word here.
+# to swap one, change one argument.
 
 # %%
 torch.manual_seed(0)
@@ -51,7 +51,7 @@ model = GMVAE(
 run = fit(model, guide_for(model), adata, label="celltype", epochs=EPOCHS, progress=False)
 
 # %% [markdown]
-# The blue line is what counts: the evidence lower bound (ELBO) of cells that are held out. It
+# The blue line matters most: the evidence lower bound (ELBO) of cells that are held out. It
 # should rise and then level off; the best epoch is kept. The band above it is what the latents
 # cost (KL). On 700 cells 400 epochs are few steps: the line still rises a little at the end.
 
@@ -60,8 +60,8 @@ _ = plots.training_history(run.history)
 
 # %% [markdown]
 # Test cells, which played no part in training: log-likelihoods are nats per cell; the adjusted
-# Rand index (ARI) and the normalised mutual information (NMI) say how far components agree with
-# cell types (0: as by chance; 1: they are the same).
+# Rand index (ARI) and the normalised mutual information (NMI) say how well components agree with
+# cell types (0: no better than chance; 1: identical).
 
 # %%
 found = run.evaluate(adata)
@@ -75,8 +75,8 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 # `annotate` writes results where scanpy looks for them (`obsm["X_vae"]`, `obs["component"]`, ...),
 # so that scanpy's functions work as they are: here its neighbours and its UMAP.
 #
-# To see: left, cell types that the model has not been told lie apart, but for the kinds of T cells,
-# which share an island. Right, the components divide the same islands.
+# Left: most cell types lie apart, although the model was not told of them; the kinds of T cells and
+# the NK cells share an island. Right: the components divide the same islands.
 
 # %%
 run.annotate(adata)
@@ -90,8 +90,8 @@ plots.latent_space(adata.obsm["X_umap"], adata.obs["celltype"], title="Cell type
 _ = plots.latent_space(adata.obsm["X_umap"], adata.obs["component"], title="Components", ax=right)
 
 # %% [markdown]
-# Components against cell types, in numbers of cells. To see: most types are in one or two
-# components; types that are close (the T cells) share theirs, and a large type is divided.
+# Components against cell types, in numbers of cells. Most types are in one or two components; types
+# that are close (the T cells) share theirs, and a large type is divided.
 
 # %%
 view = run.interpret(adata)
@@ -100,10 +100,10 @@ _ = plots.component_heatmap(view.component_labels("celltype"))
 # %% [markdown]
 # ### What makes a component: its marker genes
 #
-# For each component, the genes that it has most more of than the others, as log2 fold changes of
-# the model's expected counts. Read a column: purple genes are lower there, orange ones higher. On
-# the 700 cells B cells have two components, and the genes say why: MS4A1 and BANK1 mark B cells,
-# but MZB1, IGJ and TNFRSF17 mark plasma cells, which make antibodies.
+# For each component, the genes that are most increased in it compared with the other components, as
+# log2 fold changes of the model's expected counts. Read a column: purple genes are lower in it,
+# orange ones higher. In the 700 cells, B cells have two components, and the genes show why: MS4A1
+# and BANK1 mark B cells, but MZB1, IGJ and TNFRSF17 mark plasma cells, which make antibodies.
 
 # %%
 contrasts = view.component_contrasts()
@@ -113,16 +113,16 @@ _ = plots.top_features_heatmap(contrasts, n=3)
 # ## Which genes tell B cells from the rest?
 #
 # Differential expression asks the posterior: how likely is it that a gene's share differs by more
-# than a factor of 1.4 (`delta=0.5`) between two groups, whatever the noise of the counts? Genes
-# are called so that about 5 % of the calls are expected to be wrong.
+# than a factor of 1.4 (`delta=0.5`) between two groups, leaving aside the noise of the counts?
+# Genes are called such that about 5 % of the calls are expected to be wrong.
 
 # %%
 table = view.differential_expression("celltype", "CD19+ B")
 _ = plots.volcano(table)
 
 # %% [markdown]
-# Genes that textbooks name as markers of B cells, if they are among those measured. CD79A, CD79B
-# and MS4A1 are B cells' own. CD74 and HLA-DRA are not called: dendritic cells and monocytes, more
+# Textbook markers of B cells, if they are among the genes measured. CD79A, CD79B and MS4A1 are
+# specific to B cells. CD74 and HLA-DRA are not called: dendritic cells and monocytes, more
 # than half of the rest, have them too.
 
 # %%
@@ -141,4 +141,4 @@ _ = plots.top_features_heatmap(
 )
 
 # %% [markdown]
-# `run.save("runs/pbmc68k")` keeps all this; `Run.load` brings it back.
+# `run.save("runs/pbmc68k")` saves the run; `Run.load` loads it again.

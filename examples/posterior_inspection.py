@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Looking at a posterior
 #
-# A fit gives a distribution for everything that was not observed. Here it is drawn from and handed
-# to [ArviZ](https://www.arviz.org), and held against the data: would this model make data like
-# these?
+# A fit gives a distribution of everything that was not observed. Here we draw from it, pass the
+# draws to [ArviZ](https://www.arviz.org), and compare with the data: would this model make data
+# like these?
 
 # %%
 import os
@@ -25,7 +25,7 @@ from vae4counts.models.priors import GaussianMixture
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
 warnings.filterwarnings("ignore", message="for over 10 %")  # the column bad_k says it
-# a few cells do not have all genes, which is nothing to worry about here
+# some genes have no counts in the few cells below, which does not matter here
 warnings.filterwarnings("ignore", message=".*features have no counts at all")
 
 adata, what = cells()
@@ -45,8 +45,8 @@ run = runs["negative binomial"]
 # %% [markdown]
 # ## Draws, for ArviZ
 #
-# Posterior and prior of the latents, the log-likelihood and what else there is, as xarray
-# datasets with named dimensions. Six cells are enough to look at.
+# Posterior and prior of the latents, the log-likelihood and more, as xarray datasets with named
+# dimensions. Six cells are enough to look at.
 
 # %%
 few = adata[run.split.test[:6]].copy()
@@ -56,16 +56,16 @@ for group in ("posterior", "prior", "posterior_predictive", "log_likelihood", "s
     print(group, variables)
 
 # %% [markdown]
-# One cell's latents. (The draws are independent of each other, so that what ArviZ says of
-# convergence of chains has no meaning here: `kind="stats"` leaves it out.)
+# One cell's latents. (The draws are independent, so that ArviZ's diagnostics of the convergence of
+# chains have no meaning here: `kind="stats"` leaves them out.)
 
 # %%
 one = few.obs_names[0]
 az.summary(draws, var_names=["z"], coords={"obs": [one]}, kind="stats")
 
 # %% [markdown]
-# What the cell's counts have taught: its posterior (blue) against the prior that all cells share
-# (grey). To see: five narrow peaks on five broad hills.
+# What the model has learnt from the cell's counts: its posterior (blue) against the prior that all
+# cells share (grey). The posteriors are narrow peaks on broad hills.
 
 # %%
 _, axes = plt.subplots(1, 5, figsize=(12, 2.6), layout="constrained", sharey=True)
@@ -85,10 +85,9 @@ shares = draws["sample_stats"]["responsibilities"].mean(("chain", "draw"))
 shares.to_pandas().round(2)
 
 # %% [markdown]
-# Can the draws be trusted? The guide is an approximation; the importance weights tell how good a
-# one. Were it exact, all weights would be the same, and the effective number of draws 500. Where it
-# is far below, take means and components from the draws, but no fine detail; or resample the draws
-# by their weights.
+# Can the draws be trusted? The guide is an approximation; the importance weights show how good it
+# is. If it were exact, all weights would be equal, and the effective number of draws 500. If it is
+# far lower, trust means and components, but no fine detail; or resample the draws by their weights.
 
 # %%
 log_weight = draws["sample_stats"]["log_weight"].to_numpy()[0]
@@ -99,28 +98,28 @@ print("effective draws of 500, cell by cell:", effective.round().astype(int))
 # %% [markdown]
 # ## Would the model make such data?
 #
-# `check` lets the model make 200 data sets of the size of the test set and compares them with the
-# cells that were held out. `discrepancy` is about 1 where the data are like those that the model
-# makes; `p_value` is the share of data sets that are as far off.
+# `check` draws 200 data sets of the size of the test set from the model and compares them with the
+# held-out cells. `discrepancy` is about 1 if the data are like those that the model makes;
+# `p_value` is the share of these data sets that are at least as far off.
 
 # %%
 checks = {name: run.check(adata) for name, run in runs.items()}
 checks["negative binomial"].table.round(2)
 
 # %% [markdown]
-# The Poisson model fails: its data sets vary too little, with p-values close to the smallest that
-# 200 data sets allow (0.005).
+# The Poisson model fails: the p-values of the variance over the mean and of the maximum are close
+# to the smallest that 200 data sets allow (0.005).
 
 # %%
 checks["poisson"].table.round(2)
 
 # %% [markdown]
-# The same in a figure for the check that tells most of counts: the variance over the mean, gene by
-# gene, which is 1 for Poisson counts of one rate. Bars are what the model's data sets show.
+# A figure of the check that is most informative for counts: the variance over the mean of each
+# gene, which is 1 for Poisson counts of one rate. Bars are the range of the model's data sets.
 #
-# To see: on the right, the most common genes (far right) vary more than Poisson counts can, even
-# with latents below them: triangles above their bars. On the left they are within. Triangles low in
-# either figure are genes that vary less than the models have it.
+# On the right, the most common genes (far right) vary more than Poisson counts can, even with
+# latents: the triangles are above their bars. On the left they are within. Triangles low in either
+# figure are genes that vary less than the model expects.
 
 # %%
 _, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
@@ -129,8 +128,8 @@ for ax, (name, result) in zip(axes, checks.items(), strict=True):
     ax.set_title(f"{name}\n{ax.get_title()}")
 
 # %% [markdown]
-# The share of zeros, gene by gene. To see: Poisson counts (right) have fewer zeros than the data,
-# more points are below the line.
+# The share of zeros of each gene. Poisson counts (right) have fewer zeros than the data: more
+# points are below the line.
 
 # %%
 _, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
@@ -142,8 +141,8 @@ for ax, (name, result) in zip(axes, checks.items(), strict=True):
 # ## Which of the two explains held-out cells better?
 #
 # Log-likelihoods per cell by Pareto-smoothed importance sampling, with the standard error of the
-# difference. `bad_k` is the share of cells whose estimate is too low by an unknown amount (their
-# weights, as above, are too uneven): only a difference of many standard errors should be believed.
+# difference. `bad_k` is the share of cells whose estimate is too low by an unknown amount, because
+# their weights (see above) are too uneven: trust only a difference of many standard errors.
 
 # %%
 compare(runs, adata).round(2)
@@ -151,8 +150,8 @@ compare(runs, adata).round(2)
 # %% [markdown]
 # ## Summaries for large data
 #
-# Draws of counts for 100,000 cells would fill any memory. `predictive` keeps summaries alone: here
-# of the genes, over all cells.
+# Draws of counts for 100,000 cells would not fit into memory. `predictive` keeps only summaries:
+# here of the genes, over all cells.
 
 # %%
 summary = run.predictive(adata, num_samples=20).features

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Pictures as counts: scenes, and what goes with a fork and a cake
 #
-# COCO's annotations say how many of which objects are in a picture. A GMVAE sees these counts
-# only, no pixels. Its components should be **scenes** (a meal, a street), and as a model of
+# COCO's annotations say which objects are in a picture, and how many of each. A GMVAE sees only
+# these counts, no pixels. Its components should be **scenes** (a meal, a street), and as a model of
 # whole pictures it can be asked: *if there are a fork and a cake, what else is there?*
 
 # %%
@@ -27,7 +27,7 @@ truth_known = "scene" in adata.obs
 print(what)
 
 # %% [markdown]
-# A picture in two has no more than a handful of objects, and most kinds are in none: sparse counts.
+# A picture shows only a few of the kinds of objects: the counts are sparse.
 
 # %%
 print(f"{(adata.X != 0).mean():.1%} of all counts are above zero")
@@ -36,8 +36,8 @@ adata[:5, ["person", "chair", "car", "fork", "cake"]].to_df()
 # %% [markdown]
 # ## Fit
 #
-# The number of objects in a picture is part of what is to be explained, so that the model has no
-# library size (`library=None`). Training goes by batches of 64 pictures.
+# The number of objects in a picture is part of what the model explains, so that it has no library
+# size (`library=None`). Batches have 64 pictures.
 
 # %%
 torch.manual_seed(0)
@@ -64,7 +64,8 @@ if truth_known:
 # %% [markdown]
 # ## Scenes as components
 #
-# How common each component is, and the objects that it has most more of than the others.
+# How common each component is, and the objects that are most increased in it compared with the
+# other components.
 
 # %%
 view = run.interpret(adata)
@@ -75,8 +76,8 @@ scenes["objects"] = top.groupby("component")["feature"].agg(", ".join)
 scenes.sort_values("weight", ascending=False)
 
 # %% [markdown]
-# On made data the true scenes are known. To see: each row (a true scene) has its pictures in one
-# column (a component).
+# In the made data the true scenes are known. Each row (a true scene) has most of its pictures in
+# one column (a component), but one component also collects some pictures of every scene.
 
 # %%
 if truth_known:
@@ -85,8 +86,9 @@ if truth_known:
 # %% [markdown]
 # ## What is seen together
 #
-# In the component with most forks: how many times more often than by chance are two things in the
-# same picture? *Chance* is all pictures taken together, things independent of each other.
+# In the component where forks are most increased: how many times more often than by chance are two
+# objects in the same picture? *By chance* means with the frequencies of all pictures, and objects
+# independent of each other.
 
 # %%
 meal = contrasts.loc["fork"].idxmax()
@@ -96,20 +98,20 @@ _ = plots.cooccurrence_heatmap(view.cooccurrence(meal, n=10), title=f"Component 
 # ## What else is in a picture with a fork and a cake?
 #
 # The model is asked for the probability of every other object, given that there are one or more
-# of both. Nothing is said of the others: they are unknown, not absent. `base` is the probability
-# without knowing anything, `lift` what the knowledge multiplies it by.
+# of both. The other objects are unknown, not absent. `base` is the probability without this
+# knowledge, `lift` the factor by which the knowledge changes it.
 
 # %%
 answer = view.expected_given(["fork", "cake"])
 answer.head(8).round(2)
 
 # %% [markdown]
-# Is the answer right? It can be held against the pictures themselves, among which those with a fork
-# and a cake can be counted, though they may be few; and on made data against the truth, 200,000
-# pictures newly drawn.
+# Is the answer right? It can be compared with the pictures themselves, by counting those with a
+# fork and a cake, though there may be few; and for made data with the truth: 200,000 new pictures.
 #
-# To see: the model knows which seven things go with the two, and which do not. Its bars are a
-# little short of the truth where they are long, as it takes some of these pictures for meals.
+# The model finds which seven objects go with the two, and which do not. Most of its long bars are
+# shorter than the truth, wine glasses above all, and its short bars are longer, as it takes some of
+# these pictures for meals.
 
 
 # %%
@@ -132,7 +134,7 @@ ax.set(xlabel="probability that there is one or more", ylabel="", title="With a 
 _ = ax.legend(loc="lower right", frameon=False)
 
 # %% [markdown]
-# A fork alone speaks of a meal. The cake turns it into a party: more wine glasses and more people.
+# A fork alone suggests a meal. A cake as well suggests a party: more wine glasses and more people.
 
 # %%
 questions = {"nothing": answer["base"]}

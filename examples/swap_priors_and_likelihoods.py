@@ -4,7 +4,7 @@
 # Which model explains these counts best? Every prior of the registry is paired with every
 # likelihood, fitted in the same way to the same observations, and ranked by the log-likelihood of
 # observations that no fit has seen. A prior or a likelihood that is added to the registries
-# appears here by itself.
+# appears here automatically.
 
 # %%
 import inspect
@@ -46,15 +46,15 @@ for ax, image in zip(axes, load_digits().X.toarray(), strict=False):
 # %% [markdown]
 # ## Fits
 #
-# The sizes are the same for all. `Categorical` needs to be told that counts end at 16: so that
-# whatever a constructor takes is given by name, and nothing else is special.
+# The sizes are the same for all. `Categorical` has to know that counts end at 16. Each constructor
+# is given the sizes that it takes, by name; no part needs special treatment.
 
 # %%
 SIZES = {"n_latent": 8, "n_components": 10, "n_classes": 17}
 
 
 def make(kind: type) -> object:
-    """An object of a registry, of the sizes that its constructor takes."""
+    """Make an object of a registry, with the sizes that its constructor takes."""
     takes = inspect.signature(kind).parameters
     return kind(**{name: size for name, size in SIZES.items() if name in takes})
 
@@ -78,9 +78,9 @@ print(f"{len(runs)} fits, {sum(run.metrics['seconds'] for run in runs.values()):
 # ## Ranks
 #
 # Means per held-out image, in nats. `difference` is from the best, `difference_se` its standard
-# error: a difference within two of them is no difference. `bad_k` is the share of images whose
-# estimate is too low by an unknown amount, because the guide does not fit them well enough: where
-# it is large, differences of a nat or less should not be built on.
+# error: differences of less than two standard errors are not significant. `bad_k` is the share of
+# images whose estimate is too low by an unknown amount, because the guide does not fit them well
+# enough: if it is large, do not rely on differences of a nat or less.
 
 # %%
 ranked = compare(
@@ -91,16 +91,15 @@ ranked = compare(
 ranked.round(2)
 
 # %% [markdown]
-# The same as a figure, priors side by side. To see: the likelihood matters far more than the
-# prior. Categorical wins: ink is cut off at 16, so that it is no count without bounds, and a free
-# probability for each of 17 values says so best. The negative binomial comes after the Poisson
-# counts that it could imitate: its dispersion starts at 1 and has not shrunk enough in so few
-# epochs.
+# The same as a figure, priors side by side. The likelihood matters far more than the prior.
+# Categorical wins: ink is limited to 16, and a free probability for each of 17 values describes
+# that best. The negative binomial comes after the Poisson, which it could imitate: its dispersion
+# starts at 1 and has not shrunk enough in so few epochs.
 
 
 # %%
 def ranks_figure(ranked: pd.DataFrame) -> None:
-    """Draws the difference from the best run, likelihoods apart, priors side by side."""
+    """Plot the difference from the best run, a row per likelihood, priors side by side."""
     _, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
     by_likelihood = list(dict.fromkeys(name.split(" / ")[1] for name in ranked.index))
     for i, prior in enumerate(PRIORS):
@@ -126,14 +125,14 @@ ranks_figure(ranked)
 # %% [markdown]
 # ## What is compared with what
 #
-# All of these models are *given* the total ink of an image. But the multinomial has it exactly,
-# and Poisson counts only on average. What it is worth to be told a total of $n$ is close to
-# $\log \sqrt{2 \pi n}$ nats, the price of a Poisson count of $n$ where $n$ is expected. That is
-# all the difference between the two, which else are the same model:
+# All of these models are *given* the total ink of an image. The multinomial matches it exactly,
+# Poisson counts only on average. Knowing a total of $n$ is worth about $\log \sqrt{2 \pi n}$ nats,
+# the negative log-probability of a Poisson count of $n$ with mean $n$. This is the only difference
+# between the two, which are otherwise the same model:
 
 # %%
 total = np.asarray(adata.X.sum(axis=1)).ravel()
-print(f"to be told the total is worth {0.5 * np.log(2 * np.pi * total).mean():.1f} nats")
+print(f"knowing the total is worth {0.5 * np.log(2 * np.pi * total).mean():.1f} nats")
 for prior in PRIORS:
     if {"multinomial", "poisson"} <= set(LIKELIHOODS):
         values = ranked["log_likelihood"]

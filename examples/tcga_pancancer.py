@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Tumours: types and programmes in bulk RNA-seq
 #
-# Bulk RNA-seq counts millions of reads a sample, with few zeros and a wide range. A GMVAE of the
-# same form as for single cells sorts tumours into types, names the genes that mark them, and keeps
-# what varies *within* types in its latents.
+# Bulk RNA-seq counts millions of reads per sample, with few zeros and a wide range. The same kind
+# of GMVAE as for single cells sorts tumours into types, finds the genes that mark them, and
+# captures what varies *within* types in its latents.
 
 # %%
 import os
@@ -29,8 +29,9 @@ truth_known = "proliferation" in adata.obs
 print(what)
 
 # %% [markdown]
-# TCGA's counts are RSEM's *expected* counts, rounded: reads that fit several genes are shared out.
-# Samples differ in depth; the observed total of each (its library size) takes care of that.
+# TCGA's counts are RSEM's *expected* counts, rounded: reads that fit several genes are divided
+# among them. Samples differ in depth; the observed total of each (its library size) accounts for
+# that.
 
 # %%
 adata = top_features(adata, 5000)
@@ -41,12 +42,12 @@ print(f"{1 - (adata.X != 0).mean():.1%} of the counts are zero, the largest is {
 # %% [markdown]
 # ## Fit
 #
-# As many components as there are types (on data of one's own: as many as one is willing to look
-# at), and a linear decoder.
+# As many components as there are types (for your own data: as many as you are willing to look at),
+# and a linear decoder.
 #
-# Millions of reads fix a sample's latents to within a hair, so that the guide has to hit them. Its
-# encoder is therefore shown counts per 10,000, for which depth makes no difference, and drops no
-# units. (With the default, made for shallow counts, types share components on the made data.)
+# Millions of reads determine a sample's latents almost exactly, so that the guide has to be
+# accurate. Its encoder therefore sees counts per 10,000, which do not depend on depth, and has no
+# dropout. (With the default, meant for shallow counts, types share components in the made data.)
 
 # %%
 torch.manual_seed(0)
@@ -72,7 +73,7 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 # %% [markdown]
 # ## Types of tumours
 #
-# The latent space by type. To see: types that lie apart, although the model was not told of them.
+# The latent space by type: the types lie apart, although the model was not told of them.
 
 # %%
 run.annotate(adata)
@@ -84,8 +85,8 @@ _ = plots.latent_space(
 )
 
 # %% [markdown]
-# Components against types, in numbers of samples. To see: a row with one bright cell is a type that
-# has a component of its own.
+# Components against types, in numbers of samples. A row with one bright cell is a type that has its
+# own component.
 
 # %%
 view = run.interpret(adata)
@@ -94,15 +95,15 @@ _ = plots.component_heatmap(view.component_labels("primary_disease"))
 # %% [markdown]
 # ## Marker genes
 #
-# The genes that each component has most more of than the others.
+# The genes that are most increased in each component compared with the others.
 
 # %%
 contrasts = view.component_contrasts()
 _ = plots.top_features_heatmap(contrasts, n=2)
 
 # %% [markdown]
-# On made data it is known which genes are markers of which type. How many of the ten genes that
-# stand out most in a component are markers of the type that most of its samples are of?
+# In the made data it is known which genes mark which type. How many of the ten genes that stand out
+# most in a component are markers of the type of most of its samples?
 
 # %%
 if truth_known:
@@ -114,8 +115,9 @@ if truth_known:
 # %% [markdown]
 # ## What varies within types
 #
-# How fast cells divide differs between tumours of one type. In the made data that is a number for
-# each sample, and 40 genes go with it. The model has never seen the number: is it in the latents?
+# How fast cells divide differs between tumours of one type. In the made data it is a number for
+# each sample, and 40 genes depend on it. The model has never seen this number: do the latents
+# capture it?
 
 # %%
 if truth_known:
@@ -130,8 +132,8 @@ if truth_known:
     ax.set(xlabel="proliferation (truth)", ylabel="read off the latents", title="Test samples")
 
 # %% [markdown]
-# And which genes go with it? The loadings, along the direction of the latents in which the samples
-# go as proliferation grows.
+# And which genes depend on it? The loadings along the direction in which the latents move as
+# proliferation grows.
 
 # %%
 if truth_known:
@@ -141,5 +143,5 @@ if truth_known:
     print(f"of the 40 genes that go up most with it, {right} are among the 40 that truly do")
 
 # %% [markdown]
-# Of real tumours no such truth is known: there, look at `run.loadings()` and at
+# For real tumours no such truth is known: there, look at `run.loadings()` and
 # `view.traverse_latent(...)`.

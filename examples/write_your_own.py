@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Write your own likelihood and prior
 #
-# A new likelihood is two formulas, a new prior is two methods. Once they are in the registries,
-# everything takes them: training, evaluation, posteriors, checks, comparison, files, tests.
+# A new likelihood is two formulas, a new prior is two methods. Everything then works with them:
+# training, evaluation, posteriors, checks, comparison and files.
 
 # %%
 import os
@@ -34,7 +34,7 @@ from vae4counts.models.priors import PRIORS, Prior, StandardNormal
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
 warnings.filterwarnings("ignore", message="for over 10 %")  # the column bad_k says it
-# a few cells do not have all genes, which is nothing to worry about here
+# some genes have no counts in the few cells below, which does not matter here
 warnings.filterwarnings("ignore", message=".*features have no counts at all")
 
 # %% [markdown]
@@ -43,33 +43,32 @@ warnings.filterwarnings("ignore", message=".*features have no counts at all")
 # $$p(x) = \frac{1}{1 + m} \left(\frac{m}{1 + m}\right)^x, \qquad
 # \mathrm{mean}\ m, \quad \mathrm{variance}\ m + m^2$$
 #
-# Two terms are all the mathematics there is to write: the log-probability of zero, and how much
-# more or less probable a count $x > 0$ is. Zeros are never visited one by one, so that sparse data
-# stay fast. `Family.by_autograd` takes two functions without derivatives; with the derivatives by
-# $m$ stated by hand, as here, training is faster.
+# You write two terms: the log-probability of zero, and the log-ratio of a count $x > 0$ to it. The
+# second is computed at the non-zeros alone, so that sparse data stay fast.
 
 
 # %%
-def zero(mean: Tensor) -> Terms:
-    """Log p(0), and its derivative."""
-    return -torch.log1p(mean), (-1 / (1 + mean),)
+def zero(mean: Tensor) -> Tensor:
+    """Return log p(0)."""
+    return -torch.log1p(mean)
 
 
-def ratio(x: Tensor, mean: Tensor) -> Terms:
-    """Log p(x) - log p(0), and its derivative."""
+def ratio(x: Tensor, mean: Tensor) -> Tensor:
+    """Return log p(x) - log p(0) of counts x > 0."""
     mean = mean.clamp_min(SMALLEST_RATE)
-    return x * torch.log(mean / (1 + mean)), (x / (mean * (1 + mean)),)
+    return x * torch.log(mean / (1 + mean))
 
 
 # %% [markdown]
-# The distribution names the family, its moments, and how to draw.
+# The distribution names the family, its moments, and how to draw. `Family.by_autograd` leaves the
+# derivatives to autograd.
 
 
 # %%
 class GeometricCounts(CountDistribution):
     """Geometric counts with mean ``m``."""
 
-    family = Family(zero, ratio)
+    family = Family.by_autograd(zero, ratio)
 
     @property
     def mean(self) -> Tensor:
@@ -86,8 +85,8 @@ class GeometricCounts(CountDistribution):
 
 
 # %% [markdown]
-# The likelihood makes it from what the decoder puts out and the library size. It has no parameter
-# of its own; one that has calls `declare`.
+# The likelihood makes it from the decoder's outputs and the library size. It has no parameters of
+# its own; a likelihood that has some calls `declare`.
 
 
 # %%
@@ -103,10 +102,35 @@ class Geometric(Likelihood):
 LIKELIHOODS["geometric"] = Geometric
 
 # %% [markdown]
+# ### The fast way: derivatives by hand
+#
+# Autograd's derivatives are right, but computing them takes time in every step. A `Family` whose
+# functions also return the derivative by each parameter avoids that, and nothing else changes:
+# `GeometricCounts` would say `family = fast`. Compare the two before you trust your derivatives.
+
+
+# %%
+def zero_and_slope(mean: Tensor) -> Terms:
+    """Return log p(0) and its derivative by the mean."""
+    return zero(mean), (-1 / (1 + mean),)
+
+
+def ratio_and_slope(x: Tensor, mean: Tensor) -> Terms:
+    """Return log p(x) - log p(0) and its derivative by the mean."""
+    mean = mean.clamp_min(SMALLEST_RATE)
+    return ratio(x, mean), (x / (mean * (1 + mean)),)
+
+
+fast = Family(zero_and_slope, ratio_and_slope)
+x, mean = torch.tensor([1.0, 2.0, 7.0]), torch.tensor([0.1, 1.0, 30.0])
+torch.testing.assert_close(fast.zero(mean), GeometricCounts.family.zero(mean))
+torch.testing.assert_close(fast.ratio(x, mean), GeometricCounts.family.ratio(x, mean))
+
+# %% [markdown]
 # ## A prior: Laplace latents
 #
-# More mass at zero and in the tails than a normal distribution: few latents are far from zero in
-# any one cell. `forward` samples the site `"z"`, `log_prob` is its density.
+# It has more mass near zero and in the tails than a normal distribution: few latents are far from
+# zero in any one cell. `forward` samples the site `"z"`, `log_prob` is its log-density.
 
 
 # %%
@@ -133,10 +157,10 @@ class Laplace(Prior):
 PRIORS["laplace"] = Laplace
 
 # %% [markdown]
-# ## Both at work
+# ## Use both
 #
-# Geometric counts are negative binomial ones with a dispersion of 1, Poisson counts with one of 0.
-# Which is nearer to the truth, once the latents have explained what they can?
+# Geometric counts are negative binomial with a dispersion of 1, Poisson counts with one of 0. Which
+# is closer to the data, once the latents have explained what they can?
 
 # %%
 adata, what = cells()
@@ -160,11 +184,11 @@ compare(runs, adata, num_samples=100 if QUICK else 500).round(2)
 
 # %% [markdown]
 # The likelihood that learns its dispersion wins, and Poisson counts come before geometric ones:
-# cells of the same latents differ by less than that. Laplace or normal latents make hardly a
-# difference.
-# (`bad_k` is large: these are estimates from below, good for differences of several nats.)
+# cells with the same latents vary less than geometric counts would. Laplace or normal latents make
+# little difference. (`bad_k` is large: the estimates are too low, and only differences of several
+# nats should be trusted.)
 #
-# What a fit offers works with the new parts as with any: draws for ArviZ ...
+# Everything else works with the new parts too: draws for ArviZ ...
 
 # %%
 run = runs["Laplace, Geometric"]
@@ -185,8 +209,8 @@ table = run.interpret(adata).differential_expression("celltype", "CD19+ B")
 table[["lfc_mean", "proba_de", "is_de_fdr_0.05"]].head(5).round(2)
 
 # %% [markdown]
-# ... and files: the run is written down by the names of its parts, and read back (by a program that
-# has imported the classes).
+# ... and files: a saved run names the classes of its parts, so that a program which loads it must
+# have imported them.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
