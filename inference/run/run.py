@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,10 @@ from vae4counts.inference.run import storage
 from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models import Model
+
+
+REPORT = "vae4counts.inference.report.page:write_report"
+"""What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
 
 
 class Run(FittedPair):
@@ -106,6 +111,12 @@ class Run(FittedPair):
     def knows(self, adata: AnnData) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
         return self.on(adata).is_fitted
+
+    def report(
+        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+    ) -> None:
+        """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
+        resolve_name(REPORT)(self, adata, path, label=label, seed=seed)
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.
