@@ -67,6 +67,7 @@ def by_fit(out: Path) -> None:
             )
             run.evaluate(adata, num_samples=10)
             storage.publish(run.write, out)
+        storage.discard_checkpoints(out)
 
 
 def by_command(out: Path) -> None:

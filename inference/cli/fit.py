@@ -22,6 +22,9 @@ from vae4counts.inference.cli.results import check_annotation, complete
 from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule, SplitOptions
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
 
 
@@ -62,7 +65,9 @@ def fit_command(
         with _checkpoints(out, resume=saving.resume, writes=is_first) as checkpoints:
             adata = table.load(data)
             if saving.resume and storage.has_ended(out):
-                run = _ended(out, command)
+                on = _ended(out, command, adata)
+                if is_first:  # the process was killed between the two steps of `publish`
+                    storage.discard_checkpoints(out)
             else:
                 chosen = table.choose_features(adata)
                 torch.manual_seed(basic.seed)  # the networks' first weights
@@ -90,9 +95,10 @@ def fit_command(
                 run.settings |= table.settings(data) | {"command": command}
                 if is_first:
                     _publish(run, out)
-        complete(run.on(adata), out, writes=is_first)
+                on = run.on(adata)
+        complete(on, out, writes=is_first)
     if is_first:
-        show_metrics(run.metrics, title=f"{type(run.model).__name__} on {data}")
+        show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
         screen.print(f"Results are in {out}")
 
 
@@ -108,14 +114,17 @@ def _checkpoints(out: Path, *, resume: bool, writes: bool) -> Iterator[Path]:
         yield storage.checkpoints_of(out)
 
 
-def _ended(out: Path, command: str) -> Run:
-    """Read the run of the same command whose training has ended."""
+def _ended(out: Path, command: str, adata: AnnData) -> RunOnData:
+    """Read the run of the same command and data whose training has ended."""
     from vae4counts.inference import Run, RunDirectoryError
 
     run = Run.load(out)
     if (other := run.settings.get("command")) != command:
         raise RunDirectoryError(f"{out} holds the results of another command: {other}")
-    return run
+    on = run.on(adata)
+    if not on.is_fitted:
+        raise RunDirectoryError(f"the data have changed since {out} was fitted to them")
+    return on
 
 
 def _publish(run: Run, out: Path) -> None:

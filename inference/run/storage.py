@@ -109,9 +109,7 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
             without ``resume``; or with it, ``OUT`` holds something else than a run.
     """
     checkpoints = checkpoints_of(out)
-    if resume and has_ended(out):
-        discard_checkpoints(out)  # the process was killed between the two steps of `publish`
-    else:
+    if not (resume and has_ended(out)):
         check_free(out)
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
         raise RunDirectoryError(

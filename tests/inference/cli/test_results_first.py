@@ -207,9 +207,17 @@ def test_resume_makes_what_is_missing(
     now = {name: (out / name).stat().st_mtime_ns for name in ALL}
     assert {name for name in ALL if now[name] != kept[name]} == missing | {"metrics.json"}
 
+    partial = tmp_path / "out.partial" / "checkpoints" / "step-000000001"
+    partial.mkdir(parents=True)
     other = run("fit", counts_file, "--out", out, *QUICK, "--seed", 1, "--resume")
     assert other.exit_code == 2
     assert "holds the results of another command" in other.stderr
+    assert partial.exists()  # it is not this command's to remove
+
+    ad.read_h5ad(counts_file)[:-5].copy().write_h5ad(counts_file)
+    changed = run("fit", counts_file, "--out", out, *QUICK, "--resume")
+    assert changed.exit_code == 2
+    assert "the data have changed" in changed.stderr
 
 
 def test_no_room_for_the_run_itself_keeps_its_checkpoints(
