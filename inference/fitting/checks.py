@@ -9,9 +9,9 @@ import torch
 from vae4counts.data import CountFile, Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
-from vae4counts.inference.fitting.options import SettingsError
+from vae4counts.inference.fitting.options import SettingsError, check_is
 from vae4counts.inference.parallel.processes import started_here
-from vae4counts.models import Model
+from vae4counts.models import Model, NotInModelError
 
 
 def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) -> None:
@@ -19,8 +19,15 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
 
     Raises:
         IncompatiblePairError: The guide does not fit the model.
-        SettingsError: The model has other features than the data, or too many states.
+        SettingsError: Something else than a model or a guide is given; or the model does not
+            declare what it must, has other features than the data, or too many states.
     """
+    check_is(Model, "model", model)
+    check_is(Guide, "guide", guide)
+    try:
+        model.check()
+    except NotInModelError as error:
+        raise SettingsError(str(error)) from error
     guide.check(model)
     if n_features != model.n_features:
         raise SettingsError(
@@ -42,10 +49,11 @@ def check_handlers(handlers: Sequence[Handler], model: Model, guide: Guide) -> N
         SettingsError: One does not.
     """
     for handler in handlers:
+        check_is(Handler, "a handler", handler)
         if not handler.fits(model, guide):
             raise SettingsError(
                 f"{handler!r} does not go with {type(guide).__name__} and {model.title}: "
-                "it is for guides that sample the component, guide_for(model, 'joint')"
+                f"it is for {handler.needs}"
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 from anndata import AnnData
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from vae4counts.data import Split
@@ -123,7 +123,7 @@ class Run(FittedPair):
         Raises:
             RunDirectoryError: The directory exists already and is not empty.
         """
-        with storage.new_directory(Path(directory)) as staging:
+        with storage.new_directory(Path(directory).expanduser()) as staging:
             self.write(staging)
 
     def write(self, directory: Path) -> None:
@@ -141,7 +141,8 @@ class Run(FittedPair):
         state = _pair(self.model, self.guide).state_dict()
         state |= {f"split.{name}": torch.as_tensor(x) for name, x in asdict(self.split).items()}
         state = {name: value.cpu().contiguous() for name, value in state.items()}
-        save_file(state, directory / storage.WEIGHTS)
+        # save_file would make a file that only its owner can read
+        (directory / storage.WEIGHTS).write_bytes(save(state))
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
         self.history.to_csv(directory / storage.HISTORY, index=False)
@@ -157,7 +158,7 @@ class Run(FittedPair):
         Raises:
             RunDirectoryError: A file is missing, broken, or of a newer version.
         """
-        directory = Path(directory)
+        directory = Path(directory).expanduser()
         config = storage.read_json(directory / storage.CONFIG)
         with storage.reading(directory / storage.CONFIG):
             config = run_format.up_to_date(config)
