@@ -23,8 +23,8 @@ def read_object_lists(path: Path) -> AnnData:
         if not colon:
             raise DataError(f"{path}: line {number} has no name, as in 'name: object object'.")
         counts[name] = Counter(objects.split())
-    table = pd.DataFrame.from_dict(counts, orient="index").fillna(0).sort_index(axis="columns")
-    return AnnData(table.astype("float32"))
+    table = pd.DataFrame(list(counts.values()), index=list(counts)).fillna(0)
+    return AnnData(table.sort_index(axis="columns").astype("float32"))
 
 
 def is_object_lists(path: Path) -> bool:
