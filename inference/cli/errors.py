@@ -19,6 +19,8 @@ def one_line_errors() -> Iterator[None]:
     Warnings are printed there too, one line each.
     """
     with warnings.catch_warnings():
+        # PYTHONWARNINGS=error is meant for tests, not to throw a fit away
+        warnings.filters = [each for each in warnings.filters if each[0] != "error"]
         warnings.showwarning = lambda message, *_: say_warning(str(message))
         try:
             yield
