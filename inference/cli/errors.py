@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ def _status_of(error: BaseException) -> tuple[int | None, str]:
     )
     if isinstance(error, FitInterrupted):
         return 128 + error.number, "{}; to continue, run the same command with --resume"
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT, str(error) or "stopped"
     if isinstance(error, (TrainingError, ProcessError)):
         return FAILURE, "error: {}"
     return (BAD_INPUT if isinstance(error, bad_input) else None), "error: {}"
