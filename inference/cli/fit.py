@@ -72,7 +72,7 @@ def fit_command(
                 chosen = table.choose_features(adata)
                 torch.manual_seed(basic.seed)  # the networks' first weights
                 model, guide = pair.make(chosen.n_vars)
-                check_annotation(adata, model)
+                check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects():
                     run = fit(
