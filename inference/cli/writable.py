@@ -129,8 +129,10 @@ def _without_parts(value: Any) -> Any:
         return {}
     if isinstance(value, pd.DataFrame):
         return pd.DataFrame(index=range(len(value)))
-    is_compressed = sp.issparse(value) and value.format in ("csr", "csc")
-    if (isinstance(value, np.ndarray) or is_compressed) and value.ndim == 2 and value.dtype.kind in "biufc":
+    has_rows = isinstance(value, np.ndarray) or (
+        sp.issparse(value) and value.format in ("csr", "csc")
+    )
+    if has_rows and value.ndim == 2 and value.dtype.kind in "biufc":
         return value[:1]  # no number is harder to write than another
     return value
 
