@@ -70,7 +70,7 @@ def fit_command(
             else:
                 chosen = table.choose_features(adata)
                 model, guide = pair.make(chosen.n_vars)
-                check_annotation(adata, model)
+                check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects():
                     run = fit(
