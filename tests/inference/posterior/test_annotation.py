@@ -161,8 +161,8 @@ def test_features_are_aligned_with_a_message(fitted: tuple[Run, AnnData]) -> Non
     table = run.loadings()
     assert table is not None
     np.testing.assert_array_equal(wider.varm["loadings"][:1:-1], table)
-    with pytest.raises(DataError, match=r"1 of the model's 9 features are missing.*'gene0'"):
-        run.interpret(adata[:, 1:].copy())
+    with pytest.raises(DataError, match=r"2 of the model's 9 features .* missing.*'gene0'"):
+        run.interpret(adata[:, 2:].copy())
 
 
 def test_fit_turns_the_latents(

@@ -77,8 +77,8 @@ def test_known_classes(run: Run, renamed: AnnData) -> None:
 
 
 def test_data_that_do_not_fit_are_refused_at_once(run: Run, renamed: AnnData) -> None:
-    with pytest.raises(DataError, match="features are missing"):
-        run.on(renamed[:, 1:].copy())
+    with pytest.raises(DataError, match="are missing from the data"):
+        run.on(renamed[:, 2:].copy())
     renamed.layers["raw"] = renamed.layers["raw"] * 0.5
     with pytest.raises(DataError):
         run.on(renamed)
