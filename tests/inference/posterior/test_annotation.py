@@ -145,7 +145,7 @@ def test_all_that_is_in_the_way_is_named_at_once(fitted: tuple[Run, AnnData]) ->
     for slot, value in OWN.items():
         where, name = slot.split("/")
         getattr(adata, where)[name] = value
-    with pytest.raises(DataError, match=r"obsm\['X_vae'\] and .* and uns\['vae4counts'\] exist "):
+    with pytest.raises(DataError, match=r"obsm\['X_vae'\], .*, uns\['vae4counts'\] exist "):
         run.annotate(adata)
 
 
