@@ -191,6 +191,12 @@ def test_an_error_halfway_leaves_the_data_as_they_were(
     assert state(adata) != before
 
 
+@pytest.mark.parametrize("data", [np.ones((3, 9)), pd.DataFrame(np.ones((3, 9))), "x.h5ad"])
+def test_only_an_anndata_can_be_annotated(data: Any, fitted: tuple[Run, AnnData]) -> None:
+    with pytest.raises(DataError, match=f"written into an AnnData, not a {type(data).__name__}"):
+        fitted[0].annotate(data)
+
+
 def test_settings_of_numpy_are_recorded(fitted: tuple[Run, AnnData]) -> None:
     run, adata = fitted[0], fitted[1].copy()
     settings = {**run.settings, "learning_rate": np.float32(0.5), "epochs": np.int64(3)}
