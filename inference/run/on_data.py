@@ -308,8 +308,9 @@ def _fitted_with(what: str, name: str | None, fitted: str | None) -> Iterator[No
         kind, unknown, known, _ = error.args
         if unknown != fitted or name != fitted:
             raise
+        instead = "X" if what == "layer" else "none"
         advice = (
-            f"The run was fitted with it: name another with {what}=... (--{what}), or take none "
-            f"with {what}=None (--no-{what})."
+            f"The run was fitted with it: name another with {what}=... (--{what}), or take "
+            f"{instead} with {what}=None (--no-{what})."
         )
         raise UnknownName(kind, unknown, known, advice) from error

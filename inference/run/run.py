@@ -14,7 +14,7 @@ from anndata import AnnData
 from safetensors.torch import load_file, save
 from torch import nn
 
-from vae4counts.data import Data, Split
+from vae4counts.data import Data, DataError, Split
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.device import device_of
@@ -83,6 +83,8 @@ class Run(FittedPair):
         seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
+        if not isinstance(adata, AnnData):
+            raise DataError(f"results are written into an AnnData, not a {type(adata).__name__}")
         self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples)
 
     def posterior(
