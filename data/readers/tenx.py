@@ -110,22 +110,22 @@ def read_10x_h5(path: str | Path) -> AnnData:
     with reading(path, "a 10x .h5 file"):
         check_hdf5(path)
         with h5py.File(path, "r") as file:
-            genomes = {name: _read_genome(file[name]) for name in file if is_genome(file, name)}
+            # listed first: what is left of h5py's iterator after an error may block a thread
+            parts = [name for name in list(file) if is_genome(file, name)]
+            genomes = {name: _read_genome(file[name]) for name in parts}
         if not genomes:
             raise DataError(f"Cannot read {path} as a 10x .h5 file: {describe_hdf5(path)}.")
-        names, parts = list(genomes), list(genomes.values())
-        if any(list(cells) != list(parts[0][1]) for _, cells, _ in parts):
+        matrices, cells, tables = zip(*genomes.values(), strict=True)
+        if any(names != cells[0] for names in cells):
             raise DataError(
-                f"{path} holds the genomes {', '.join(map(repr, names))} with cells of their own: "
-                f"write one of them with scanpy.read_10x_h5({str(path)!r}, genome={names[0]!r})"
+                f"{path} holds the genomes {', '.join(map(repr, parts))} with cells of their own: "
+                f"write one of them with scanpy.read_10x_h5({str(path)!r}, genome={parts[0]!r})"
                 ".write_h5ad('one.h5ad'), and name that file."
             )
-        for name, (_, _, var) in genomes.items():
-            if len(parts) > 1:
-                var["genome"] = name
-        matrix = sp.hstack([counts for counts, _, _ in parts])
-        var = pd.concat([var for _, _, var in parts])
-        return as_anndata(matrix, pd.DataFrame(index=parts[0][1]), var)
+        if len(parts) > 1:
+            tables = [var.assign(genome=name) for name, var in zip(parts, tables, strict=True)]
+        matrix = sp.hstack(matrices) if len(parts) > 1 else matrices[0]
+        return as_anndata(matrix, pd.DataFrame(index=cells[0]), pd.concat(tables))
 
 
 def _read_genome(group: Any) -> tuple[sp.csr_matrix, list[str], pd.DataFrame]:
