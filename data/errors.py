@@ -21,18 +21,19 @@ class UnknownName(KeyError):  # noqa: N818 (reads as a sentence)
         kind: What is named, in words: ``"layer"``.
         name: The unknown name.
         known: The names that exist.
+        advice: What to do, in a sentence.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(kind, name, tuple(map(str, known)))
+    def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
+        super().__init__(kind, name, tuple(map(str, known)), advice)
 
     def __str__(self) -> str:
         # KeyError prints the repr of its argument; people should read a sentence
-        kind, name, known = self.args
+        kind, name, known, advice = self.args
         close = get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(map(repr, sorted(known))) or "none"
-        return f"There is no {kind} {name!r}.{hint} Known: {listed}."
+        return f"There is no {kind} {name!r}.{hint} Known: {listed}. {advice}".rstrip()
 
 
 _BROKEN = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ def one_line_errors() -> Iterator[None]:
     Warnings are printed there too, one line each.
     """
     with warnings.catch_warnings():
+        # PYTHONWARNINGS=error is meant for tests, not to throw a fit away
+        warnings.filters = [each for each in warnings.filters if each[0] != "error"]
         warnings.showwarning = lambda message, *_: say_warning(str(message))
         try:
             yield
@@ -73,6 +76,8 @@ def _status_of(error: BaseException) -> tuple[int | None, str]:
     )
     if isinstance(error, FitInterrupted):
         return 128 + error.number, "{}; to continue, run the same command with --resume"
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT, str(error) or "stopped"
     if isinstance(error, (TrainingError, ProcessError)):
         return FAILURE, "error: {}"
     return (BAD_INPUT if isinstance(error, bad_input) else None), "error: {}"

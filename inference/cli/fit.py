@@ -53,7 +53,7 @@ def fit_command(
 
     Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
     """
-    with one_line_errors():
+    with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
         from vae4counts.inference.run import storage
@@ -70,7 +70,7 @@ def fit_command(
             else:
                 chosen = table.choose_features(adata)
                 model, guide = pair.make(chosen.n_vars)
-                check_annotation(adata, model)
+                check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects():
                     run = fit(
@@ -98,6 +98,21 @@ def fit_command(
     if is_first:
         show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
         screen.print(f"Results are in {out}")
+
+
+@contextmanager
+def _resumable_later() -> Iterator[None]:
+    """Say how to continue after Ctrl-C, which `fit` obeys by itself while it trains."""
+    from vae4counts.inference import FitInterrupted
+
+    try:
+        yield
+    except FitInterrupted:
+        raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; to continue, run the same command with --resume"
+        ) from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run import storage
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 from vae4counts.inference.run.storage import RunDirectoryError
@@ -22,7 +23,13 @@ HERE = Path(__file__).parent
 
 
 def write_report(
-    run: Run, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+    run: Run,
+    adata: AnnData,
+    path: str | Path,
+    *,
+    label: str | AsFitted | None = AS_FITTED,
+    layer: str | AsFitted | None = AS_FITTED,
+    seed: int = 0,
 ) -> None:
     """Write a page of HTML that shows a run and its view of data.
 
@@ -33,7 +40,8 @@ def write_report(
         run: The run.
         adata: Observations: the fitted data, or others.
         path: The file to write, which is replaced if it exists.
-        label: Column of ``obs`` with known classes; the run's own if None.
+        label: Column of ``obs`` with known classes; None for none; by default the run's own.
+        layer: Layer that holds the counts; None for ``X``; by default the run's own.
         seed: Seed of all draws.
 
     Raises:
@@ -41,7 +49,7 @@ def write_report(
         UnknownName: No such column.
         RunDirectoryError: The file cannot be written there.
     """
-    write_page(run.on(adata, label=label, seed=seed), Path(path))
+    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path))
 
 
 def write_page(on: RunOnData, path: Path) -> None:

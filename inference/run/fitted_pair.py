@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 import pandas as pd
 import torch
@@ -13,6 +14,15 @@ from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import Model
+
+
+class AsFitted(Enum):
+    """Stands for the layer or label of the fit, where None stands for none."""
+
+    AS_FITTED = "as fitted"
+
+
+AS_FITTED: Final = AsFitted.AS_FITTED
 
 
 @dataclass

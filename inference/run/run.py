@@ -22,7 +22,7 @@ from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, R
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
-from vae4counts.inference.run.fitted_pair import FittedPair
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models import Model
 
@@ -33,34 +33,55 @@ REPORT = "vae4counts.inference.report.page:write_report"
 class Run(FittedPair):
     """A trained model/guide pair: what a fit returns. Its attributes are those of `FittedPair`."""
 
-    def on(self, adata: AnnData, *, label: str | None = None, seed: int = 0) -> RunOnData:
+    def on(
+        self,
+        adata: AnnData,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
+    ) -> RunOnData:
         """Read and check data once, to ask several things about them.
 
         Args:
             adata: Observations: the data that the run was fitted to, in their order, or others.
-            label: Column of ``obs`` with known classes; the fit's own if None.
+            label: Column of ``obs`` with known classes; None for none; by default the fit's own.
+            layer: Layer that holds the counts; None for ``X``; by default the fit's own.
             seed: Seed of all draws.
 
         Raises:
             DataError: The values are not counts, or features of the model are missing.
+            UnknownName: The data have no such layer.
 
         Warns:
             UserWarning: The features are in another order than the model's; or what reading finds
                 odd about data that the run was not fitted to.
         """
-        return RunOnData.of(self, adata, label, seed)
+        return RunOnData.of(self, adata, label, seed, layer)
 
     def evaluate(
-        self, adata: AnnData, *, label: str | None = None, num_samples: int = 100, seed: int = 0
+        self,
+        adata: AnnData,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        num_samples: int = 100,
+        seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
-        return self.on(adata, label=label, seed=seed).evaluate(num_samples)
+        return self.on(adata, label=label, layer=layer, seed=seed).evaluate(num_samples)
 
     def annotate(
-        self, adata: AnnData, *, denoised: bool = False, num_samples: int = 10, seed: int = 0
+        self,
+        adata: AnnData,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        denoised: bool = False,
+        num_samples: int = 10,
+        seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
-        self.on(adata, seed=seed).annotate(denoised, num_samples)
+        self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples)
 
     def posterior(
         self,
@@ -68,11 +89,13 @@ class Run(FittedPair):
         num_samples: int = 100,
         sites: Sequence[str] | None = None,
         *,
+        layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         seed: int = 0,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `on` and `RunOnData.posterior`."""
-        return self.on(adata, seed=seed).posterior(num_samples, sites, chunk_size=chunk_size)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.posterior(num_samples, sites, chunk_size=chunk_size)
 
     def predictive(
         self,
@@ -80,11 +103,13 @@ class Run(FittedPair):
         num_samples: int = 100,
         *,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         seed: int = 0,
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
-        return self.on(adata, seed=seed).predictive(num_samples, quantiles, chunk_size=chunk_size)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.predictive(num_samples, quantiles, chunk_size=chunk_size)
 
     def check(
         self,
@@ -92,30 +117,44 @@ class Run(FittedPair):
         num_replicates: int = 200,
         *,
         replicates: Replicates = "model",
+        layer: str | AsFitted | None = AS_FITTED,
         seed: int = 0,
     ) -> PredictiveChecks:
         """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
-        return self.on(adata, seed=seed).check(num_replicates, replicates)
+        return self.on(adata, layer=layer, seed=seed).check(num_replicates, replicates)
 
     def log_likelihoods(
-        self, adata: AnnData, num_samples: int = 500, *, seed: int = 0
+        self,
+        adata: AnnData,
+        num_samples: int = 500,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
     ) -> pd.DataFrame:
         """Return log-likelihoods in nats: see `on` and `RunOnData.log_likelihoods`."""
-        return self.on(adata, seed=seed).log_likelihoods(num_samples)
+        return self.on(adata, layer=layer, seed=seed).log_likelihoods(num_samples)
 
-    def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
+    def interpret(
+        self, adata: AnnData, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
+    ) -> Interpretation:
         """Look inside: see `on` and `Interpretation`."""
-        return self.on(adata, seed=seed).interpretation
+        return self.on(adata, layer=layer, seed=seed).interpretation
 
-    def knows(self, adata: AnnData) -> bool:
+    def knows(self, adata: AnnData, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
-        return self.on(adata).is_fitted
+        return self.on(adata, layer=layer).is_fitted
 
     def report(
-        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+        self,
+        adata: AnnData,
+        path: str | Path,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
     ) -> None:
         """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
-        resolve_name(REPORT)(self, adata, path, label=label, seed=seed)
+        resolve_name(REPORT)(self, adata, path, label=label, layer=layer, seed=seed)
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.

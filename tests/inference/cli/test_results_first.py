@@ -257,7 +257,7 @@ def test_no_room_for_anything_leaves_the_run_elsewhere(
     assert "no checkpoint could be written" in result.stderr
     (place,) = (tmp_path / "tmp").glob("vae4counts-*/out")
     assert f"they are in {place} instead" in result.stderr
-    assert Run.load(place).history.epoch.iloc[-1] == 3
+    assert len(Run.load(place).history) == 2
     assert names(tmp_path) == {counts_file.name, "tmp"}
 
 
