@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from lzma import LZMAError
 from pathlib import Path
 
 
@@ -39,6 +40,7 @@ _BROKEN = (
     ArithmeticError,
     AttributeError,
     EOFError,
+    LZMAError,
     LookupError,
     OSError,
     RuntimeError,
