@@ -186,6 +186,11 @@ PROGRAMS = {
     "BIOM": BIOM + lines(OTU_HEAD, OTUS),
     "BIOM without taxonomy": BIOM + lines(OTU_HEAD, OTUS, [0, 1, 2, 3]),
     "BIOM without its comment": lines(OTU_HEAD, OTUS, [0, 1, 2, 3]),
+    "lineages": lines([*OTU_HEAD[:4], "Consensus Lineage"], OTUS),
+    "ranks": lines(
+        ["", "Kingdom", "Phylum", "Class", "Species", "s1", "s2", "s3"],
+        [(o[0], "Bacteria", "Firmicutes", "Bacilli", "x y", *o[1:4]) for o in OTUS],
+    ),
     "Entrez ids": lines(
         ["entrez_id", *HEAD[6:]], [(7157 + 3 * i, *g[6:]) for i, g in enumerate(GENES)]
     ),
@@ -213,3 +218,26 @@ def test_what_counting_programs_write(tmp_path: Path, case: str) -> None:
 def test_words_that_are_counted_stay(tmp_path: Path, names: str) -> None:
     (tmp_path / "words.csv").write_text(f"document,{names}\nx,2,1,0\ny,1,0,3\n")
     assert list(load(tmp_path / "words.csv").var_names) == names.split(",")
+
+
+ONE_SAMPLE = {
+    "STAR": ("N_unmapped\t5\t5\t5\nG1\t1\t2\t3\n", "has no header: .* N_unmapped, 5, 5"),
+    "HTSeq": ("ENSG00000000003\t7\nENSG00000000005\t4\n", "has no header: .*join the samples"),
+    "RSEM": ("gene_id\texpected_count\tTPM\nG1\t5.5\t1.0\n", "'expected_count' of all samples"),
+    "kallisto": ("target_id\tlength\test_counts\ttpm\nT1\t9\t5.5\t1\n", "'est_counts' of all"),
+    "salmon": ("Name\tLength\tTPM\tNumReads\nT1\t9\t5.5\t1\n", "'numreads' of all samples"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_SAMPLE)
+def test_files_of_one_sample_say_to_join_them(tmp_path: Path, case: str) -> None:
+    text, message = ONE_SAMPLE[case]
+    (tmp_path / "sample.txt").write_text(text)
+    with pytest.raises(DataError, match=rf"sample\.txt .*{message}"):
+        load(tmp_path / "sample.txt")
+
+
+@pytest.mark.parametrize("header", ["image,0,1", ",0,1", "image,28,57"])
+def test_columns_may_be_numbered(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\nx,3,1\ny,0,2\n")
+    assert load(tmp_path / "a.csv").shape == (2, 2)
