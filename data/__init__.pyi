@@ -13,6 +13,7 @@ from .counts.file import Counts as Counts
 from .counts.file import counts_of as counts_of
 from .counts.loader import CountLoader as CountLoader
 from .counts.matrix import CountMatrix as CountMatrix
+from .counts.rounding import round_counts as round_counts
 from .counts.split import Split as Split
 from .counts.split import grouped_split as grouped_split
 from .counts.split import random_split as random_split

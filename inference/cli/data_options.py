@@ -18,7 +18,18 @@ class DataOptions:
     """How data are read, and what of them is kept."""
 
     label: str | None = option(None, "Column of obs with known classes, to compare with.")
-    layer: str | None = option(None, "Layer that holds the raw counts; by default X.")
+    layer: str | None = option(
+        None, "Layer that holds the raw counts, which may be raw; by default X."
+    )
+    transpose: bool | None = option(
+        None,
+        "Whether rows of the file are features; by default, of tables the names of rows and "
+        "columns decide, and of other formats what the format says.",
+    )
+    feature_type: str | None = option(
+        None, "Keep the features of this type, such as 'Gene Expression'."
+    )
+    round: bool = option(False, "Round expected counts (of RSEM, salmon, kallisto).")
     min_observations: int = option(
         0, "Keep features with counts in at least so many observations.", minimum=0
     )
@@ -40,12 +51,18 @@ class DataOptions:
             DataError: They cannot be read.
             UnknownName: There is no such data set, file or label column.
         """
-        from vae4counts.data import load
+        from vae4counts.data import load, round_counts
         from vae4counts.inference.run.alignment import labels_of
 
-        adata = load(source, out_of_core=self.out_of_core, offline=self.offline or None)
+        adata = load(
+            source,
+            transpose=self.transpose,
+            feature_type=self.feature_type,
+            out_of_core=self.out_of_core,
+            offline=self.offline or None,
+        )
         labels_of(adata, self.label)
-        return adata
+        return round_counts(adata, self.layer) if self.round else adata
 
     def choose_features(self, adata: AnnData) -> AnnData:
         """Return the data with the features to keep.
@@ -68,6 +85,9 @@ class DataOptions:
         return {
             "data": str(path.resolve()) if path.exists() else source,
             "out_of_core": self.out_of_core,
+            "transpose": self.transpose,
+            "feature_type": self.feature_type,
+            "round": self.round,
             "min_observations": self.min_observations,
             "top_features": self.top_features,
             "feature_method": self.feature_method,
