@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae4counts.data.readers.registry import accepted_formats
-from vae4counts.inference.fitting.options import option
+from vae4counts.inference.fitting.options import Options, option
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Options):
     """How data are read, and what of them is kept."""
 
     label: str | None = option(None, "Column of obs with known classes, to compare with.")
+    ignore_label: str | None = option(
+        None, "Values of that column that are no class, with commas: unassigned,unknown."
+    )
     layer: str | None = option(
         None, "Layer that holds the raw counts, which may be raw; by default X."
     )
@@ -44,6 +47,11 @@ class DataOptions:
     )
     offline: bool = option(False, "Download nothing: data that are missing are an error.")
 
+    @property
+    def ignored_labels(self) -> list[str]:
+        """Values of the label column that are no class."""
+        return [] if self.ignore_label is None else self.ignore_label.split(",")
+
     def load(self, source: str) -> AnnData:
         """Load data by name or from a file.
 
@@ -61,7 +69,7 @@ class DataOptions:
             out_of_core=self.out_of_core,
             offline=self.offline or None,
         )
-        labels_of(adata, self.label)
+        labels_of(adata, self.label, self.ignored_labels)
         return round_counts(adata, self.layer) if self.round else adata
 
     def choose_features(self, adata: AnnData) -> AnnData:
@@ -79,10 +87,11 @@ class DataOptions:
             adata = top_features(adata, self.top_features, self.layer, self.feature_method)
         return adata
 
-    def settings(self, source: str) -> dict[str, Any]:
+    def settings_with(self, source: str) -> dict[str, Any]:
         """Return what a run says of the data that it was fitted to."""
         path = Path(source)
         return {
+            "ignore_label": self.ignored_labels,
             "data": str(path.resolve()) if path.exists() else source,
             "out_of_core": self.out_of_core,
             "transpose": self.transpose,

@@ -90,7 +90,7 @@ def fit_command(
                         checkpoints=saving.in_directory(checkpoints),
                         compute=compute,
                     )
-                run.settings |= table.settings(data) | {"command": command}
+                run.settings |= table.settings_with(data) | {"command": command}
                 if is_first:
                     _publish(run, out)
                 on = run.on(adata)

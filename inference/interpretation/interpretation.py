@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 import pandas as pd
 
-from vae4counts.data.counts.columns import find_column
+from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import components, conditional, directions, rates
 from vae4counts.inference.interpretation.differential import Mode, differential_expression
 from vae4counts.inference.interpretation.observation_groups import (
@@ -99,8 +99,10 @@ class Interpretation(PairOnData):
         """
         firsts: list[Values | None] = [group1]
         if groupby is not None and group1 is None:
-            firsts = sorted(find_column(self.obs, groupby).dropna().astype(str).unique())
-            firsts = [name for name in firsts if name != group2]
+            firsts = sorted(classes_of(find_column(self.obs, groupby)).dropna().unique())
+            firsts = [name for name in firsts if group2 is None or name != group_name(group2)]
+            if not firsts:
+                raise DataError(f"obs[{groupby!r}] has no values to compare")
         tables = []
         for name in firsts:
             one, other, *names = two_groups(self.obs, groupby, name, group2, idx1, idx2)

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from vae4counts.data import DataError, UnknownName
+from vae4counts.data import DataError, UnknownName, class_name, classes_of, find_column
 
 # A value of the column, or several values that make one group.
-Values: TypeAlias = str | Sequence[str]
+Values: TypeAlias = str | float | Sequence[str | float]
 Mask: TypeAlias = np.ndarray | pd.Series | Sequence[bool]
 
 
@@ -22,10 +22,8 @@ def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
         UnknownName: No such column, or no observation with such a value; the message lists those
             that exist.
     """
-    if column not in obs:
-        raise UnknownName("column", column, obs.columns)
-    found = obs[column].astype(str).where(obs[column].notna())
-    wanted = [str(v) for v in ([values] if np.isscalar(values) else values)]
+    found = classes_of(find_column(obs, column))
+    wanted = names_of(values)
     known = found.dropna().unique()
     for value in wanted:
         if value not in known:
@@ -81,7 +79,7 @@ def two_groups(
         obs: The table of the observations.
         groupby: A column of it.
         group1: A value of the column, or several.
-        group2: The same; None for all other observations.
+        group2: The same; None for all other observations that have a value.
         idx1: A mask, instead of a column and values.
         idx2: The same; None for all other observations.
 
@@ -99,14 +97,17 @@ def two_groups(
         if group1 is None:
             raise DataError("groupby needs group1, a value of the column")
         first = group_mask(obs, groupby, group1)
-        second = ~first if group2 is None else group_mask(obs, groupby, group2)
+        rest = classes_of(obs[groupby]).notna().to_numpy() & ~first
+        second = rest if group2 is None else group_mask(obs, groupby, group2)
         names = (group_name(group1), "rest" if group2 is None else group_name(group2))
     else:
         first = as_mask(obs, idx1, "idx1")
         second = ~first if idx2 is None else as_mask(obs, idx2, "idx2")
         names = ("idx1", "rest" if idx2 is None else "idx2")
     if not second.any():
-        raise DataError(f"{names[0]!r} is all observations: none are left to compare it with")
+        raise DataError(
+            f"{names[0]!r} is all observations that are known: none are left to compare it with"
+        )
     if (first & second).any():
         both = int((first & second).sum())
         raise DataError(f"{both} observations are in both groups: the groups must not overlap")
@@ -115,4 +116,10 @@ def two_groups(
 
 def group_name(values: Values) -> str:
     """Return a value, or several joined."""
-    return str(values) if np.isscalar(values) else " + ".join(map(str, values))
+    return " + ".join(names_of(values))
+
+
+def names_of(values: Values) -> list[str]:
+    """Return the texts of a value, or of several."""
+    several = [values] if isinstance(values, str) or np.isscalar(values) else values
+    return [class_name(value) for value in np.asarray(several, dtype=object).tolist()]

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 
-from vae4counts.data import DataError
-from vae4counts.inference.plots.style import PALETTE, apart, axes, class_styles
+from vae4counts.data import DataError, classes_of
+from vae4counts.inference.plots.style import GREY, PALETTE, apart, axes, class_styles
 
 # More points than this only make a figure slower to draw and harder to read.
 MOST_POINTS = 5000
@@ -80,7 +80,11 @@ def latent_space(
     codes, categories = as_categories(classes)
     sides = (plane.min(axis=0), plane.max(axis=0))
     size = np.clip(20_000 / len(plane), 4, 20)
-    short = max(map(len, categories)) <= 2
+    short = max(map(len, categories), default=0) <= 2
+    if (unknown := codes < 0).any():
+        x, y = plane[unknown].T
+        ax.scatter(x, y, s=size / 2, linewidths=0, alpha=0.5, color=GREY, rasterized=True)
+        ax.scatter([], [], s=30, color=GREY, label="no class")
     for i, (colour, marker) in enumerate(class_styles(len(categories))):
         chosen = plane[codes == i]
         x, y = chosen.T
@@ -159,12 +163,15 @@ def traversal(
 
 
 def as_categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return codes and names of classes; a categorical keeps its order, others are sorted."""
+    """Return codes and names of classes; a categorical keeps its order, others are sorted.
+
+    The code of an observation without a class is -1.
+    """
     values = pd.Series(classes)
     if isinstance(values.dtype, pd.CategoricalDtype):
         chosen = values.cat.remove_unused_categories()
         return chosen.cat.codes.to_numpy(), [str(name) for name in chosen.cat.categories]
-    chosen = pd.Categorical(values.astype(str))
+    chosen = pd.Categorical(classes_of(values))
     return np.asarray(chosen.codes), list(chosen.categories)
 
 

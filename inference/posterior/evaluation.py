@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import entr
 from torch import Tensor
@@ -38,7 +39,8 @@ class Evaluation:
         iw_samples: Number ``S`` of draws for the two.
         components_used: Components with over 1 % of the responsibility; None without components.
         component_perplexity: Exponential of the entropy of the mean responsibilities.
-        ari: Adjusted Rand index of components and labels; None without either.
+        n_labelled: Number of observations with a label; None without labels.
+        ari: Adjusted Rand index of components and labels, over these; None without either.
         nmi: Normalised mutual information of the same.
     """
 
@@ -49,6 +51,7 @@ class Evaluation:
     iw_samples: int
     components_used: int | None
     component_perplexity: float | None
+    n_labelled: int | None
     ari: float | None
     nmi: float | None
 
@@ -73,7 +76,7 @@ def evaluate(
         guide: Its guide.
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
-        labels: Known classes, one an observation.
+        labels: Known classes, one an observation; missing for those that have none.
         processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
@@ -110,7 +113,10 @@ def evaluate(
     totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=whole["elbo"].device)
     part_means = (processes.sum(totals) / n).tolist()
     clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
-    ari, nmi = _agreement(clusters, labels)
+    labelled = None if labels is None else pd.notna(labels)
+    ari, nmi = None, None
+    if clusters is not None and labels is not None and np.any(labelled):
+        ari, nmi = _agreement(clusters[labelled], labels[labelled])
     return Evaluation(
         n=n,
         elbo=whole["elbo"].mean().item(),
@@ -119,6 +125,7 @@ def evaluate(
         iw_samples=num_samples,
         components_used=None if clusters is None else components_used(clusters),
         component_perplexity=None if clusters is None else perplexity(clusters),
+        n_labelled=None if labelled is None else int(labelled.sum()),
         ari=ari,
         nmi=nmi,
     )
@@ -134,12 +141,8 @@ def perplexity(responsibilities: np.ndarray) -> float:
     return float(np.exp(entr(responsibilities.mean(0)).sum()))
 
 
-def _agreement(
-    responsibilities: np.ndarray | None, labels: np.ndarray | None
-) -> tuple[float | None, float | None]:
-    """ARI and NMI of the likeliest components and the labels; None without either."""
-    if responsibilities is None or labels is None:
-        return None, None
+def _agreement(responsibilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """ARI and NMI of the likeliest components and the labels."""
     from sklearn import metrics  # 70 MB that only this needs
 
     components = responsibilities.argmax(1)
