@@ -40,7 +40,8 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         with made_later(ANNOTATED, f"vae4counts annotate {place}"):
             annotate(on, directory / ANNOTATED, writes=writes)
     if writes:
-        draw_figures(on, directory)
+        with made_later("the figures", f"vae4counts figures {place}"):
+            draw_figures(on, directory)
 
 
 def save_metrics(run: FittedPair, directory: Path) -> None:

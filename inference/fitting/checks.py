@@ -10,6 +10,7 @@ from vae4counts.data import CountFile, Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
 from vae4counts.inference.fitting.options import SettingsError, check_is
+from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.parallel.processes import started_here
 from vae4counts.models import Model, NotInModelError
 
@@ -63,9 +64,10 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
     Raises:
         SettingsError: There are fewer than were asked for, or they cannot share the counts.
     """
-    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cuda" and not n_cuda:
-        raise SettingsError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
+    try:
+        accelerator = device_of(device).type
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     started = started_here()
     if started is not None and devices not in (1, started):
         raise SettingsError(f"devices is {devices}, but torchrun has started {started} processes")
@@ -74,7 +76,7 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
             f"devices is {devices}, but counts on disk cannot be passed to processes that are "
             "started here: start the script or the command with torchrun"
         )
-    accelerator = "cuda" if n_cuda and device == "auto" else device.replace("auto", "cpu")
+    n_cuda = torch.cuda.device_count()
     if accelerator == "cuda" and max(devices, started or 1) > n_cuda:
         raise SettingsError(
             f"{max(devices, started or 1)} processes need as many CUDA devices, but torch finds "

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from anndata import AnnData
 from torch import Tensor
 
-from vae4counts.data import CountLoader, counts_of
+from vae4counts.data import CountLoader, Data, counts_of, to_anndata
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
 from vae4counts.inference.fitting.job import TrainingJob, train
@@ -40,7 +39,7 @@ from vae4counts.models import Model
 def fit(
     model: Model,
     guide: Guide,
-    adata: AnnData,
+    adata: Data,
     *,
     epochs: int | None = None,
     batch_size: int = 128,
@@ -83,8 +82,9 @@ def fit(
     Args:
         model: The model.
         guide: Its guide.
-        adata: Raw counts. On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's
-            backed mode) they stay there, and are read in blocks as they are needed.
+        adata: Raw counts: an AnnData, or a data frame, an array or a path, see `to_anndata`.
+            On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's backed mode)
+            they stay there, and are read in blocks as they are needed.
         epochs: Most passes over the training observations. If None, 400, or fewer for more than
             20,000 observations.
         batch_size: Observations per step.
@@ -94,7 +94,8 @@ def fit(
         label: A column of ``obs`` with known classes, never seen in training; evaluation
             compares the components with it.
         layer: The layer that holds the counts; None for ``X``.
-        device: "auto" (CUDA if there is any), "cpu" or "cuda".
+        device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
+            variable ``CUDA_VISIBLE_DEVICES`` chooses.
         progress: Whether to show a progress bar.
         warm_start: Whether to begin from the parameters that the pair has, as to continue a run
             with ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and
@@ -121,7 +122,8 @@ def fit(
         TrainingError: No batch of an epoch has a finite loss, or no epoch a finite validation ELBO.
         ProcessError: A process that was started has raised an error, or was killed.
     """
-    basic = BasicOptions(epochs, batch_size, learning_rate, seed, device)
+    adata = to_anndata(adata)
+    basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split = SplitOptions(column=split) if isinstance(split, str) else split
     if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
         checkpoints = Checkpoints(checkpoints)

@@ -4,9 +4,17 @@ The mixture gains, for each observation,
 
 .. math:: E_{q(z | x)} [\log p(z) - \log N(z; m, S)],
 
-where ``m`` and ``S`` are the mean and covariance of the latents over the training observations. A
-decoder can undo any linear map, so the single Gaussian ``N(m, S)`` stands for the plain VAE's prior
-``N(0, I)``: a mixture that gains nothing over it is a plain VAE.
+where ``m`` and ``S`` are the mean and covariance of the mixture itself,
+
+.. math:: m = \sum_k s_k \mu_k, \quad
+          S = \sum_k s_k [\operatorname{diag}(\sigma_k^2) + (\mu_k - m) (\mu_k - m)^T],
+
+with the mean responsibilities ``s`` of the training observations for weights. A decoder can undo
+any linear map, so the single Gaussian ``N(m, S)`` stands for the plain VAE's prior ``N(0, I)``: a
+mixture that gains nothing over it is a plain VAE. It has no parameters of its own, which few
+observations would tell badly (a Gaussian that is fitted to ``n`` latents of ``L`` dimensions loses
+about ``L (L + 3) / 4n`` nats on others, which a mixture would seem to gain): a single component
+gains exactly 0, however few the observations.
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
@@ -24,9 +33,13 @@ from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import Draws, chunks, draw
 from vae4counts.inference.posterior.evaluation import components_used, perplexity
 from vae4counts.models import Model, NotInModelError
+from vae4counts.models.priors import MixturePrior
 
 # A mixture that gains less than this, in nats per observation, is no better than one Gaussian.
 MIN_GAIN = 0.05
+# So many observations in one component mean that the others have less than a tenth of all, with
+# 95 % confidence (the rule of three).
+MIN_OBSERVATIONS = 30
 # Components of a lower perplexity are one component and remnants of others.
 MIN_PERPLEXITY = 1.1
 # A component with less than this part of an equal share of the weight is empty.
@@ -49,7 +62,9 @@ class Diagnosis:
         component_overlap: For each component, the largest overlap with another (see `overlaps`);
             0 with and for components of hardly any weight.
         nats_over_one_gaussian: What the mixture gains over a single Gaussian, per observation.
-        nats_standard_error: The standard error of that, over the held-out observations.
+        nats_standard_error: The standard error of that, over the held-out observations; None for
+            one observation, which does not tell.
+        n_validation: Number of these observations.
     """
 
     components_used: int
@@ -57,7 +72,8 @@ class Diagnosis:
     component_weights: list[float]
     component_overlap: list[float]
     nats_over_one_gaussian: float
-    nats_standard_error: float
+    nats_standard_error: float | None
+    n_validation: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the warning as JSON values."""
@@ -66,25 +82,30 @@ class Diagnosis:
     @property
     def warning(self) -> str | None:
         """What is wrong and what to try, in words; None if nothing is."""
-        n = len(self.component_weights)
-        if n == 1:
+        if len(self.component_weights) == 1 or self.nats_standard_error is None:
             return None
+        n, held_out = len(self.component_weights), f"{self.n_validation} held-out observations"
         if self.component_perplexity < MIN_PERPLEXITY:
+            if self.n_validation < MIN_OBSERVATIONS:
+                return (
+                    f"the mixture may have collapsed to one of its {n} components, which holds "
+                    f"all of {held_out}, too few to tell: use a larger validation part"
+                )
             return f"the mixture has collapsed to one of its {n} components: {ADVICE}"
-        gained = (
-            f"{self.nats_over_one_gaussian:.2f} ± {self.nats_standard_error:.2f} nats per "
-            "observation over one Gaussian"
-        )
-        if self.nats_over_one_gaussian < MIN_GAIN:
+        gain, error = self.nats_over_one_gaussian, self.nats_standard_error
+        gained = f"{gain:.2f} ± {error:.2f} nats per observation over one Gaussian"
+        # of a mean of few observations, whose standard error is a guess as well
+        margin = float(stats.t.ppf(0.975, self.n_validation - 1)) * error
+        if gain + margin < MIN_GAIN:
             return (
                 f"the mixture has collapsed to a plain VAE: its components gain {gained}: the data "
                 f"may have no clusters; otherwise {ADVICE}"
             )
-        if self.nats_over_one_gaussian - 2 * self.nats_standard_error < MIN_GAIN:
+        if gain - margin < MIN_GAIN:
             return (
                 f"the mixture may have collapsed to a plain VAE: its components gain {gained}, too "
-                "little to tell with so few held-out observations: use a larger validation part; "
-                f"if it has collapsed, {ADVICE}"
+                f"little to tell with {held_out}: use a larger validation part; if it has "
+                f"collapsed, {ADVICE}"
             )
         return None
 
@@ -113,13 +134,13 @@ def diagnose(
     prior = model.mixture_prior
     if prior is None:
         raise NotInModelError(f"the prior of {model.title} is not a mixture of Gaussians")
-    single = _single_gaussian(each.values["z"] for each in _draws(model, guide, training, 1))
+    one = _one_gaussian(prior, _mean_responsibilities(model, guide, training))
     gains, shares = [], []
     for batch in held_out:
         draws = list(_draws(model, guide, [batch], num_samples))
         z = torch.cat([each.values["z"] for each in draws])
         responsibilities = torch.cat([each.probabilities["component"] for each in draws])
-        gains.append((prior.log_prob(z).double() - single.log_prob(z.double())).mean(0))
+        gains.append((prior.log_prob(z).double() - one.log_prob(z.double())).mean(0))
         shares.append(responsibilities.mean(0).cpu())
     gain = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
@@ -133,7 +154,8 @@ def diagnose(
         component_weights=weights.tolist(),
         component_overlap=overlap.max(0).values.tolist(),
         nats_over_one_gaussian=gain.mean().item(),
-        nats_standard_error=(gain.std(correction=0) / len(gain) ** 0.5).item(),
+        nats_standard_error=(gain.std() / len(gain) ** 0.5).item() if len(gain) > 1 else None,
+        n_validation=len(gain),
     )
 
 
@@ -170,9 +192,16 @@ def _draws(
             yield draw(model, guide, batch, size)
 
 
-def _single_gaussian(latents: Iterable[Tensor]) -> MultivariateNormal:
-    """Return the Gaussian of the same mean and covariance."""
-    z = torch.cat([part.flatten(0, 1) for part in latents]).double()
-    covariance = torch.cov(z.T, correction=0).reshape(z.shape[1], z.shape[1])
-    ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(z.shape[1]).to(covariance)
-    return MultivariateNormal(z.mean(0), covariance + ridge)
+def _mean_responsibilities(model: Model, guide: Guide, batches: Iterable[Batch]) -> Tensor:
+    """The share of the observations that each component has, ``(K,)``."""
+    found = [each.probabilities["component"].mean(0) for each in _draws(model, guide, batches, 1)]
+    return torch.cat(found).double().mean(0)
+
+
+def _one_gaussian(prior: MixturePrior, shares: Tensor) -> MultivariateNormal:
+    """The Gaussian of a mixture's own mean and covariance, at given weights."""
+    loc, scale = (part.double() for part in prior.components())
+    mean = shares @ loc
+    away = loc - mean
+    covariance = (shares @ scale**2).diag() + away.T @ (shares.unsqueeze(1) * away)
+    return MultivariateNormal(mean, covariance)

@@ -34,7 +34,7 @@ def check_free(adata: AnnData, slots: Collection[str]) -> None:
     if RECORD in adata.uns and not _is_record(adata.uns[RECORD]):
         taken.append(f"uns/{RECORD}")
     if taken:
-        names = " and ".join(f"{where}[{name!r}]" for where, name in map(_parts, taken))
+        names = ", ".join(f"{where}[{name!r}]" for where, name in map(_parts, taken))
         exists, it = ("exists", "it") if len(taken) == 1 else ("exist", "them")
         raise DataError(
             f"{names} {exists} already and would be overwritten: rename or remove {it} first"

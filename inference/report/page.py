@@ -7,9 +7,9 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from anndata import AnnData
 from markupsafe import Markup
 
+from vae4counts.data import Data
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run import storage
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 def write_report(
     run: Run,
-    adata: AnnData,
+    adata: Data,
     path: str | Path,
     *,
     label: str | AsFitted | None = AS_FITTED,

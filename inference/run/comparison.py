@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
-from vae4counts.data import DataError
+from vae4counts.data import Data, DataError
 from vae4counts.inference.posterior.comparison import largest_k, rank
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
@@ -21,7 +20,7 @@ MAX_BAD_SHARE = 0.1
 
 def compare(
     runs: Mapping[str, Run],
-    adata: AnnData,
+    adata: Data,
     *,
     layer: str | AsFitted | None = AS_FITTED,
     num_samples: int = 500,

@@ -25,7 +25,7 @@ class AsFitted(Enum):
 AS_FITTED: Final = AsFitted.AS_FITTED
 
 
-@dataclass
+@dataclass(repr=False)
 class FittedPair:
     """A trained model/guide pair and its record; `Run` adds the questions to it.
 
@@ -57,6 +57,13 @@ class FittedPair:
     history: pd.DataFrame
     metrics: dict[str, Any] = field(default_factory=dict)
     processes: Processes = field(default=Processes(), repr=False)
+
+    def __repr__(self) -> str:
+        pair = f"{self.model.title} with {type(self.guide).__name__}"
+        size = f"{len(self.features):,} features, {len(self.history):,} epochs"
+        elbo = self.metrics.get("elbo")
+        held_out = "" if elbo is None else f", ELBO {elbo:.2f} nats"
+        return f"{type(self).__name__}({pair}, {size}{held_out})"
 
     @property
     def device(self) -> torch.device:

@@ -18,11 +18,13 @@ from anndata import AnnData
 from vae4counts.data import (
     CountLoader,
     Counts,
+    Data,
     DataError,
     Share,
     UnknownName,
     counts_of,
     is_on_disk,
+    to_anndata,
 )
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.matmul import fast_products
@@ -68,7 +70,7 @@ class RunOnData:
     def of(
         cls,
         run: FittedPair,
-        adata: AnnData,
+        adata: Data,
         label: str | AsFitted | None = AS_FITTED,
         seed: int = 0,
         layer: str | AsFitted | None = AS_FITTED,
@@ -76,10 +78,11 @@ class RunOnData:
         """Read, check, align and recognise data: see `Run.on`."""
         label = run.label if label is AS_FITTED else label
         layer = run.layer if layer is AS_FITTED else layer
-        aligned = align(adata, run.features)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            with _fitted_with("layer", layer, run.layer):
+        adata = to_anndata(adata)
+        with _fitted_with("layer", layer, run.layer):
+            aligned = align(adata, run.features, layer)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 counts = counts_of(aligned, layer=layer)
         is_fitted = fingerprint(adata.obs_names, counts) == run.fingerprint
         if not is_fitted:  # the fit has warned about its own data already
@@ -305,8 +308,9 @@ def _fitted_with(what: str, name: str | None, fitted: str | None) -> Iterator[No
         kind, unknown, known, _ = error.args
         if unknown != fitted or name != fitted:
             raise
+        instead = "X" if what == "layer" else "none"
         advice = (
-            f"The run was fitted with it: name another with {what}=... (--{what}), or take none "
-            f"with {what}=None (--no-{what})."
+            f"The run was fitted with it: name another with {what}=... (--{what}), or take "
+            f"{instead} with {what}=None (--no-{what})."
         )
         raise UnknownName(kind, unknown, known, advice) from error

@@ -14,9 +14,10 @@ from anndata import AnnData
 from safetensors.torch import load_file, save
 from torch import nn
 
-from vae4counts.data import Split
+from vae4counts.data import Data, DataError, Split
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
+from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.posterior.evaluation import Evaluation
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
@@ -35,7 +36,7 @@ class Run(FittedPair):
 
     def on(
         self,
-        adata: AnnData,
+        adata: Data,
         *,
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
@@ -44,7 +45,8 @@ class Run(FittedPair):
         """Read and check data once, to ask several things about them.
 
         Args:
-            adata: Observations: the data that the run was fitted to, in their order, or others.
+            adata: Observations: the data that the run was fitted to, in their order, or others; in
+                any form that `to_anndata` takes.
             label: Column of ``obs`` with known classes; None for none; by default the fit's own.
             layer: Layer that holds the counts; None for ``X``; by default the fit's own.
             seed: Seed of all draws.
@@ -61,7 +63,7 @@ class Run(FittedPair):
 
     def evaluate(
         self,
-        adata: AnnData,
+        adata: Data,
         *,
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
@@ -81,11 +83,13 @@ class Run(FittedPair):
         seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
+        if not isinstance(adata, AnnData):
+            raise DataError(f"results are written into an AnnData, not a {type(adata).__name__}")
         self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples)
 
     def posterior(
         self,
-        adata: AnnData,
+        adata: Data,
         num_samples: int = 100,
         sites: Sequence[str] | None = None,
         *,
@@ -99,7 +103,7 @@ class Run(FittedPair):
 
     def predictive(
         self,
-        adata: AnnData,
+        adata: Data,
         num_samples: int = 100,
         *,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
@@ -113,7 +117,7 @@ class Run(FittedPair):
 
     def check(
         self,
-        adata: AnnData,
+        adata: Data,
         num_replicates: int = 200,
         *,
         replicates: Replicates = "model",
@@ -125,7 +129,7 @@ class Run(FittedPair):
 
     def log_likelihoods(
         self,
-        adata: AnnData,
+        adata: Data,
         num_samples: int = 500,
         *,
         layer: str | AsFitted | None = AS_FITTED,
@@ -135,18 +139,18 @@ class Run(FittedPair):
         return self.on(adata, layer=layer, seed=seed).log_likelihoods(num_samples)
 
     def interpret(
-        self, adata: AnnData, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
+        self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
     ) -> Interpretation:
         """Look inside: see `on` and `Interpretation`."""
         return self.on(adata, layer=layer, seed=seed).interpretation
 
-    def knows(self, adata: AnnData, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
+    def knows(self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
         return self.on(adata, layer=layer).is_fitted
 
     def report(
         self,
-        adata: AnnData,
+        adata: Data,
         path: str | Path,
         *,
         label: str | AsFitted | None = AS_FITTED,
@@ -187,16 +191,18 @@ class Run(FittedPair):
         self.history.to_csv(directory / storage.HISTORY, index=False)
 
     @classmethod
-    def load(cls, directory: str | Path, *, device: str = "cpu") -> Run:
+    def load(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Run:
         """Read a run that `save` wrote. Nothing in it is unpickled or evaluated.
 
         Args:
             directory: The run's directory.
-            device: Where to put the parameters.
+            device: Where to put the parameters: "auto", "cpu", "cuda", "cuda:1" ...
 
         Raises:
             RunDirectoryError: A file is missing, broken, or of a newer version.
+            ValueError: There is no such device.
         """
+        place = device_of(device)
         directory = Path(directory).expanduser()
         config = storage.read_json(directory / storage.CONFIG)
         with storage.reading(directory / storage.CONFIG):
@@ -214,8 +220,8 @@ class Run(FittedPair):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
         return cls(
-            model=model.to(device).eval(),
-            guide=guide.to(device).eval(),
+            model=model.to(place).eval(),
+            guide=guide.to(place).eval(),
             split=split,
             history=history,
             metrics=storage.read_json(directory / storage.METRICS),

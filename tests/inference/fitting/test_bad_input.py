@@ -139,7 +139,7 @@ def test_guide_of_a_vamp_prior_need_not_be_attached_by_hand(adata: AnnData) -> N
 
 
 def test_missing_features(run: Run, adata: AnnData) -> None:
-    with pytest.raises(DataError, match=r"2 of the model's 7 features are missing.*'gene0'"):
+    with pytest.raises(DataError, match=r"2 of the model's 7 features .* missing.*'gene0'"):
         run.evaluate(adata[:, 2:].copy())
     with pytest.raises(DataError, match="missing"):
         run.annotate(adata[:, 2:].copy())
