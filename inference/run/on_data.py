@@ -145,11 +145,10 @@ class RunOnData:
                 labels=None if classes is None else classes[self.held_out],
                 processes=run.processes,
             )
-        if classes is not None and result.ari is None:
-            why = "the model has no components"
-            if result.components_used is not None:
-                why = "none of these observations has a label"
-            warnings.warn(f"there are no ARI and NMI: {why}", stacklevel=3)
+        if result.n_labelled == 0 and result.components_used is not None:
+            warnings.warn(
+                "there are no ARI and NMI: none of these observations has a label", stacklevel=3
+            )
         if self.is_fitted:
             sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}
             run.metrics |= {**sizes, "n_features": len(run.features), **result.to_dict()}

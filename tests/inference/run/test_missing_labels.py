@@ -54,10 +54,6 @@ def test_why_there_is_no_score_is_said(run: Run, gaps: AnnData) -> None:
     gaps.obs.iloc[held_out, gaps.obs.columns.get_loc("few")] = None
     with pytest.warns(UserWarning, match="no ARI and NMI: none of these observations has a label"):
         assert run.evaluate(gaps, label="few", num_samples=2).ari is None
-    model = VAE(7, StandardNormal(2))
-    plain = fit(model, guide_for(model), gaps, epochs=1, progress=False, device="cpu")
-    with pytest.warns(UserWarning, match="no ARI and NMI: the model has no components"):
-        plain.evaluate(gaps, label="group", num_samples=2)
 
 
 @pytest.mark.parametrize("value", [np.nan, None, "", pd.NA])
