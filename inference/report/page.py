@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from contextlib import suppress
+import warnings
 from pathlib import Path
 
 from anndata import AnnData
 from markupsafe import Markup
 
+from vae4counts.inference.report.elements import paragraph
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run import storage
@@ -40,6 +41,9 @@ def write_report(
         DataError: Values that are not counts, or missing features.
         UnknownName: No such column.
         RunDirectoryError: The file cannot be written there.
+
+    Warns:
+        UserWarning: A section cannot be made: the page says so in its place.
     """
     write_page(run.on(adata, label=label, seed=seed), Path(path))
 
@@ -51,19 +55,27 @@ def write_page(on: RunOnData, path: Path) -> None:
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
     subject = Subject(on)
+    _ = subject.classes  # a label that the data do not have is an error, and no section's fault
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:
         staged.write_text(page, encoding="utf-8")
 
 
 def _sections(subject: Subject) -> dict[str, Section]:
-    """The sections that the run has, by name."""
+    """The sections that the run has, by name; one that fails costs its own place alone."""
     found = {}
     for name, make in SECTIONS.items():
-        with suppress(NotInModelError):  # it asks for something that the model does not have
+        try:
             section = make(subject)
-            if section is not None:
-                found[name] = section
+        except NotInModelError:  # it asks for something that the model does not have
+            continue
+        except Exception as error:  # it may fail in any way
+            words = f"This section could not be made ({first_line(error)})."
+            warnings.warn(f"the section '{name}' of the report could not be made: "
+                          f"{first_line(error)}", stacklevel=2)
+            section = Section(name.replace("-", " ").capitalize(), [paragraph(words)])
+        if section is not None:
+            found[name] = section
     return found
 
 

@@ -107,7 +107,7 @@ def test_components_that_hold_nothing_overlap_with_none() -> None:
 
 def diagnosis(**changes: Any) -> Diagnosis:
     given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
-    given["nats_standard_error"] = 0.1
+    given |= {"nats_standard_error": 0.1, "n_validation": 100}
     lists = {"component_weights": [0.4, 0.3, 0.3], "component_overlap": [0.1, 0.1, 0.1]}
     return Diagnosis(**(given | lists | changes))
 
@@ -115,10 +115,11 @@ def diagnosis(**changes: Any) -> Diagnosis:
 def test_collapses_are_put_in_words() -> None:
     assert diagnosis().warning is None
     assert "collapsed to one of its 3" in str(diagnosis(component_perplexity=1.05).warning)
-    assert "has collapsed to a plain VAE" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    nothing: dict[str, Any] = {"nats_over_one_gaussian": 0.01, "nats_standard_error": 0.01}
+    assert "has collapsed to a plain VAE" in str(diagnosis(**nothing).warning)
     assert "may have collapsed to" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
     assert "0.20 ± 0.10" in str(diagnosis(nats_over_one_gaussian=0.2).warning)
-    assert "restarts" in str(diagnosis(nats_over_one_gaussian=0.01).warning)
+    assert "restarts" in str(diagnosis(**nothing).warning)
     alone = diagnosis(component_weights=[1.0], components_used=1, component_perplexity=1.0)
     assert alone.warning is None
     assert diagnosis().to_dict()["component_warning"] is None
