@@ -1,3 +1,5 @@
+from .any_form import Data as Data
+from .any_form import to_anndata as to_anndata
 from .counts.batch import Batch as Batch
 from .counts.batch import Table as Table
 from .counts.batch_parts import Part as Part

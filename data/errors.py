@@ -6,7 +6,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from lzma import LZMAError
 from pathlib import Path
+
+from vae4counts.data.text import reason_of
 
 
 class DataError(ValueError):
@@ -20,24 +23,26 @@ class UnknownName(KeyError):  # noqa: N818 (reads as a sentence)
         kind: What is named, in words: ``"layer"``.
         name: The unknown name.
         known: The names that exist.
+        advice: What to do, in a sentence.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(kind, name, tuple(map(str, known)))
+    def __init__(self, kind: str, name: str, known: Iterable[str], advice: str = "") -> None:
+        super().__init__(kind, name, tuple(map(str, known)), advice)
 
     def __str__(self) -> str:
         # KeyError prints the repr of its argument; people should read a sentence
-        kind, name, known = self.args
+        kind, name, known, advice = self.args
         close = get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(map(repr, sorted(known))) or "none"
-        return f"There is no {kind} {name!r}.{hint} Known: {listed}."
+        return f"There is no {kind} {name!r}.{hint} Known: {listed}. {advice}".rstrip()
 
 
 _BROKEN = (
     ArithmeticError,
     AttributeError,
     EOFError,
+    LZMAError,
     LookupError,
     OSError,
     RuntimeError,
@@ -61,5 +66,4 @@ def reading(path: Path, form: str) -> Iterator[None]:
         raise
     # parsers raise nearly anything on broken bytes; each of these has been seen
     except _BROKEN as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise DataError(f"Cannot read {path} as {form}: {reason}") from e
+        raise DataError(f"Cannot read {path} as {form}: {reason_of(e)}") from e

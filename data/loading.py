@@ -8,11 +8,22 @@ from anndata import AnnData
 
 from vae4counts.data.datasets.catalogue import DATASETS
 from vae4counts.data.errors import DataError, UnknownName
-from vae4counts.data.readers.orientation import warn_if_transposed
+from vae4counts.data.readers.as_anndata import transposed
+from vae4counts.data.readers.containers import unwrapped
+from vae4counts.data.readers.counters import without_counters
+from vae4counts.data.readers.feature_types import choose_feature_type
+from vae4counts.data.readers.orientation import is_sideways, warn_if_sideways
 from vae4counts.data.readers.registry import accepted_formats, find_reader
 
 
-def load(source: str | Path, *, out_of_core: bool = False, offline: bool | None = None) -> AnnData:
+def load(
+    source: str | Path,
+    *,
+    transpose: bool | None = None,
+    feature_type: str | None = None,
+    out_of_core: bool = False,
+    offline: bool | None = None,
+) -> AnnData:
     """Load a data set by name, or from a file or folder.
 
     A data set from the network is downloaded the first time, into a folder below
@@ -20,50 +31,89 @@ def load(source: str | Path, *, out_of_core: bool = False, offline: bool | None 
 
     Args:
         source: A name in `DATASETS`, or a path to a file or folder of a format in `READERS`:
-            an ``.h5ad`` file, a ``.zarr`` folder, a 10x folder (or an archive of one:
-            ``.tar.gz``, ``.zip``) or ``.h5`` file, a ``.loom`` file, a Matrix Market file
-            (``.mtx``), a table (``.csv``, ``.tsv``; rows are observations), COCO instances
-            (``.json``) or a table of COCO counts. Text files may be compressed (``.gz``). A name
-            takes precedence over a file of the same name.
+            an ``.h5ad`` file, a ``.zarr`` folder, a 10x folder or ``.h5`` file, a ``.loom`` file,
+            a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``, ``.txt``), COCO instances
+            (``.json``) or a table of COCO counts. It may be compressed (``.gz``, ``.bz2``,
+            ``.xz``), in an archive (``.zip``, ``.tar``), or the only data in a folder (such as
+            Cell Ranger's ``outs``, or a SpatialData of one table). A name takes precedence over a
+            file of the same name.
+        transpose: Whether the rows of the file are features, and its columns observations. By
+            default, names decide for a table or a matrix without names beside it; the rows of
+            other formats are what the format says.
+        feature_type: The type of features to keep (of ``var["feature_types"]``), such as ``"Gene
+            Expression"``; all by default.
         out_of_core: Whether to leave the counts of an ``.h5ad`` file or a ``.zarr`` folder on
             disk, to be read in blocks when they are needed; they must be stored as CSR.
         offline: Whether to avoid the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
 
     Returns:
-        Observations x features, with counts in ``X`` as CSR and unique names. The counts are
+        Observations x features, with counts in ``X`` as CSR and unique names, without what a
+        counting program adds to the features (``__no_feature``, ``N_unmapped``). The counts are
         not checked here, but where batches are made, when it is known which layer of a store
         holds them.
 
     Warns:
-        UserWarning: Rows and columns seem to be swapped, judging by their names.
+        UserWarning: A table is read as features x observations, or other data may be; features
+            are of several types; counters were left out.
 
     Raises:
         DataError: There is no such file, its format is unknown, or it is broken; or it cannot be
             downloaded.
         UnknownName: ``source`` looks like a name, and neither a data set nor a file has that
-            name.
+            name; or there are no features of that type.
     """
-    is_name = str(source) in DATASETS
+    if str(source) in DATASETS:
+        if out_of_core:
+            raise _cannot_stay(source)
+        adata = DATASETS[str(source)].loader(offline)
+        return choose_feature_type(transposed(adata) if transpose else adata, feature_type, source)
     path = Path(source).expanduser()
-    if not is_name and not path.exists():
+    if not path.exists():
         if path.name == str(source) and not path.suffix:
             raise UnknownName("data set, file or folder", path.name, DATASETS)
         raise DataError(f"There is no file or folder {path}. {_accepted()}")
-    reader = None if is_name else find_reader(path, out_of_core=out_of_core)
-    if out_of_core and reader is None:
-        raise DataError(
-            f"{path} cannot stay on disk; these formats can: {accepted_formats(out_of_core=True)}."
-        )
-    if is_name:
-        return DATASETS[str(source)].loader(offline)
-    if reader is None:
-        raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is neither a file nor a folder: write the data to a file.")
     try:
-        adata = reader.open(path) if out_of_core else reader.read(path)
+        adata = _open(path, transpose) if out_of_core else _read(path, transpose)
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory: {error}") from error
-    warn_if_transposed(adata, path)
+    if not out_of_core:
+        adata = without_counters(adata, path)
+    chosen = choose_feature_type(adata, feature_type, path)
+    return chosen if out_of_core or not chosen.is_view else chosen.copy()
+
+
+def _read(path: Path, transpose: bool | None) -> AnnData:
+    with unwrapped(path) as found:
+        reader = find_reader(found)
+        if reader is None:
+            raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+        adata = reader.read(found)
+    is_unknown = transpose is None and not reader.has_orientation
+    if is_sideways(adata, path) if is_unknown else transpose:
+        adata = transposed(adata)
+    adata.obs_names.name = None if not reader.has_orientation else adata.obs_names.name
+    if not is_unknown:
+        warn_if_sideways(adata, path)
     return adata
+
+
+def _open(path: Path, transpose: bool | None) -> AnnData:
+    with unwrapped(path) as found:
+        reader = find_reader(found, out_of_core=True)
+        if reader is None or not found.is_relative_to(path):
+            raise _cannot_stay(path)
+        if transpose:
+            raise DataError(f"{path} cannot be transposed on disk: load it into memory.")
+        adata = reader.open(found)
+    warn_if_sideways(adata, path)
+    return adata
+
+
+def _cannot_stay(source: object) -> DataError:
+    formats = accepted_formats(out_of_core=True)
+    return DataError(f"{source} cannot stay on disk; these formats can, unpacked: {formats}.")
 
 
 def _accepted() -> str:

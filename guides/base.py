@@ -64,7 +64,12 @@ class Guide(Configured, nn.Module, abc.ABC):
             IncompatiblePairError: It does not fit, or was made for a model of other sizes.
         """
         if not self.fits(model):
-            raise IncompatiblePairError(f"{type(self).__name__} does not fit {model.title}")
+            left = ", ".join(sorted(sampled_sites(model))) or "nothing"
+            raise IncompatiblePairError(
+                f"{type(self).__name__} does not fit {model.title}: it samples "
+                f"{', '.join(self.sites) or 'nothing'}, and the model leaves {left} to a guide; "
+                "guide_for(model) makes one that fits"
+            )
         for name, own, wanted in self.made_for(model):
             if own != wanted:
                 raise IncompatiblePairError(

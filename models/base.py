@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,19 @@ class Model(Configured, nn.Module, abc.ABC):
         Returns:
             The values of the observed site.
         """
+
+    def check(self) -> None:
+        """Check that the model declares what it must.
+
+        Raises:
+            NotInModelError: It does not set `n_features` or `numbers_per_draw`; or has
+                `reads_counts`, but does not override `draw`.
+        """
+        for name in ("n_features", "numbers_per_draw"):
+            if not isinstance(getattr(self, name, None), numbers.Integral):
+                raise NotInModelError(f"{type(self).__name__} must set {name}, a whole number")
+        if self.reads_counts and type(self).draw is Model.draw:
+            raise NotInModelError(f"{type(self).__name__} reads counts, and must override draw")
 
     @property
     def tables(self) -> Sequence[str]:

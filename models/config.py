@@ -10,19 +10,23 @@ from __future__ import annotations
 import abc
 import inspect
 import json
+import numbers
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyro
+from torch import nn
 
 from vae4counts.data.counts.batch import Batch
 
 # Parameters live in the modules, not in a store that all models of a process share. Set here
 # because every part of a model or guide imports this file.
 pyro.settings.set(module_local_params=True)
+
+Self = TypeVar("Self", bound="Configured")
 
 PACKAGES = ("vae4counts.models.", "vae4counts.guides.")
 """The packages whose modules are imported to find a class."""
@@ -89,13 +93,38 @@ class Configured:
             A dictionary of JSON values from which `from_config` builds an equal, untrained object.
 
         Raises:
-            TypeError: An argument is not a number, string, list or another `Configured` object.
+            TypeError: An argument is not a number, string, list or another `Configured` object,
+                or is not kept.
+        """
+        values = {name: _describe(value, owner=self) for name, value in self._arguments().items()}
+        return {"type": key_of(type(self)), **values}
+
+    def anew(self: Self) -> Self:
+        """Make an equal, untrained object, whose parameters are drawn from the random state.
+
+        Raises:
+            TypeError: An argument of its constructor is not kept, or is a module of another kind,
+                which cannot be made anew.
+        """
+        values = {name: _anew(value, owner=self) for name, value in self._arguments().items()}
+        return type(self)(**values)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor, by their names.
+
+        Raises:
+            TypeError: One is not kept.
         """
         arguments = inspect.signature(type(self)).parameters.values()
         # a class without a constructor has that of nn.Module, (*args, **kwargs)
         names = [a.name for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
-        values = {name: _describe(getattr(self, name), owner=self) for name in names}
-        return {"type": key_of(type(self)), **values}
+        for name in names:
+            if not hasattr(self, name):
+                raise TypeError(
+                    f"{type(self).__name__} does not keep its argument {name}: "
+                    f"set self.{name} = {name} in its constructor"
+                )
+        return {name: getattr(self, name) for name in names}
 
 
 def key_of(kind: type[Configured]) -> str:
@@ -158,10 +187,27 @@ def _describe(value: Any, owner: Configured) -> Any:
         return [_describe(item, owner) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, numbers.Integral):  # as NumPy's are
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
     raise TypeError(
         f"{type(owner).__name__} holds a {type(value).__name__}, which cannot be written down as "
         "JSON: derive its class from vae4counts.models.Configured to save it"
     )
+
+
+def _anew(value: Any, owner: Configured) -> Any:
+    if isinstance(value, Configured):
+        return value.anew()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_anew(item, owner) for item in value)
+    if isinstance(value, nn.Module):
+        raise TypeError(
+            f"{type(owner).__name__} holds a {type(value).__name__}, which cannot be made anew: "
+            "derive its class from vae4counts.models.Configured"
+        )
+    return value
 
 
 def _abstract_names(kind: type) -> Iterator[str]:

@@ -61,7 +61,7 @@ def open_store(path: str | Path) -> anndata.AnnData:
         parts = {name: read_elem(store[name]) for name in tables if name in store}
         for name in ("obs", "var"):
             parts[name].index = unique_names(parts[name].index)
-        layers = {name: _on_disk(store["layers"][name]) for name in store.get("layers", ())}
+        layers = {name: _on_disk(store["layers"][name]) for name in list(store.get("layers", ()))}
         return anndata.AnnData(
             _on_disk(store["X"]) if "X" in store else None, layers=layers, **parts
         )

@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.text import reason_of
 
 MAX_UNPACKED_SIZE = 20 * 2**30  # bytes; more than twice the largest table of our data sets
 _CHUNK_SIZE = 2**20  # bytes
@@ -27,7 +29,7 @@ def unpack(archive: str | Path, folder: str | Path, *, max_size: int = MAX_UNPAC
     """Unpack an archive into a new folder.
 
     Args:
-        archive: A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` file.
+        archive: A ``.zip`` file, or a ``.tar`` file, compressed or not.
         folder: The folder to create. It appears when it is complete.
         max_size: Largest total size of the unpacked files, in bytes.
 
@@ -58,15 +60,22 @@ def unpack(archive: str | Path, folder: str | Path, *, max_size: int = MAX_UNPAC
 def _members(archive: Path) -> Iterator[Iterator[_Member]]:
     """Open an archive; errors of its library on broken bytes become a `DataError`."""
     try:
-        if archive.suffix == ".zip":
+        if archive.suffix.lower() == ".zip":
             with zipfile.ZipFile(archive) as zipped:
                 yield _of_zip(zipped)
         else:
             with tarfile.open(archive) as tarred:
                 yield _of_tar(tarred)
     # RuntimeError: an encrypted zip
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(":")
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        LZMAError,
+        RuntimeError,
+    ) as e:
+        reason = reason_of(e).rstrip(":")
         raise DataError(f"Cannot unpack {archive}: {reason}") from e
 
 

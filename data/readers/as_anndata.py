@@ -32,6 +32,14 @@ def as_anndata(matrix: Any, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
     )
 
 
+def transposed(adata: AnnData) -> AnnData:
+    """Return data with observations and features exchanged; ``X`` is CSR again."""
+    turned = adata.T.copy()
+    turned.X = None if adata.X is None else compact_csr(turned.X)
+    turned.obs_names.name = turned.var_names.name = None
+    return turned
+
+
 def compact_csr(matrix: Any) -> sp.csr_matrix:
     """Copy a matrix as canonical CSR, int32 if that is exact and float32 otherwise."""
     csr = canonical_csr(matrix, "X")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -11,14 +12,14 @@ from anndata import AnnData
 
 from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.as_anndata import as_anndata
-from vae4counts.data.readers.compression import check_unpacks
+from vae4counts.data.readers.compression import decompress, is_compressed
 
 
 def read_matrix_market(path: str | Path) -> AnnData:
     """Read a Matrix Market file of observations x features, numbered from 0.
 
     Args:
-        path: ``.mtx`` or ``.mtx.gz``.
+        path: An ``.mtx`` file, compressed or not.
 
     Raises:
         DataError: The file is broken.
@@ -34,9 +35,10 @@ def read_matrix(path: Path) -> Any:
     Raises:
         DataError: The file is broken, or its numbers are complex.
     """
-    with reading(path, "a Matrix Market file"):
-        check_unpacks(path)
-        matrix = scipy.io.mmread(path)
+    with reading(path, "a Matrix Market file"), TemporaryDirectory(prefix="vae4counts-") as place:
+        # SciPy goes by the suffix, and its reader in C++ crashes on a stream that fails
+        is_plain = path.name.endswith(".mtx") and not is_compressed(path)
+        matrix = scipy.io.mmread(path if is_plain else decompress(path, Path(place) / "plain"))
     if matrix.dtype.kind == "c":
         raise DataError(f"{path} holds complex numbers, not counts.")
     return matrix

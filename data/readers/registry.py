@@ -28,10 +28,14 @@ class Reader:
     Attributes:
         title: What the format is called in help texts, with an article.
         reads: Function from a path to an AnnData of observations x features, or its name.
-        suffixes: Ends of the names of such files; ``("",)`` for any name.
+        suffixes: Ends of the names of such files, in lower case and without that of a
+            compression; ``""`` for any name.
         recognizes: Function that looks into an existing file (or folder) and tells whether it is
             of this format, or its name; None if the suffix decides.
         opens: Like ``reads``, but leaves the counts on disk, as CSR; None if the format cannot.
+        unpacks: Whether ``reads`` takes compressed files; they are unpacked before it otherwise.
+        has_orientation: Whether the format says which axis the observations are; otherwise names
+            decide (see `load`).
     """
 
     title: str
@@ -39,10 +43,19 @@ class Reader:
     suffixes: tuple[str, ...]
     recognizes: str | Callable[[Path], bool] | None = None
     opens: str | Callable[[Path], AnnData] | None = None
+    unpacks: bool = False
+    has_orientation: bool = True
 
     def accepts(self, path: Path) -> bool:
-        """Tell whether an existing file or folder is of this format."""
-        if not path.name.endswith(self.suffixes):
+        """Tell whether an existing file or folder is of this format.
+
+        Case and the suffix of a compression make no difference.
+        """
+        from vae4counts.data.readers.compression import bare_name, is_compressed
+
+        if not bare_name(path).endswith(self.suffixes):
+            return False
+        if not self.unpacks and is_compressed(path):
             return False
         return self.recognizes is None or bool(_function(self.recognizes)(path))
 
@@ -58,38 +71,58 @@ class Reader:
 # The last reader that accepts a file reads it: special formats come after general ones, and a
 # reader that is added later comes before all of these.
 READERS: dict[str, Reader] = {
-    "10x-folder": Reader("a 10x folder", f"{_HERE}.tenx:read_10x", ("",), Path.is_dir),
-    "10x-archive": Reader(
-        "an archive of a 10x folder", f"{_HERE}.tenx:read_10x_archive", (".tar.gz", ".tgz", ".zip")
+    "table": Reader(
+        "a table",
+        f"{_HERE}.tables:read_table",
+        (".csv", ".tsv", ".txt", ""),
+        f"{_HERE}.tables:is_table",
+        unpacks=True,
+        has_orientation=False,
     ),
-    "10x-hdf5": Reader("a 10x HDF5 file", f"{_HERE}.tenx:read_10x_h5", (".h5",)),
+    "10x-folder": Reader("a 10x folder", f"{_HERE}.tenx:read_10x", ("",), Path.is_dir),
+    "10x-hdf5": Reader(
+        "a 10x HDF5 file", f"{_HERE}.tenx:read_10x_h5", (".h5", ""), f"{_HERE}.stores:is_10x_hdf5"
+    ),
+    "mudata": Reader(
+        "a MuData file of one modality",
+        f"{_HERE}.anndata_store:read_mudata",
+        (".h5mu", ""),
+        f"{_HERE}.stores:is_mudata",
+    ),
+    "loom": Reader(
+        "a loom file", f"{_HERE}.loom:read_loom", (".loom", ""), f"{_HERE}.stores:is_loom"
+    ),
     "anndata": Reader(
         "an AnnData store",
         f"{_HERE}.anndata_store:read_store",
-        (".h5ad", ".zarr"),
+        (".h5ad", ".zarr", ""),
+        f"{_HERE}.stores:is_anndata",
         opens=f"{_HERE}.anndata_store:open_store",
     ),
-    "loom": Reader("a loom file", f"{_HERE}.loom:read_loom", (".loom",)),
     "matrix-market": Reader(
-        "a Matrix Market file", f"{_HERE}.matrix_market:read_matrix_market", (".mtx", ".mtx.gz")
+        "a Matrix Market file",
+        f"{_HERE}.matrix_market:read_matrix_market",
+        (".mtx",),
+        unpacks=True,
+        has_orientation=False,
     ),
-    "10x-matrix": Reader(
-        "the matrix of a 10x folder",
-        f"{_HERE}.tenx:read_10x_around",
-        ("matrix.mtx", "matrix.mtx.gz"),
-        recognizes=f"{_HERE}.tenx:is_10x_matrix",
-    ),
-    "table": Reader(
-        "a table", f"{_HERE}.tables:read_table", (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+    "named-matrix": Reader(
+        "a Matrix Market file with names beside it",
+        f"{_HERE}.tenx:read_named_matrix",
+        (".mtx",),
+        f"{_HERE}.tenx:has_names",
+        unpacks=True,
     ),
     "coco-table": Reader(
         "a table of COCO counts",
         f"{_HERE}.coco_table:read_coco_table",
-        (".csv", ".csv.gz"),
-        recognizes=f"{_HERE}.coco_table:is_coco_table",
+        (".csv",),
+        f"{_HERE}.coco_table:is_coco_table",
+        unpacks=True,
     ),
-    "coco": Reader("COCO instances", f"{_HERE}.coco:read_coco_instances", (".json", ".json.gz")),
+    "coco": Reader("COCO instances", f"{_HERE}.coco:read_coco_instances", (".json",), unpacks=True),
 }
+_COMPRESSED = "each may be compressed (.gz, .bz2, .xz) or in an archive (.zip, .tar)"
 
 
 def find_reader(path: Path, *, out_of_core: bool = False) -> Reader | None:
@@ -110,7 +143,8 @@ def accepted_formats(*, out_of_core: bool = False) -> str:
         out_of_core: Whether to list only the formats whose counts can stay on disk.
     """
     able = [reader for reader in READERS.values() if reader.opens or not out_of_core]
-    return ", ".join(map(_described, able))
+    listed = ", ".join(map(_described, able))
+    return listed if out_of_core else f"{listed}; {_COMPRESSED}"
 
 
 def _described(reader: Reader) -> str:

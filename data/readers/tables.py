@@ -1,7 +1,10 @@
-"""Tables of counts as text, comma- or tab-separated."""
+"""Tables of counts as text, separated by commas, tabs or semicolons."""
 
 from __future__ import annotations
 
+import re
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,41 +12,189 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data.errors import DataError
+from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.as_anndata import as_anndata
-from vae4counts.data.readers.compression import open_bytes
+from vae4counts.data.readers.compression import bare_name, open_bytes
+from vae4counts.data.readers.orientation import describe_features, names_features
 from vae4counts.data.readers.utf8 import reading_text
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_ID = re.compile(r"(?i:.*[\s_.-]ids?)|.*[a-z]I[Dd]|Unnamed: 0")
+_NAMED_THING = re.compile(
+    r"X|ids?|idx|index|key|barcodes?|names?|rows?|rownames|cells?|samples?|spots?|wells?|bins?|images?"
+    r"|observations?|obs|patients?|subjects?|donors?|individuals?|participants?|documents?|docs?"
+    r"|users?|customers?|cases?|numbers?|no|nr",
+    re.IGNORECASE,
+)
+# Numbers one after the other are ids, if there are that many.
+_MIN_CONSECUTIVE = 10
+_MAX_LINE = 2**24  # bytes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the text of a table is laid out.
+
+    Attributes:
+        separator: What is between the fields of a line.
+        n_skipped: Lines of comment before the header.
+        names: The fields of the header.
+    """
+
+    separator: str
+    n_skipped: int
+    names: list[str]
 
 
 def read_table(path: str | Path) -> AnnData:
-    """Read a table with a header, a row for each observation and a column for each feature.
+    """Read a table with a header, as it is in the file: its rows are those of the AnnData.
 
     Args:
-        path: ``.csv`` or ``.tsv``, ``.gz`` or not. The first column names the observations if
-            it holds text or its header is empty; otherwise they are numbered from 0.
+        path: Text, compressed or not, separated by commas (``.csv``), tabs (``.tsv``, ``.txt``) or
+            what its header has instead. Lines at its beginning that start with ``#`` are comments,
+            except for a header. The first column names the rows if it holds text, its header is
+            empty, or its whole numbers are ids; otherwise they are numbered from 0.
+
+    Returns:
+        Rows x columns of counts. Columns that are plainly no counts (coordinates and lengths of
+        genes, taxonomy, further ids) are in ``obs``, and the header of the first is the name of
+        its index.
 
     Raises:
-        DataError: The file is broken or empty, has a missing value, or has text in a column
-            other than the first.
+        DataError: The file is broken or empty, has a missing value, or has text in a column of
+            counts.
+
+    Warns:
+        UserWarning: A column of ids is not the first one.
     """
     path = Path(path)
-    frame = read_frame(path)
+    layout = read_layout(path)
+    frame, names = _read_csv(path, layout), layout.names
     if frame.empty:
         raise DataError(f"{path} is empty: it has a header, but no rows.")
-    # as they are in the file: pandas renames repeated and missing names
-    names = _read_csv(path, header=None, nrows=1, dtype=str).iloc[0].fillna("").tolist()
-    first = frame.iloc[:, 0]
-    is_named = isinstance(frame.index, pd.RangeIndex) and (
-        names[0] == "" or not pd.api.types.is_numeric_dtype(first)
-    )
-    if is_named:
-        frame, names = frame.set_index(frame.columns[0]), names[1:]
+    is_indexed = not isinstance(frame.index, pd.RangeIndex)  # R writes no header above row names
+    header = None if is_indexed else names[0]
+    if not is_indexed and _names_rows(names[0], frame.iloc[:, 0]):
+        frame, names = frame.set_index(_whole(frame.iloc[:, 0])).iloc[:, 1:], names[1:]
     if isinstance(frame.index, pd.MultiIndex) or not names:
         n_fields = len(names) + frame.index.nlevels
         raise DataError(
             f"{path} has {n_fields} fields in a row but {len(names)} names of features in its "
             "header: fields must be separated by commas in .csv files, and by tabs in .tsv files."
         )
+    aside = _columns_aside(frame, names, names_features(header))
+    if ids := [
+        names[j] for j in aside if _ID.fullmatch(names[j]) and not describe_features(names[j])
+    ]:
+        warnings.warn(f"{path}: the ids in {', '.join(ids)} are not counted.", stacklevel=2)
+    obs = pd.DataFrame({names[j]: frame.iloc[:, j] for j in aside}, index=frame.index)
+    kept = [j for j in range(len(names)) if j not in set(aside)]
+    if not kept:
+        raise DataError(f"{path} has no column of counts, but {', '.join(names)}.")
+    counts = _counts(path, frame.iloc[:, kept], [names[j] for j in kept])
+    adata = as_anndata(counts, obs, pd.DataFrame(index=[names[j] for j in kept]))
+    adata.obs_names.name = header
+    return adata
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table: by its name, or as lines of separated fields."""
+    if not path.is_file():
+        return False
+    if bare_name(path).endswith(tuple(_SEPARATORS)):
+        return True
+    try:
+        with reading(path, "a table"), open_bytes(path) as file:
+            first, second = (file.readline(_MAX_LINE).decode() for _ in range(2))
+    except DataError:
+        return False
+    counts = [(first.count(mark), second.count(mark)) for mark in "\t,"]
+    # R writes no header above the names of rows
+    return any(0 < in_first <= in_second <= in_first + 1 for in_first, in_second in counts)
+
+
+def read_layout(path: Path) -> Layout:
+    """Look at the first lines of a table.
+
+    Raises:
+        DataError: The file is broken.
+    """
+    with reading_text(path, "a table"), open_bytes(path) as file:
+        comments: list[str] = []
+        line = file.readline().decode("utf-8-sig")
+        while line.startswith("#") or (line and not line.strip()):
+            comments.append(line)
+            line = file.readline().decode()
+    separator = _separator(path, line)
+    if comments and _is_header(comments[-1], line, separator):
+        line = comments.pop()
+    names = _read_csv(path, Layout(separator, len(comments), []), header=None, nrows=1, dtype=str)
+    fields = names.iloc[0].fillna("").tolist()
+    if line.startswith("#"):
+        fields[0] = fields[0].lstrip("# ")
+    return Layout(separator, len(comments), fields)
+
+
+def _separator(path: Path, line: str) -> str:
+    usual = _SEPARATORS.get(Path(bare_name(path)).suffix, "\t")
+    others = [mark for mark in "\t,;" if mark in line]
+    if usual in line or not others:
+        return " " if not others and ".txt" in path.name.lower() and " " in line else usual
+    return max(others, key=line.count)
+
+
+def _is_header(comment: str, line: str, separator: str) -> bool:
+    """Tell whether the last line that starts with ``#`` names the columns of the one below it."""
+    fields = line.rstrip("\r\n").split(separator)
+    return comment.count(separator) == len(fields) - 1 > 0 and any(map(_is_number, fields))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _names_rows(header: str, column: pd.Series) -> bool:
+    """Tell whether the first column names the rows, so that its numbers are not counts."""
+    if not header or not pd.api.types.is_numeric_dtype(column):
+        return True
+    if column.dtype.kind not in "iuf" or (column % 1 != 0).any():
+        return False
+    is_id = _ID.fullmatch(header) is not None
+    is_thing = _NAMED_THING.fullmatch(header) is not None or names_features(header)
+    is_numbering = len(column) >= _MIN_CONSECUTIVE and (np.diff(column.to_numpy()) == 1).all()
+    return bool(is_id or is_numbering or (is_thing and column.is_unique))
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Return ids without the ``.0`` of whole numbers."""
+    return column.astype("int64") if column.dtype.kind == "f" and column.notna().all() else column
+
+
+def _columns_aside(frame: pd.DataFrame, names: list[str], rows_are_features: bool) -> list[int]:
+    """Return the positions of columns that are plainly no counts."""
+    are_numbers = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    described = [j for j, name in enumerate(names) if describe_features(name)]
+    # a number called "length" may be a count, but not beside coordinates, or in a row of a gene
+    if all(are_numbers[j] for j in described) and not (rows_are_features or _spans(frame, names)):
+        described = []
+    ids = [j for j, name in enumerate(names) if are_numbers[j] and _ID.fullmatch(name)]
+    return sorted({*described, *ids})
+
+
+def _spans(frame: pd.DataFrame, names: list[str]) -> bool:
+    """Tell whether numbers called start and end are coordinates."""
+    lower = [name.lower() for name in names]
+    if not {"start", "end"} <= set(lower):
+        return False
+    start, end = (frame.iloc[:, lower.index(name)] for name in ("start", "end"))
+    return bool((start < end).all())
+
+
+def _counts(path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
     # one type for all columns: numbers beside truth values would become objects
     counts = np.empty(frame.shape)
     for j, name in enumerate(names):
@@ -57,23 +208,26 @@ def read_table(path: str | Path) -> AnnData:
                 f"{path} has {fault} at row {row} ({str(frame.index[row])!r}), column {name!r}: "
                 "only the first column may hold text, all others counts, none of them missing."
             )
-    return as_anndata(counts, pd.DataFrame(index=frame.index), pd.DataFrame(index=names))
+    return counts
 
 
 def read_frame(path: Path, n_rows: int | None = None) -> pd.DataFrame:
-    """Read a ``.csv`` or ``.tsv`` file, or its first rows.
+    """Read a table, or its first rows.
 
     Raises:
         DataError: The file is broken.
     """
-    return _read_csv(path, nrows=n_rows)
+    return _read_csv(path, Layout(_separator(path, ""), 0, []), nrows=n_rows)
 
 
-def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    with reading_text(path, "a table"):
-        separator = "\t" if path.name.endswith((".tsv", ".tsv.gz")) else ","
-        # an observation may be called "NA": only empty fields are missing
-        with open_bytes(path) as file:
-            return pd.read_csv(
-                file, sep=separator, keep_default_na=False, na_values=[""], **options
-            )
+def _read_csv(path: Path, layout: Layout, **options: Any) -> pd.DataFrame:
+    # an observation may be called "NA": only empty fields are missing
+    with reading_text(path, "a table"), open_bytes(path) as file:
+        return pd.read_csv(
+            file,
+            sep=layout.separator,
+            skiprows=layout.n_skipped,
+            keep_default_na=False,
+            na_values=[""],
+            **options,
+        )

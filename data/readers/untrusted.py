@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -31,22 +31,35 @@ _SAFE_CODECS = frozenset(
 
 
 def check_hdf5(path: Path) -> None:
-    """Make sure that an HDF5 file does not refer to other files.
+    """Make sure that an HDF5 file does not refer to other files, and that no group holds itself.
 
     Raises:
-        DataError: It holds an external link, or an array whose values are in another file.
+        DataError: It holds an external link, or an array whose values are in another file, or a
+            group inside itself, which would be read without end.
     """
     with h5py.File(path, "r") as file:
         # h5py cannot pass on an exception that is raised during a visit
         link = file.visititems_links(_external_link)
         fault = link or file.visititems(_external_values)
+        names: list[str] = []
+        file.visititems_links(lambda name, _: names.append(name))
+        loop = None if fault else next((name for name in names if _is_loop(file, name)), None)
     if fault:
         raise DataError(f"{path}: {fault}: a store may not refer to other files.")
+    if loop:
+        raise DataError(f"Cannot read {path}: its group {loop!r} is inside itself.")
 
 
 def _external_link(name: str, link: Any) -> str | None:
     is_external = isinstance(link, h5py.ExternalLink)
     return f"{name!r} is a link to another file, {link.filename}" if is_external else None
+
+
+def _is_loop(file: h5py.File, name: str) -> bool:
+    """Tell whether a group is one of those that it is in."""
+    if name not in file or file.get(name, getclass=True) is not h5py.Group:
+        return False
+    return any(file[str(above)] == file[name] for above in PurePosixPath("/", name).parents)
 
 
 def _external_values(name: str, found: Any) -> str | None:

@@ -5,6 +5,8 @@ What a command needs is imported inside of it, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import os
+
 from . import annotate, compare, datasets, evaluate, figures, fit, report
 from .application import app
 
@@ -23,4 +25,5 @@ __all__ = [
 
 def main() -> None:
     """Run the command line: the entry point of the package."""
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else is set
     app()

@@ -9,13 +9,17 @@ import typer
 
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.options import Panel, with_options
+from vae4counts.inference.cli.places import check_place
 from vae4counts.inference.cli.results import ANNOTATED, annotate, check_annotation
-from vae4counts.inference.cli.sources import Offline, RunDirectory, source_of
+from vae4counts.inference.cli.sources import LayerOptions, Offline, RunDirectory, source_of
 
 
 @app.command("annotate")
+@with_options
 def annotate_command(
     directory: RunDirectory,
+    *,
     data: Annotated[
         str | None,
         typer.Option(help="Other data with the same features; by default the fitted data."),
@@ -24,6 +28,7 @@ def annotate_command(
         Path | None,
         typer.Option(help=f"The .h5ad file to write; by default RUN/{ANNOTATED}."),
     ] = None,
+    layers: Annotated[LayerOptions, Panel("Options")],
     out_of_core: Annotated[
         bool,
         typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
@@ -39,10 +44,11 @@ def annotate_command(
 
         if data is not None and out is None:
             raise SettingsError("name the file to write the other data to with --out")
-        if out is not None and out.exists():
+        if out is not None and out.expanduser().exists():
             raise SettingsError(f"{out} exists already: name a file to make")
-        path = directory / ANNOTATED if out is None else out
-        source = source_of(directory, data, out_of_core=out_of_core, offline=offline)
-        check_annotation(source.on.adata, source.on.run.model)
+        path = directory / ANNOTATED if out is None else out.expanduser()
+        check_place(path)
+        source = source_of(directory, data, layers, out_of_core=out_of_core, offline=offline)
+        check_annotation(source.on.adata, source.on.run.model, source.on.layer)
         annotate(source.on, path)
     screen.print(f"The annotated data are in {path}", soft_wrap=True)

@@ -6,7 +6,8 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from vae4counts.inference.fitting.stream import Stream
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,8 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-screen = Console()
-asides = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+screen = Stream()
+asides = Stream(stderr=True, soft_wrap=True, highlight=False)
 
 
 def _show_version(wanted: bool) -> None:

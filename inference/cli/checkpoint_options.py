@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from vae4counts.inference.fitting.options import Checkpoints, option
+from vae4counts.inference.fitting.options import Checkpoints, Options, SettingsError, option
 
 
 @dataclass(frozen=True)
-class CheckpointOptions:
+class CheckpointOptions(Options):
     """When the state of an unfinished fit is saved, and whether to continue from it."""
 
     checkpoint_minutes: float = option(
@@ -24,4 +24,10 @@ class CheckpointOptions:
 
     def in_directory(self, directory: Path) -> Checkpoints:
         """Return where and how often `fit` saves checkpoints."""
-        return Checkpoints(directory, timedelta(minutes=self.checkpoint_minutes), self.resume)
+        try:
+            every = timedelta(minutes=self.checkpoint_minutes)
+        except OverflowError:
+            raise SettingsError(
+                f"checkpoint_minutes is {self.checkpoint_minutes}: it must be less than a million"
+            ) from None
+        return Checkpoints(directory, every, self.resume)

@@ -10,18 +10,21 @@ from rich.table import Table
 
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.sources import source_name
+from vae4counts.inference.cli.options import Panel, with_options
+from vae4counts.inference.cli.sources import LayerOptions, source_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @app.command("compare")
+@with_options
 def compare_command(
     directories: Annotated[
         list[Path],
         typer.Argument(metavar="RUN RUN...", help="Directories that 'vae4counts fit' made."),
     ],
+    *,
     data: Annotated[
         str | None,
         typer.Option(
@@ -29,6 +32,7 @@ def compare_command(
             "of them held out."
         ),
     ] = None,
+    layers: Annotated[LayerOptions, Panel("Options")],
     samples: Annotated[int, typer.Option(help="Draws for each observation, 100 or more.")] = 500,
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations."""
@@ -36,6 +40,7 @@ def compare_command(
         from vae4counts.data import load
         from vae4counts.inference import Run, RunDirectoryError, SettingsError, compare
 
+        layer = layers.chosen_layer
         runs = {str(directory): Run.load(directory) for directory in directories}
         if len(runs) < 2:
             raise SettingsError(f"{directories[0]} alone: name two runs or more to compare")
@@ -43,13 +48,13 @@ def compare_command(
         adata = load(source)
         if data is None:
             for directory, run in runs.items():
-                if not run.knows(adata):
+                if not run.knows(adata, layer=layer):
                     raise RunDirectoryError(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
                         "same data, or use --data to name data that no run was fitted to"
                     )
         try:
-            table = compare(runs, adata, num_samples=samples)
+            table = compare(runs, adata, layer=layer, num_samples=samples)
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
     _show(table, f"Log-likelihood of held-out observations of {source}, nats each")

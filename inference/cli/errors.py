@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vae4counts.data.text import one_line, reason_of
 from vae4counts.inference.cli.application import asides
 
 FAILURE = 1
@@ -19,6 +21,8 @@ def one_line_errors() -> Iterator[None]:
     Warnings are printed there too, one line each.
     """
     with warnings.catch_warnings():
+        # PYTHONWARNINGS=error is meant for tests, not to throw a fit away
+        warnings.filters = [each for each in warnings.filters if each[0] != "error"]
         warnings.showwarning = lambda message, *_: say_warning(str(message))
         try:
             yield
@@ -26,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
             status, advice = _status_of(error)
             if status is None:
                 raise
-            asides.print(f"vae4counts: {advice.format(error)}")
+            asides.print(f"vae4counts: {one_line(advice.format(error))}")
             raise SystemExit(status) from None
 
 
@@ -41,13 +45,13 @@ def made_later(what: str, command: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a figure may fail in any way, and costs no fit
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         say_warning(f"{what} could not be made ({reason}): to make it later, run {command}")
 
 
 def say_warning(text: str) -> None:
     """Print a line of warning on standard error."""
-    asides.print(f"vae4counts: warning: {text}")
+    asides.print(f"vae4counts: warning: {one_line(text)}")
 
 
 def _status_of(error: BaseException) -> tuple[int | None, str]:
@@ -73,6 +77,8 @@ def _status_of(error: BaseException) -> tuple[int | None, str]:
     )
     if isinstance(error, FitInterrupted):
         return 128 + error.number, "{}; to continue, run the same command with --resume"
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT, str(error) or "stopped"
     if isinstance(error, (TrainingError, ProcessError)):
         return FAILURE, "error: {}"
     return (BAD_INPUT if isinstance(error, bad_input) else None), "error: {}"

@@ -9,13 +9,22 @@ import typer
 from vae4counts.inference.cli.application import app
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.results import save_metrics
-from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, source_of
+from vae4counts.inference.cli.sources import (
+    LabelOptions,
+    LayerOptions,
+    Offline,
+    RunDirectory,
+    source_of,
+)
 
 
 @app.command("evaluate")
+@with_options
 def evaluate_command(
     directory: RunDirectory,
+    *,
     data: Annotated[
         str | None,
         typer.Option(
@@ -23,7 +32,8 @@ def evaluate_command(
             "observations of the fitted data."
         ),
     ] = None,
-    label: Label = None,
+    labels: Annotated[LabelOptions, Panel("Options")],
+    layers: Annotated[LayerOptions, Panel("Options")],
     out_of_core: Annotated[
         bool,
         typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
@@ -33,10 +43,13 @@ def evaluate_command(
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
 
-    Metrics that RUN lacks are added to its metrics.json.
+    RUN is left as it is. Only if the fit could not evaluate it (the disk was full, say), these
+    metrics of the fitted data go into RUN/metrics.json.
     """
     with one_line_errors():
-        source = source_of(directory, data, label, out_of_core=out_of_core, offline=offline)
+        source = source_of(
+            directory, data, layers, labels, out_of_core=out_of_core, offline=offline
+        )
         on, run = source.on, source.on.run
         is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
         result = on.evaluate(num_samples=samples).to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +53,7 @@ def fit_command(
 
     Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
     """
-    with one_line_errors():
-        import torch
-
+    with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
         from vae4counts.inference.run import storage
@@ -70,9 +69,8 @@ def fit_command(
                     storage.discard_checkpoints(out)
             else:
                 chosen = table.choose_features(adata)
-                torch.manual_seed(basic.seed)  # the networks' first weights
                 model, guide = pair.make(chosen.n_vars)
-                check_annotation(adata, model)
+                check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects():
                     run = fit(
@@ -103,6 +101,21 @@ def fit_command(
 
 
 @contextmanager
+def _resumable_later() -> Iterator[None]:
+    """Say how to continue after Ctrl-C, which `fit` obeys by itself while it trains."""
+    from vae4counts.inference import FitInterrupted
+
+    try:
+        yield
+    except FitInterrupted:
+        raise
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped; to continue, run the same command with --resume"
+        ) from None
+
+
+@contextmanager
 def _checkpoints(out: Path, *, resume: bool, writes: bool) -> Iterator[Path]:
     """Give the directory for checkpoints, which the process that writes looks after."""
     from vae4counts.inference.run import storage
@@ -128,15 +141,22 @@ def _ended(out: Path, command: str, adata: AnnData) -> RunOnData:
 
 
 def _publish(run: Run, out: Path) -> None:
-    """Write the run's files; if there is no room for them, its checkpoints stay."""
-    from safetensors import SafetensorError
+    """Write the run's files.
 
+    Raises:
+        OSError: There is no room for them. The checkpoints stay; without any, the results are in
+            a temporary directory, which the message names.
+    """
+    from vae4counts.inference.fitting.checkpoints import found
     from vae4counts.inference.run import storage
 
     try:
         storage.publish(run.write, out)
-    except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"the results cannot be written to {out} ({error}): "
-            "make room, and run the same command with --resume"
-        ) from error
+    except (OSError, storage.RunDirectoryError) as error:
+        if found(storage.checkpoints_of(out)):
+            advice = "make room there, and run the same command with --resume"
+        else:
+            elsewhere = Path(tempfile.mkdtemp(prefix="vae4counts-")) / out.name
+            run.save(elsewhere)
+            advice = f"they are in {elsewhere} instead"
+        raise OSError(f"the results cannot be written to {out} ({error}): {advice}") from error

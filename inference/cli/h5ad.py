@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ def write_h5ad(adata: AnnData, path: Path) -> None:
     if adata.raw is not None:
         adata.strings_to_categoricals(adata.raw.var)
     with _UncomplainingFile(path, "w+b") as plain:
-        with h5py.File(plain, "w") as file:
+        with h5py.File(plain, "w") as file, warnings.catch_warnings():
+            # of what later versions of anndata will not write, such as "/" in names
+            warnings.simplefilter("ignore", FutureWarning)
             write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
         if plain.error is not None:
             raise plain.error

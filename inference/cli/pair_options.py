@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vae4counts.guides.registry import GUIDES
-from vae4counts.inference.fitting.options import option
+from vae4counts.inference.fitting.options import Options, option
 from vae4counts.models.likelihoods.registry import LIKELIHOODS
 from vae4counts.models.priors.registry import PRIORS
 from vae4counts.models.registry import Registry
@@ -27,7 +27,7 @@ FLAGS = {"n_latent": "--latents", "n_components": "--components"}
 
 
 @dataclass(frozen=True)
-class PairOptions:
+class PairOptions(Options):
     """The model, its parts and its guide; what is None is left to the part's own default."""
 
     model: str = option(

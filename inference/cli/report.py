@@ -9,12 +9,22 @@ import typer
 
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.sources import Label, Offline, RunDirectory, source_of
+from vae4counts.inference.cli.options import Panel, with_options
+from vae4counts.inference.cli.places import check_place
+from vae4counts.inference.cli.sources import (
+    LabelOptions,
+    LayerOptions,
+    Offline,
+    RunDirectory,
+    source_of,
+)
 
 
 @app.command("report")
+@with_options
 def report_command(
     directory: RunDirectory,
+    *,
     data: Annotated[
         str | None,
         typer.Option(help="Other data with the same features; by default the fitted data."),
@@ -22,13 +32,15 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default RUN/report.html.")
     ] = None,
-    label: Label = None,
+    labels: Annotated[LabelOptions, Panel("Options")],
+    layers: Annotated[LayerOptions, Panel("Options")],
     offline: Offline = False,
 ) -> None:
     """Write one HTML page that shows a fitted model: data, training, latent space, components."""
-    page = directory / "report.html" if out is None else out
+    page = directory / "report.html" if out is None else out.expanduser()
     with one_line_errors():
         from vae4counts.inference.report import write_page
 
-        write_page(source_of(directory, data, label, offline=offline).on, page)
+        check_place(page)
+        write_page(source_of(directory, data, layers, labels, offline=offline).on, page)
     screen.print(f"The report is {page}", soft_wrap=True)

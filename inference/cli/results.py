@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vae4counts.models import Model
 
 ANNOTATED = "annotated.h5ad"
+# Of the entries that cannot be written so many are named.
+MOST_NAMES = 8
 
 
 def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
@@ -38,7 +40,8 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         with made_later(ANNOTATED, f"vae4counts annotate {place}"):
             annotate(on, directory / ANNOTATED, writes=writes)
     if writes:
-        draw_figures(on, directory)
+        with made_later("the figures", f"vae4counts figures {place}"):
+            draw_figures(on, directory)
 
 
 def save_metrics(run: FittedPair, directory: Path) -> None:
@@ -59,8 +62,9 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
 
     on.annotate()
     if writes:
-        in_memory = not is_on_disk(on.adata, on.run.layer)
-        kept = without_entries(on.adata, unwritable_entries(on.adata), counts=in_memory)
+        in_memory = not is_on_disk(on.adata, on.layer)
+        entries = unwritable_entries(on.adata, counts=in_memory)
+        kept = without_entries(on.adata, entries, counts=in_memory)
         with storage.replace_file(path) as staged:
             write_h5ad(kept, staged)
 
@@ -90,18 +94,28 @@ def draw_figures(on: RunOnData, directory: Path, *, again: bool = False) -> bool
     return not failed
 
 
-def check_annotation(adata: AnnData, model: Model) -> None:
+def check_annotation(adata: AnnData, model: Model, layer: str | None) -> None:
     """Find out before training what would keep the annotated data from being written.
 
     Entries that an .h5ad file cannot hold are left out of it, which a line of warning says.
 
-    Raises:
-        DataError: The annotation would overwrite a column of the user's own.
-    """
-    from vae4counts.inference.posterior.annotation import check_columns
+    Args:
+        adata: The data to annotate.
+        model: The model that will annotate them.
+        layer: The layer that holds the counts; None for ``X``.
 
-    if any(latent.name == "component" for latent in model.latents):
-        check_columns(adata)
-    names = [entry_name(entry) for entry in unwritable_entries(adata)]
-    if names:
+    Raises:
+        DataError: The annotation would overwrite something of the user's own.
+        UnknownName: There is no such layer.
+    """
+    from vae4counts.data import is_on_disk
+    from vae4counts.inference.posterior.annotation import slots_of
+    from vae4counts.inference.posterior.slots import check_free
+
+    check_free(adata, slots_of(model))
+    entries = unwritable_entries(adata, counts=not is_on_disk(adata, layer))
+    if entries:
+        names = [entry_name(entry) for entry in entries[:MOST_NAMES]]
+        if more := len(entries) - len(names):
+            names.append(f"{more} more")
         say_warning(f"an .h5ad file cannot hold {', '.join(names)}: {ANNOTATED} goes without")

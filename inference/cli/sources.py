@@ -8,20 +8,57 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vae4counts.inference.fitting.options import option
+
 if TYPE_CHECKING:
+    from vae4counts.inference.run.fitted_pair import AsFitted
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
 
 RunDirectory = Annotated[
     Path, typer.Argument(metavar="RUN", help="A directory that 'vae4counts fit' made.")
 ]
-Label = Annotated[
-    str | None,
-    typer.Option(help="Column of obs with known classes; by default the one named in the fit."),
-]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Download nothing: data that are missing are an error.")
 ]
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """Which layer holds the counts of the data."""
+
+    layer: str | None = option(
+        None, "Layer that holds the raw counts; by default the one named in the fit."
+    )
+    no_layer: bool = option(False, "The raw counts are in X, whatever layer was named in the fit.")
+
+    @property
+    def chosen_layer(self) -> str | AsFitted | None:
+        """The layer to read.
+
+        Raises:
+            SettingsError: One is named, and none is to be read.
+        """
+        return _chosen("layer", self.layer, none=self.no_layer)
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Which column of the data holds known classes."""
+
+    label: str | None = option(
+        None, "Column of obs with known classes; by default the one named in the fit."
+    )
+    no_label: bool = option(False, "Compare with no classes, whatever was named in the fit.")
+
+    @property
+    def chosen_label(self) -> str | AsFitted | None:
+        """The column to compare with.
+
+        Raises:
+            SettingsError: One is named, and none is to be compared with.
+        """
+        return _chosen("label", self.label, none=self.no_label)
 
 
 @dataclass(frozen=True)
@@ -40,7 +77,8 @@ class Source:
 def source_of(
     directory: Path,
     data: str | None,
-    label: str | None = None,
+    layers: LayerOptions,
+    labels: LabelOptions | None = None,
     *,
     out_of_core: bool = False,
     offline: bool = False,
@@ -50,25 +88,34 @@ def source_of(
     Args:
         directory: The run's directory.
         data: The data; None for those of the fit.
-        label: Column of ``obs`` with known classes; the run's own if None.
+        layers: Which layer holds the counts.
+        labels: Which column holds known classes, which the data must then have; None where they
+            do not matter.
         out_of_core: Whether to leave the counts of named data on disk.
         offline: Whether to download nothing.
 
     Raises:
         RunDirectoryError: No data are named, and those of the fit are unknown or have changed.
+        SettingsError: Options that exclude each other.
+        UnknownName: The data have no such layer or column.
     """
     from vae4counts.data import load
     from vae4counts.inference import Run, RunDirectoryError
 
+    layer = layers.chosen_layer
+    label = None if labels is None else labels.chosen_label
     run = Run.load(directory)
     name = source_name(run, directory, data)
     on_disk = run.settings.get("out_of_core", False) if data is None else out_of_core
-    on = run.on(load(name, out_of_core=on_disk, offline=offline or None), label=label)
+    adata = load(name, out_of_core=on_disk, offline=offline or None)
+    on = run.on(adata, label=label, layer=layer)
     if data is None and not on.is_fitted:
         raise RunDirectoryError(
             f"{name} has changed since {directory} was fitted to it, and so has the part that was "
             "held out: to use all observations, name the data with --data"
         )
+    if labels is not None:
+        on.classes  # noqa: B018 (a column that is missing is found before any work)
     return Source(name, on)
 
 
@@ -86,3 +133,12 @@ def source_name(run: Run, directory: Path, data: str | None) -> str:
             f"{directory} does not say what it was fitted to: name the data with --data"
         )
     return str(name)
+
+
+def _chosen(what: str, name: str | None, *, none: bool) -> str | AsFitted | None:
+    from vae4counts.inference import SettingsError
+    from vae4counts.inference.run.fitted_pair import AS_FITTED
+
+    if none and name is not None:
+        raise SettingsError(f"--{what} {name} and --no-{what} exclude each other: give one of them")
+    return None if none else AS_FITTED if name is None else name

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import warnings
@@ -83,7 +82,7 @@ class CheckpointFiles:
             if target.exists():  # a damaged one, from which the fit could not continue
                 shutil.rmtree(target)
             unfinished.replace(target)
-            _flush(self.directory)
+            storage.flush(self.directory)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             warnings.warn(
@@ -177,8 +176,7 @@ def _write(directory: Path, state: State) -> None:
         "sha256": {name: _sha256(directory / name) for name in (VALUES, TENSORS)},
     }
     storage.write_json(directory / MANIFEST, manifest)
-    for path in (*directory.iterdir(), directory):
-        _flush(path)
+    storage.flush_directory(directory)
 
 
 def _sha256(path: Path) -> str:
@@ -187,14 +185,3 @@ def _sha256(path: Path) -> str:
         while piece := file.read(2**20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Flush a file, or the names in a directory, from memory to the disk."""
-    if path.is_dir() and os.name != "posix":  # elsewhere a directory cannot be opened
-        return
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

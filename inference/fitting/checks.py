@@ -9,9 +9,10 @@ import torch
 from vae4counts.data import CountFile, Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
-from vae4counts.inference.fitting.options import SettingsError
+from vae4counts.inference.fitting.options import SettingsError, check_is
+from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.parallel.processes import started_here
-from vae4counts.models import Model
+from vae4counts.models import Model, NotInModelError
 
 
 def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) -> None:
@@ -19,8 +20,15 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
 
     Raises:
         IncompatiblePairError: The guide does not fit the model.
-        SettingsError: The model has other features than the data, or too many states.
+        SettingsError: Something else than a model or a guide is given; or the model does not
+            declare what it must, has other features than the data, or too many states.
     """
+    check_is(Model, "model", model)
+    check_is(Guide, "guide", guide)
+    try:
+        model.check()
+    except NotInModelError as error:
+        raise SettingsError(str(error)) from error
     guide.check(model)
     if n_features != model.n_features:
         raise SettingsError(
@@ -42,10 +50,11 @@ def check_handlers(handlers: Sequence[Handler], model: Model, guide: Guide) -> N
         SettingsError: One does not.
     """
     for handler in handlers:
+        check_is(Handler, "a handler", handler)
         if not handler.fits(model, guide):
             raise SettingsError(
                 f"{handler!r} does not go with {type(guide).__name__} and {model.title}: "
-                "it is for guides that sample the component, guide_for(model, 'joint')"
+                f"it is for {handler.needs}"
             )
 
 
@@ -55,9 +64,10 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
     Raises:
         SettingsError: There are fewer than were asked for, or they cannot share the counts.
     """
-    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cuda" and not n_cuda:
-        raise SettingsError("device is 'cuda', but torch finds no CUDA device: use 'auto' or 'cpu'")
+    try:
+        accelerator = device_of(device).type
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     started = started_here()
     if started is not None and devices not in (1, started):
         raise SettingsError(f"devices is {devices}, but torchrun has started {started} processes")
@@ -66,7 +76,7 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
             f"devices is {devices}, but counts on disk cannot be passed to processes that are "
             "started here: start the script or the command with torchrun"
         )
-    accelerator = "cuda" if n_cuda and device == "auto" else device.replace("auto", "cpu")
+    n_cuda = torch.cuda.device_count()
     if accelerator == "cuda" and max(devices, started or 1) > n_cuda:
         raise SettingsError(
             f"{max(devices, started or 1)} processes need as many CUDA devices, but torch finds "

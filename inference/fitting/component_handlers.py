@@ -26,6 +26,7 @@ from vae4counts.models import Model
 class _PairOfSites(Handler):
     """A handler that meets a site twice per step: first in the guide, then in the model."""
 
+    needs = "guides that sample the component, guide_for(model, 'joint')"
     site: str
 
     def fits(self, model: Model, guide: Guide) -> bool:  # noqa: ARG002

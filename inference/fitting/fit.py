@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from anndata import AnnData
+from torch import Tensor
 
-from vae4counts.data import CountLoader, counts_of
+from vae4counts.data import CountLoader, Data, counts_of, to_anndata
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
-from vae4counts.inference.fitting.job import TrainingJob, pair_of, train
+from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -21,7 +21,9 @@ from vae4counts.inference.fitting.options import (
     Compute,
     Schedule,
     SplitOptions,
+    check_is,
 )
+from vae4counts.inference.fitting.own_pair import own_pair, pair_of
 from vae4counts.inference.fitting.plan import plan_training, split_observations
 from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
@@ -37,7 +39,7 @@ from vae4counts.models import Model
 def fit(
     model: Model,
     guide: Guide,
-    adata: AnnData,
+    adata: Data,
     *,
     epochs: int | None = None,
     batch_size: int = 128,
@@ -47,12 +49,16 @@ def fit(
     layer: str | None = None,
     device: str = "auto",
     progress: bool = True,
+    warm_start: bool = False,
     split: SplitOptions | str = SplitOptions(),  # noqa: B008 (it is frozen, as are the others)
     schedule: Schedule = Schedule(),  # noqa: B008
     checkpoints: Checkpoints | str | Path | None = None,
     compute: Compute = Compute(),  # noqa: B008
 ) -> Run:
-    """Train a pair by stochastic variational inference (SVI).
+    """Train a copy of a pair by stochastic variational inference (SVI).
+
+    The copy has parameters of its own, drawn anew from ``seed``: model and guide stay as they are,
+    and the same call gives the same run, however often it is made.
 
     The observations are split at random into train, validation and test. Training maximises the
     ELBO by Adam, its KL terms warmed up, and stops when the validation ELBO has not grown for
@@ -74,27 +80,32 @@ def fit(
     `keep_freed_memory` first, as the command line does, which makes steps faster.
 
     Args:
-        model: The model, changed in place.
-        guide: Its guide, changed in place.
-        adata: Raw counts. On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's
-            backed mode) they stay there, and are read in blocks as they are needed.
+        model: The model.
+        guide: Its guide.
+        adata: Raw counts: an AnnData, or a data frame, an array or a path, see `to_anndata`.
+            On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's backed mode)
+            they stay there, and are read in blocks as they are needed.
         epochs: Most passes over the training observations. If None, 400, or fewer for more than
             20,000 observations.
         batch_size: Observations per step.
         learning_rate: Adam's learning rate.
-        seed: Seed of the split, the order of the observations and the draws. The global random
-            state is left as it was.
+        seed: Seed of the parameters, the split, the order of the observations and the draws. The
+            global random state is left as it was.
         label: A column of ``obs`` with known classes, never seen in training; evaluation
             compares the components with it.
         layer: The layer that holds the counts; None for ``X``.
-        device: "auto" (CUDA if there is any), "cpu" or "cuda".
+        device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
+            variable ``CUDA_VISIBLE_DEVICES`` chooses.
         progress: Whether to show a progress bar.
+        warm_start: Whether to begin from the parameters that the pair has, as to continue a run
+            with ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and
+            the KL terms have their full weight unless ``schedule.warm_up_steps`` is given.
         split: Which observations are for what, see `SplitOptions`; or the name of a column of
             ``obs`` that says "train", "validation" or "test".
         schedule: How training proceeds, see `Schedule`.
-        checkpoints: Where to save the state of the fit now and then, and on SIGTERM and SIGINT,
-            see `Checkpoints`; a path for the defaults; None to save nothing.
-        compute: With what to compute, see `Compute`.
+        checkpoints: Where to save the state of the fit regularly, on signals and when training
+            ends, see `Checkpoints`; a path for the defaults; None to save nothing.
+        compute: The number of processes and the precision, see `Compute`.
 
     Returns:
         The run.
@@ -111,43 +122,50 @@ def fit(
         TrainingError: No batch of an epoch has a finite loss, or no epoch a finite validation ELBO.
         ProcessError: A process that was started has raised an error, or was killed.
     """
-    basic = BasicOptions(epochs, batch_size, learning_rate, seed, device)
+    adata = to_anndata(adata)
+    basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split = SplitOptions(column=split) if isinstance(split, str) else split
-    if isinstance(checkpoints, (str, Path)):
+    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
         checkpoints = Checkpoints(checkpoints)
+    check_is(SplitOptions, "split", split)
+    check_is(Schedule, "schedule", schedule)
+    check_is(Compute, "compute", compute)
     settings = basic.settings() | {
+        "warm_start": warm_start,
         "split": split.settings(),
         "schedule": schedule.settings(),
         "compute": compute.settings(),
     }
     labels_of(adata, label)
     counts = counts_of(adata, layer=layer)
-    parts = split_observations(adata.obs, counts, split, seed)
+    parts = split_observations(adata.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
+    phase = plan_training(
+        basic, schedule, len(parts.train), is_exact=model.is_exact, warm_start=warm_start
+    )
+    model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
     job = TrainingJob(
         training=counts.subset(parts.train),
         validation=counts.subset(parts.validation),
-        phase=plan_training(basic, schedule, len(parts.train), is_exact=model.is_exact),
+        phase=phase,
         restarts=schedule.restarts,
-        seed=seed,
-        accelerator=accelerator_for(device, compute.devices, counts),
+        warm_start=warm_start,
+        seed=basic.seed,
+        accelerator=accelerator_for(basic.device, compute.devices, counts),
         precision=compute.precision,
         progress=progress,
         subject=subject_of(model, guide, features, known_by, settings),
         checkpoints=checkpoints,
     )
-    guide.attach(model)
     try:
         trained = launch(compute.devices, train, model, guide, job)
     except NonFiniteError as error:
         raise error.naming(adata.obs_names[parts.train]) from None
-    pair_of(model, guide).load_state_dict(trained.state)
-    orient_signs(model, guide)
-    model.eval(), guide.eval()
-    return Run(
+    _set_parameters(model, guide, trained.state)
+    run = Run(
         model=model,
         guide=guide,
         features=features,
@@ -157,9 +175,22 @@ def fit(
         label=label,
         settings=settings,
         history=pd.DataFrame([asdict(record) for record in trained.history]),
-        metrics=trained.metrics(len(parts.train)) | _diagnosis(model, guide, job),
+        metrics=trained.metrics(len(parts.train)),
         processes=Processes.here(),
     )
+    run.metrics |= _diagnosis(model, guide, job)
+    return run
+
+
+def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:
+    """Give the pair the parameters that were trained, its latents turned by convention."""
+    pair = pair_of(model, guide).eval()
+    pair.load_state_dict(state)
+    try:
+        orient_signs(model, guide)
+    except Exception as error:  # whatever it is, it must not cost the fit
+        warnings.warn(f"the signs of the latents stay as they are: {error}", stacklevel=3)
+        pair.load_state_dict(state)
 
 
 def _diagnosis(model: Model, guide: Guide, job: TrainingJob) -> dict[str, Any]:
@@ -170,8 +201,12 @@ def _diagnosis(model: Model, guide: Guide, job: TrainingJob) -> dict[str, Any]:
     loaders = (
         CountLoader(part.to(device), shuffle=False) for part in (job.training, job.validation)
     )
-    with own_randomness(device, job.seed), fast_products():
-        diagnosis = diagnose(model, guide, *loaders)
+    try:
+        with own_randomness(device, job.seed), fast_products():
+            diagnosis = diagnose(model, guide, *loaders)
+    except Exception as error:  # whatever it is, it must not cost the fit
+        warnings.warn(f"the mixture could not be examined: {error}", stacklevel=3)
+        return {}
     if diagnosis.warning:
         warnings.warn(diagnosis.warning, stacklevel=3)
     return diagnosis.to_dict()

@@ -19,10 +19,12 @@ class Handler(Messenger):
     Attributes:
         kl_weight: The factor by which it multiplies the KL terms of the next step.
         finished: Whether a step has been taken at full weight: from then on a state may be kept.
+        needs: The pairs that it `fits`, as an error names them.
     """
 
     kl_weight: float = 1.0
     finished: bool = True
+    needs: str = "other pairs"
 
     def __repr__(self) -> str:
         """Return the call of the constructor."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from vae4counts.data import Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import Checkpoints, Precision
+from vae4counts.inference.fitting.own_pair import pair_of
 from vae4counts.inference.fitting.phases import Phases
 from vae4counts.inference.fitting.progress import ProgressBars
 from vae4counts.inference.fitting.resumption import ResumableFit
@@ -31,6 +31,7 @@ class TrainingJob:
         validation: Validation observations.
         phase: How long and how fast to train.
         restarts: See `Schedule`.
+        warm_start: See `fit`.
         seed: See `fit`.
         accelerator: "cpu" or "cuda".
         precision: See `Compute`.
@@ -43,6 +44,7 @@ class TrainingJob:
     validation: Counts
     phase: Phase
     restarts: int
+    warm_start: bool
     seed: int
     accelerator: str
     precision: Precision
@@ -76,11 +78,6 @@ class Trained:
         }
 
 
-def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
-    """Return a module that holds both."""
-    return nn.ModuleDict({"model": model, "guide": guide})
-
-
 def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
     """Train a pair in this process, or do this process's share of the work."""
     fabric = make_fabric(job.accelerator, job.precision)
@@ -94,6 +91,6 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
         fabric.to_device(pair)
         counts = job.training.to(fabric.device), job.validation.to(fabric.device)
         phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
-        history = phases.run(job.phase, job.restarts)
+        history = phases.run(job.phase, job.restarts, warm_start=job.warm_start)
     state = {name: value.detach() for name, value in pair.state_dict().items()}
     return Trained(history, state, resumable.seconds)

@@ -162,8 +162,9 @@ class TrainingLoop:
         return record
 
     def _keep_best(self, record: EpochRecord) -> None:
-        if self.steps.at_full_weight and record.validation_elbo > self.best:
-            self.best, self.best_epoch = record.validation_elbo, self.epoch
+        elbo = record.validation_elbo
+        if self.steps.at_full_weight and math.isfinite(elbo) and elbo > self.best:
+            self.best, self.best_epoch = elbo, self.epoch
             # one at a time: the states before and after never take memory together
             self.best_state.update((name, v.clone()) for name, v in self.elbo.state_dict().items())
 

@@ -13,7 +13,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import Model
-from vae4counts.models.networks import BatchNorm, SparseLinear
+from vae4counts.models.networks import BatchNorm
 
 ADVICE = "try a lower learning rate, clip_norm=10, or an encoder whose inputs are 'log1p'"
 # The factor by which "slow" multiplies the learning rates.
@@ -55,10 +55,6 @@ class NonFiniteError(TrainingError):
 class Gradient:
     """The gradient of a module's parameters: checked for being finite, and clipped.
 
-    The gradient of a linear layer's weight is that of its outputs times its inputs: where it is not
-    finite, neither is the gradient of the layer's bias or of the layers before. Where nothing has
-    to be clipped, these large matrices are not looked at, so that the check costs very little.
-
     Args:
         module: The module.
         clip_norm: Length to clip to, in nats per observation; None for no clipping.
@@ -67,14 +63,11 @@ class Gradient:
     def __init__(self, module: nn.Module, clip_norm: float | None) -> None:
         self.clip_norm = clip_norm
         self.parameters = [each for each in module.parameters() if each.requires_grad]
-        layers = [each for each in module.modules() if isinstance(each, (nn.Linear, SparseLinear))]
-        implied = {id(each.weight) for each in layers} if clip_norm is None else set()
-        self.checked = [each for each in self.parameters if id(each) not in implied]
 
     def is_finite(self) -> bool:
         """Whether all of it is finite; if so, it is clipped."""
         norm = torch.nn.utils.get_total_norm(
-            [each.grad for each in self.checked if each.grad is not None]
+            [each.grad for each in self.parameters if each.grad is not None]
         )
         if not math.isfinite(norm.item()):
             return False

@@ -7,8 +7,9 @@ Nothing heavy is imported here, so that a help text can be made of them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,11 +20,55 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS = get_args(Precision)
+SHARES = 0.1, 0.1
+"""Of the observations, for validation and for testing."""
 NON_FINITE = ("stop", "skip", "slow")
 
 
 class SettingsError(ValueError):
     """An option that is out of range, or does not go with the model or the data."""
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, (bool, str)):
+        raise TypeError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+def _truth(value: Any) -> bool:
+    return {True: True, False: False}[value]  # NumPy's are equal to Python's
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_whole, "a whole number"),
+    "float": (_real, "a number"),
+    "str": (_text, "text"),
+    "bool": (_truth, "True or False"),
+    "Precision": (_text, "text"),
+}
+"""By the name of a field's type: what makes a value one of Python's own, and how to name it."""
+
+
+def check_is(kind: type[Any], name: str, value: Any) -> None:
+    """Make sure that an argument is of a type.
+
+    Raises:
+        SettingsError: It is of another one.
+    """
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} is {value!r}: it must be a {kind.__name__}")
 
 
 def option(
@@ -47,27 +92,45 @@ def option(
     return field(default=default, metadata=bounds)
 
 
+def checked(option: Field[Any], value: Any) -> Any:
+    """Return the value of an option as one of Python's own types.
+
+    NumPy's numbers, and all that Python takes for a number or an index, become `int` or `float`.
+
+    Raises:
+        SettingsError: The value is of another type, or out of range.
+    """
+    name, bounds = option.name, option.metadata
+    convert, noun = _KINDS[str(option.type).removesuffix(" | None")]
+    try:
+        value = convert(value)
+    except (KeyError, TypeError, ValueError):
+        raise SettingsError(f"{name} is {value!r}: it must be {noun}") from None
+    minimum, above, choices = bounds["minimum"], bounds["above"], bounds["choices"]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"{name} is {value}: it must be finite")
+    if minimum is not None and value < minimum:
+        raise SettingsError(f"{name} is {value}: it must be {minimum} or more")
+    if above is not None and value <= above:
+        raise SettingsError(f"{name} is {value}: it must be above {above}")
+    if choices is not None and value not in choices:
+        raise SettingsError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
+    return value
+
+
 @dataclass(frozen=True)
 class Options:
     """A group of options, checked when it is made.
 
     Raises:
-        SettingsError: A value is out of range.
+        SettingsError: A value is of another type than its field, or out of range.
     """
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, bounds = getattr(self, each.name), each.metadata
-            if value is None or not bounds:
-                continue
-            minimum, above, choices = bounds["minimum"], bounds["above"], bounds["choices"]
-            if minimum is not None and not value >= minimum:
-                raise SettingsError(f"{each.name} is {value}: it must be {minimum} or more")
-            if above is not None and not above < value < math.inf:
-                raise SettingsError(f"{each.name} is {value}: it must be above {above}")
-            if choices is not None and value not in choices:
-                known = ", ".join(choices)
-                raise SettingsError(f"{each.name} is {value!r}: it must be one of {known}")
+            value = getattr(self, each.name)
+            if each.metadata and value is not None:
+                object.__setattr__(self, each.name, checked(each, value))
 
     def settings(self) -> dict[str, Any]:
         """Return the options as JSON values."""
@@ -98,8 +161,8 @@ class SplitOptions(Options):
         SettingsError: Shares out of range, or options that exclude each other.
     """
 
-    validation: float = option(0.1, "Share of the observations for early stopping.", above=0)
-    test: float = option(0.1, "Share of the observations held out for evaluation.", above=0)
+    validation: float = option(SHARES[0], "Share of the observations for early stopping.", above=0)
+    test: float = option(SHARES[1], "Share of the observations held out for evaluation.", above=0)
     stratify: str | None = option(
         None, "Column of obs whose values have the same shares in all parts."
     )
@@ -121,6 +184,11 @@ class SplitOptions(Options):
             raise SettingsError(
                 f"validation is {self.validation} and test {self.test}: together they must be "
                 "below 1, to leave observations for training"
+            )
+        if self.column is not None and (self.validation, self.test) != SHARES:
+            raise SettingsError(
+                f"column {self.column!r} says which observations are for what: validation and test "
+                "are shares of a random split, leave them out"
             )
         named = [
             name for name in ("stratify", "group", "column") if getattr(self, name) is not None
@@ -168,6 +236,15 @@ class Schedule(Options):
         None, "Length to which longer gradients (in nats per observation) are cut.", above=0
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            object.__setattr__(self, "handlers", tuple(self.handlers))
+        except TypeError:
+            raise SettingsError(
+                f"handlers is {self.handlers!r}: it must be a list of handlers"
+            ) from None
+
     def settings(self) -> dict[str, Any]:
         """Return the options as JSON values, handlers by their `repr`."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -182,7 +259,7 @@ class Checkpoints(Options):
     """Where the states go; the last two are kept. They are left there when the fit ends."""
     every: int | timedelta = timedelta(minutes=5)
     """Optimiser steps (a whole number) or time between two of them. One is also written when
-    SIGINT or SIGTERM arrives, and before a step that is not finite."""
+    training ends, when SIGINT, SIGTERM or SIGHUP arrives, and before a step that is not finite."""
     resume: bool = option(
         False,
         "Continue a fit by the same options that did not end. On the CPU the result is that of an "
@@ -191,9 +268,19 @@ class Checkpoints(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        every = self.every
+        try:
+            object.__setattr__(self, "directory", Path(self.directory).expanduser())
+        except TypeError:
+            raise SettingsError(f"directory is {self.directory!r}: it must be a path") from None
+        try:
+            every = self.every if isinstance(self.every, timedelta) else _whole(self.every)
+        except TypeError:
+            raise SettingsError(
+                f"every is {self.every!r}: it must be a whole number of steps, or a timedelta"
+            ) from None
         if (every if isinstance(every, int) else every.total_seconds()) <= 0:
             raise SettingsError(f"every is {every}: it must be above 0")
+        object.__setattr__(self, "every", every)
 
 
 @dataclass(frozen=True)

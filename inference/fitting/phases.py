@@ -13,10 +13,10 @@ from vae4counts.data import Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase, TrainingLoop
+from vae4counts.inference.fitting.own_pair import redraw
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.fitting.start import split_phase, start_from_data, start_from_latents
-from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.models import Model, from_config
+from vae4counts.models import Model
 
 # Each of several short fits has this share of the epochs.
 RESTART_SHARE = 0.2
@@ -52,13 +52,16 @@ class Phases:
     progress: ResumableFit
     announce: Callable[[str, int], Report]
 
-    def run(self, phase: Phase, restarts: int) -> list[EpochRecord]:
+    def run(self, phase: Phase, restarts: int, *, warm_start: bool) -> list[EpochRecord]:
         """Train the pair from beginning to end and return the history.
 
         Args:
             phase: How long and how fast.
             restarts: Number of short fits to choose the best of; 1 for none.
+            warm_start: Whether to begin with the pair's parameters as they are.
         """
+        if warm_start:
+            return self._train(phase, "training")
         if restarts == 1:
             return self._from_start(phase)
         short = self._short(phase)
@@ -86,8 +89,9 @@ class Phases:
     def _best_of(self, restarts: int, short: Phase) -> list[EpochRecord]:
         """Leave the pair as the best of several short fits did, and return that one's history.
 
-        The first starts from the pair's own parameters, the others from new ones. Only epochs at
-        the highest KL weight count.
+        The first starts from the parameters that the pair has, the others from new ones. Only
+        epochs at the highest KL weight count, and of these the finite ones: a training without any
+        has ended in an error.
         """
         best, history = (0.0, -math.inf), []
         for number in range(restarts):
@@ -95,7 +99,11 @@ class Phases:
             if number:
                 self.progress.once(partial(self._redraw, number))
             records = again._from_start(short, title=f"restart {number + 1} of {restarts}")
-            found = max((r.kl_weight, r.validation_elbo) for r in records if r.phase == short.name)
+            found = max(
+                (r.kl_weight, r.validation_elbo)
+                for r in records
+                if r.phase == short.name and math.isfinite(r.validation_elbo)
+            )
             if found > best:
                 best, history = found, records
                 self.progress.keep()
@@ -125,17 +133,4 @@ class Phases:
         return math.ceil(len(self.training) / phase.batch_size)
 
     def _redraw(self, number: int) -> None:
-        # callers tend to seed the first parameters and the fit alike
-        with own_randomness(self.fabric.device, self.seed + SEED_STRIDE * number):
-            redraw(self.model)
-            redraw(self.guide)
-
-
-def redraw(module: Model | Guide) -> None:
-    """Give a model or a guide new random parameters, as if it were made anew.
-
-    Raises:
-        TypeError: A part of it cannot be described, and so not made anew.
-    """
-    fresh = from_config(module.config())
-    module.load_state_dict(fresh.state_dict())
+        redraw(self.model, self.guide, self.seed + SEED_STRIDE * number)

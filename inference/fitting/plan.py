@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from vae4counts.data import (
     Counts,
+    DataError,
     Split,
     find_column,
     grouped_split,
@@ -41,7 +43,7 @@ def split_observations(
     """
     kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
     if options.column is not None:
-        return split_from_column(find_column(obs, options.column).iloc[kept]).among(kept)
+        return _only(kept, split_from_column(find_column(obs, options.column)), options)
     shares = {"validation": options.validation, "test": options.test}
     if options.group is not None:
         groups = _labels(obs, options.group)[kept]
@@ -51,7 +53,12 @@ def split_observations(
 
 
 def plan_training(
-    basic: BasicOptions, schedule: Schedule, n_training: int, *, is_exact: bool
+    basic: BasicOptions,
+    schedule: Schedule,
+    n_training: int,
+    *,
+    is_exact: bool,
+    warm_start: bool = False,
 ) -> Phase:
     """Fill in what the options leave open.
 
@@ -60,16 +67,22 @@ def plan_training(
         schedule: How training proceeds.
         n_training: Number of training observations.
         is_exact: Whether the model leaves nothing to a guide.
+        warm_start: Whether training begins from the parameters that the pair has.
 
     Raises:
-        SettingsError: The KL weight would never reach 1.
+        SettingsError: The KL weight would never reach 1, or restarts would not be fresh.
     """
+    if warm_start and schedule.restarts > 1:
+        raise SettingsError(
+            f"restarts is {schedule.restarts}: they begin from fresh parameters, which warm_start "
+            "excludes"
+        )
     steps = math.ceil(n_training / basic.batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
         epochs = max(1, round(MAX_EPOCHS * min(1.0, MANY_OBSERVATIONS / n_training)))
     if warm_up_steps is None:
-        warm_up_steps = min(MAX_WARM_UP_STEPS, epochs * steps // 5)
+        warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:
         raise SettingsError(
             f"warm_up_steps is {warm_up_steps}, but {epochs} epochs of {steps} steps are only "
@@ -90,6 +103,18 @@ def plan_training(
             clip_norm=schedule.clip_norm,
         ),
     )
+
+
+def _only(rows: np.ndarray, split: Split, options: SplitOptions) -> Split:
+    """The part of a split that lies in some rows."""
+    parts = {name: np.intersect1d(part, rows) for name, part in asdict(split).items()}
+    for name, part in parts.items():
+        if not part.size:
+            raise DataError(
+                f"Column {options.column!r}: no observation of the {name} part has a total count "
+                f"of {options.min_counts} or more."
+            )
+    return Split(**parts)
 
 
 def _labels(obs: pd.DataFrame, column: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich import progress
 
 from vae4counts.inference.fitting.history import EpochRecord
+from vae4counts.inference.fitting.stream import Stream
 
 
 class ProgressBars:
@@ -24,6 +25,7 @@ class ProgressBars:
             progress.MofNCompleteColumn(),
             progress.TextColumn("epochs, validation ELBO {task.fields[elbo]}"),
             progress.TimeElapsedColumn(),
+            console=Stream(),
             disable=not visible,
         )
 

@@ -140,6 +140,7 @@ class ResumableFit:
                 if self._files is not None:
                     self._files.write(self._step(training), self._state(training))
                 raise
+            self._after_step(training, is_last=True)
         else:
             list(map(report, history))
         self._histories.append(history)
@@ -186,14 +187,15 @@ class ResumableFit:
             set_random_state(state.values["random"], part(state.tensors, "random"), self.device)
         self._resumed = None
 
-    def _after_step(self, training: TrainingLoop) -> None:
+    def _after_step(self, training: TrainingLoop, *, is_last: bool = False) -> None:
+        """Save the state when it is due, or asked for, and stop if a signal has asked for that."""
         if self._directory is None:
             return
         step = self._step(training)
         # several processes stop at the same step, or one would wait for the others
         asked = self._processes.highest(self._request.number or 0, self.device)
         written = False
-        if self._files is not None and (asked or self._files.is_due(step)):
+        if self._files is not None and (asked or is_last or self._files.is_due(step)):
             written = self._files.write(step, self._state(training))
         if asked:
             is_saved = self._processes.highest(int(written), self.device)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is sent when a terminal is closed
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -36,10 +37,11 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM inside a ``with`` block; a second signal acts as it did before.
+    """Note SIGINT, SIGTERM and SIGHUP inside a ``with`` block.
 
-    Ignored signals stay ignored. Outside of the main thread, which alone may handle signals,
-    nothing is changed. A signal that was noted but not obeyed is sent again at the end.
+    A second signal acts as it did before. Ignored signals stay ignored. Outside of the main thread,
+    which alone may handle signals, nothing is changed. A signal that was noted but not obeyed is
+    sent again at the end.
     """
     request = StopRequest()
     before: dict[int, Any] = {}

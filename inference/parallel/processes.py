@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
@@ -187,7 +188,13 @@ def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -
     """
     here, number = started_here() or 1, Processes.here().number
     if number == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+        return Fabric(
+            accelerator=accelerator,
+            devices=1,
+            precision=precision,
+            # named, or Fabric would look for SLURM, LSF and MPI, and believe their variables
+            plugins=[LightningEnvironment()],
+        )
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // here))
     fabric = Fabric(

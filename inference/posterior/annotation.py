@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,14 @@ from anndata import AnnData
 from scipy.special import entr
 from torch import Tensor
 
-from vae4counts.data import Batch, DataError
+from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.row_results import RowResults
+from vae4counts.inference.posterior.slots import SLOTS, annotated_slots, write_slots
 from vae4counts.models import Model
-
-WRITTEN = "vae4counts"
-COLUMNS = ("component", "component_entropy")
 
 
 def latents_and_components(
@@ -63,65 +61,72 @@ def _mean(parts: list[Tensor | None], sizes: list[int]) -> Tensor | None:
     return torch.stack(known).sum(0) / sum(sizes) if known else None
 
 
-def annotate(adata: AnnData, means: np.ndarray | None, shares: np.ndarray | None) -> list[str]:
-    """Write the latent space and the components of all observations into an AnnData.
+def slots_of(model: Model, *, denoised: bool = False) -> list[str]:
+    """Return the slots of an AnnData that an annotation by a model writes, before it is made.
 
-    What an earlier annotation wrote is removed first, also where this model has no such thing.
-    As in scanpy's own clusterings, components are named by their numbers, as strings, and
-    components without observations are not categories.
+    Args:
+        model: The model, trained or not.
+        denoised: Whether the annotation has denoised rates.
+    """
+    latents = {latent.name for latent in model.latents}
+    written = {
+        "obsm/X_vae": "z" in latents,
+        "obsm/responsibilities": "component" in latents,
+        "obs/component": "component" in latents,
+        "obs/component_entropy": "component" in latents,
+        "varm/loadings": model.loadings() is not None,
+        "layers/denoised": denoised,
+    }
+    return [slot for slot in SLOTS if written[slot]]
+
+
+def annotate(
+    adata: AnnData,
+    means: np.ndarray | None,
+    shares: np.ndarray | None,
+    about: Mapping[str, str],
+    further: Mapping[str, np.ndarray | None] | None = None,
+) -> None:
+    """Write what a model says of all observations into an AnnData.
+
+    An earlier annotation is replaced, also where this model has no such thing. As in scanpy's own
+    clusterings, components are named by their numbers, as strings, and components without
+    observations are not categories.
 
     Args:
         adata: The observations, annotated in place: ``obsm["X_vae"]``, ``obs["component"]``,
             ``obs["component_entropy"]`` (nats), ``obsm["responsibilities"]``, of what the model
-            has.
+            has; and ``uns["vae4counts"]``. If anything fails they are left as they were.
         means: Means of q(z | x), shape ``(N, L)``; None for a model without latents.
         shares: Responsibilities, shape ``(N, K)``; None for a model without components.
-
-    Returns:
-        What was written, as "slot/name".
+        about: How the model was made.
+        further: More to write, by slot; None for what the model does not have.
 
     Raises:
-        DataError: A column of the user's own would be overwritten.
+        DataError: Something of the user's own would be overwritten.
     """
-    if shares is not None:
-        check_columns(adata)
-    for key in _written_before(adata):
-        slot, name = key.split("/")
-        if name in getattr(adata, slot):
-            del getattr(adata, slot)[name]
-    written = []
-    if means is not None:
-        adata.obsm["X_vae"] = means
-        written.append("obsm/X_vae")
-    if shares is not None:
-        adata.obsm["responsibilities"] = shares
-        adata.obs["component"] = assigned(shares)
-        adata.obs["component_entropy"] = entr(shares).sum(1)
-        adata.uns.pop("component_colors", None)  # scanpy's, of earlier components
-        written += ["obsm/responsibilities", "obs/component", "obs/component_entropy"]
-    return written
+    components = None if shares is None else assigned(shares)
+    found = {
+        "obsm/X_vae": means,
+        "obsm/responsibilities": shares,
+        "obs/component": components,
+        "obs/component_entropy": None if shares is None else entr(shares).sum(1),
+        **(further or {}),
+    }
+    values = {slot: value for slot, value in found.items() if value is not None}
+    write_slots(adata, values, about, outdated=_outdated_colours(adata, components))
+
+
+def _outdated_colours(adata: AnnData, components: pd.Categorical | None) -> list[str]:
+    """The slot of scanpy's colours, if they are for other components of an earlier annotation."""
+    if "obs/component" not in annotated_slots(adata) or "component" not in adata.obs:
+        return []
+    before = set(adata.obs["component"].astype(str))
+    now = set() if components is None else set(components.categories)
+    return [] if before == now else ["uns/component_colors"]
 
 
 def assigned(shares: np.ndarray) -> pd.Categorical:
     """Return each observation's most responsible component, given responsibilities ``(N, K)``."""
     names = pd.Index([str(k) for k in range(shares.shape[1])])
     return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
-
-
-def check_columns(adata: AnnData) -> None:
-    """Make sure that the components of a mixture overwrite no column of the user's own.
-
-    Raises:
-        DataError: They would.
-    """
-    before = _written_before(adata)
-    taken = [name for name in COLUMNS if name in adata.obs and f"obs/{name}" not in before]
-    if taken:
-        raise DataError(
-            f"obs[{taken[0]!r}] exists already and would be overwritten: rename the column first"
-        )
-
-
-def _written_before(adata: AnnData) -> list[str]:
-    """Return what an earlier annotation wrote, as "slot/name"."""
-    return list(adata.uns.get(WRITTEN, {}).get("written", ()))

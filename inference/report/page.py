@@ -7,13 +7,15 @@ import hashlib
 import warnings
 from pathlib import Path
 
-from anndata import AnnData
 from markupsafe import Markup
 
+from vae4counts.data import Data
+from vae4counts.data.text import reason_of
 from vae4counts.inference.report.elements import paragraph
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run import storage
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 from vae4counts.inference.run.storage import RunDirectoryError
@@ -23,7 +25,13 @@ HERE = Path(__file__).parent
 
 
 def write_report(
-    run: Run, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+    run: Run,
+    adata: Data,
+    path: str | Path,
+    *,
+    label: str | AsFitted | None = AS_FITTED,
+    layer: str | AsFitted | None = AS_FITTED,
+    seed: int = 0,
 ) -> None:
     """Write a page of HTML that shows a run and its view of data.
 
@@ -34,7 +42,8 @@ def write_report(
         run: The run.
         adata: Observations: the fitted data, or others.
         path: The file to write, which is replaced if it exists.
-        label: Column of ``obs`` with known classes; the run's own if None.
+        label: Column of ``obs`` with known classes; None for none; by default the run's own.
+        layer: Layer that holds the counts; None for ``X``; by default the run's own.
         seed: Seed of all draws.
 
     Raises:
@@ -45,7 +54,7 @@ def write_report(
     Warns:
         UserWarning: A section cannot be made: the page says so in its place.
     """
-    write_page(run.on(adata, label=label, seed=seed), Path(path))
+    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path))
 
 
 def write_page(on: RunOnData, path: Path) -> None:
@@ -55,10 +64,11 @@ def write_page(on: RunOnData, path: Path) -> None:
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
     subject = Subject(on)
-    _ = subject.classes  # a label that the data do not have is an error, and no section's fault
+    subject.classes  # noqa: B018 (a label that the data lack is an error, and no section's fault)
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:
-        staged.write_text(page, encoding="utf-8")
+        # half of a pair of surrogates, as in the name of a file, is no text
+        staged.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _sections(subject: Subject) -> dict[str, Section]:
@@ -70,10 +80,10 @@ def _sections(subject: Subject) -> dict[str, Section]:
         except NotInModelError:  # it asks for something that the model does not have
             continue
         except Exception as error:  # it may fail in any way
-            words = f"This section could not be made ({first_line(error)})."
-            warnings.warn(f"the section '{name}' of the report could not be made: "
-                          f"{first_line(error)}", stacklevel=2)
-            section = Section(name.replace("-", " ").capitalize(), [paragraph(words)])
+            words = f"could not be made ({reason_of(error)})"
+            warnings.warn(f"the section '{name}' of the report {words}", stacklevel=2)
+            title = name.replace("-", " ").capitalize()
+            section = Section(title, [paragraph(f"This section {words}.")])
         if section is not None:
             found[name] = section
     return found

@@ -51,19 +51,20 @@ def python_lines(run: FittedPair) -> str:
     """Return a script that fits the run again.
 
     Raises:
-        TypeError: A part of the pair cannot describe itself, or cannot be imported.
+        TypeError: A part of the pair cannot describe itself, or cannot be imported; or the fit
+            began from parameters that are not known.
     """
+    if run.settings.get("warm_start"):
+        raise TypeError("it began from the parameters that the pair had")
     imports: Imports = defaultdict(set, {"vae4counts.inference": {"fit"}})
-    seed = run.settings.get("seed", 0)
     pair = {"model": run.model.config(), "guide": run.guide.config()}
     lines = [
         *_data_lines(run, imports),
-        f"torch.manual_seed({seed})  # the networks' first weights",
         *(f"{name} = {_expression(config, imports, LINES)}" for name, config in pair.items()),
         f"run = fit({', '.join(['model', 'guide', 'adata', *_arguments(run, imports)])})",
     ]
     head = [f"from {home} import {', '.join(sorted(imports[home]))}" for home in sorted(imports)]
-    return "\n".join(["import torch", "", *head, "", *lines])
+    return "\n".join([*head, "", *lines])
 
 
 def _data_lines(run: FittedPair, imports: Imports) -> Iterator[str]:

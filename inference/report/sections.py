@@ -45,8 +45,8 @@ def data(subject: Subject) -> Section:
         f"Nine observations in ten have a total count between {low:,.0f} and {high:,.0f}; "
         f"the median is {middle:,.0f}."
     ]
-    if run.layer is not None:
-        words.append(f"The counts are in the layer '{run.layer}'.")
+    if subject.on.layer is not None:
+        words.append(f"The counts are in the layer '{subject.on.layer}'.")
     if subject.classes is not None:
         words.append(
             f"The column '{subject.classes.name}' holds {subject.classes.nunique():,} known "

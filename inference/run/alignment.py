@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 
-from vae4counts.data import Counts, DataError, UnknownName
+from vae4counts.data import Counts, DataError, UnknownName, is_on_disk
+
+# As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
+MAX_MISSING_SHARE = 0.2
 
 
 def fingerprint(names: pd.Index, counts: Counts) -> str:
@@ -33,27 +37,59 @@ def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
     return adata.obs[label].astype(str).to_numpy()
 
 
-def align(adata: AnnData, features: Sequence[str]) -> AnnData:
+def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> AnnData:
     """Return the data with the model's features, in the model's order.
 
+    Args:
+        adata: The data.
+        features: Names of the model's features.
+        layer: The layer that holds the counts; None for ``X``. Features that are missing get zeros
+            there; other layers are then left out.
+
     Raises:
-        DataError: A feature of the model is missing.
+        DataError: Names that have to be matched are repeated, more than a few features of the
+            model are missing, or any are missing from data on disk.
+        UnknownName: There is no such layer to add features to.
 
     Warns:
-        UserWarning: The features are in another order.
+        UserWarning: The features are in another order, or a few are missing.
     """
     if list(adata.var_names) == list(features):
         return adata
-    missing = pd.Index(features).difference(adata.var_names)
-    if len(missing):
+    if (repeated := adata.var_names.duplicated() & adata.var_names.isin(features)).any():
         raise DataError(
-            f"{len(missing)} of the model's {len(features)} features are missing from the data, "
-            f"such as {missing[0]!r}: name the features as in the data that the model was fitted to"
+            f"{int(repeated.sum())} names of features are repeated in the data, such as "
+            f"{adata.var_names[repeated.argmax()]!r}: they cannot be matched with the model's"
         )
-    aligned = adata[:, list(features)]
-    if list(adata.var_names[adata.var_names.isin(features)]) != list(features):
+    missing = [name for name in features if name not in adata.var_names]
+    if missing:
+        adata = _with_zeros(adata, missing, len(features), layer)
+    elif list(adata.var_names[adata.var_names.isin(features)]) != list(features):
         warnings.warn(
             "the features of the data are not in the model's order: they are matched by name",
             stacklevel=4,
         )
-    return aligned
+    return adata[:, list(features)]
+
+
+def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | None) -> AnnData:
+    """Add features without counts, if they are few."""
+    share = len(missing) / wanted
+    said = (
+        f"{len(missing)} of the model's {wanted} features ({share:.0%}) are missing from the data, "
+        f"such as {missing[0]!r}"
+    )
+    if share > MAX_MISSING_SHARE or is_on_disk(adata, layer):
+        raise DataError(f"{said}: name the features as in the data that the model was fitted to")
+    if layer is not None and layer not in adata.layers:
+        raise UnknownName("layer", layer, adata.layers)
+    warnings.warn(f"{said}: they are taken to have no counts", stacklevel=5)
+    counts = adata.X if layer is None else adata.layers[layer]
+    if counts is None:
+        raise DataError("X holds nothing: name the layer that holds the counts")
+    counts = sp.hstack(
+        [sp.csr_matrix(counts), sp.csr_matrix((adata.n_obs, len(missing)))], format="csr"
+    )
+    names = pd.DataFrame(index=[*adata.var_names, *missing])
+    held = {"X": counts} if layer is None else {"layers": {layer: counts}}
+    return AnnData(obs=adata.obs, var=names, **held)

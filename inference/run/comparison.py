@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
-from vae4counts.data import DataError
+from vae4counts.data import Data, DataError
 from vae4counts.inference.posterior.comparison import largest_k, rank
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 
@@ -19,7 +19,12 @@ MAX_BAD_SHARE = 0.1
 
 
 def compare(
-    runs: Mapping[str, Run], adata: AnnData, *, num_samples: int = 500, seed: int = 0
+    runs: Mapping[str, Run],
+    adata: Data,
+    *,
+    layer: str | AsFitted | None = AS_FITTED,
+    num_samples: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Rank runs by the log-likelihood of observations that none of them was trained on.
 
@@ -38,6 +43,7 @@ def compare(
         runs: The runs by name.
         adata: The observations: the data that all runs were fitted to, of which the common test
             part is used; or data that none was fitted to, all of which are used.
+        layer: The layer that holds the counts; None for ``X``; by default that of each run's fit.
         num_samples: Number of draws for each observation, 100 or more.
         seed: Seed of the draws.
 
@@ -55,7 +61,7 @@ def compare(
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
     _check_features(runs)
-    on_data = {name: run.on(adata, seed=seed) for name, run in runs.items()}
+    on_data = {name: run.on(adata, layer=layer, seed=seed) for name, run in runs.items()}
     _check_held_out(on_data)
     given = [name for name, run in runs.items() if run.model.given_library]
     modelled = [name for name in runs if name not in given]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 import pandas as pd
 import torch
@@ -15,7 +16,16 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import Model
 
 
-@dataclass
+class AsFitted(Enum):
+    """Stands for the layer or label of the fit, where None stands for none."""
+
+    AS_FITTED = "as fitted"
+
+
+AS_FITTED: Final = AsFitted.AS_FITTED
+
+
+@dataclass(repr=False)
 class FittedPair:
     """A trained model/guide pair and its record; `Run` adds the questions to it.
 
@@ -47,6 +57,13 @@ class FittedPair:
     history: pd.DataFrame
     metrics: dict[str, Any] = field(default_factory=dict)
     processes: Processes = field(default=Processes(), repr=False)
+
+    def __repr__(self) -> str:
+        pair = f"{self.model.title} with {type(self.guide).__name__}"
+        size = f"{len(self.features):,} features, {len(self.history):,} epochs"
+        elbo = self.metrics.get("elbo")
+        held_out = "" if elbo is None else f", ELBO {elbo:.2f} nats"
+        return f"{type(self).__name__}({pair}, {size}{held_out})"
 
     @property
     def device(self) -> torch.device:

@@ -8,28 +8,36 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import CountLoader, Counts, DataError, Share, counts_of, is_on_disk
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    Data,
+    DataError,
+    Share,
+    UnknownName,
+    counts_of,
+    is_on_disk,
+    to_anndata,
+)
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.posterior.annotation import (
-    WRITTEN,
-    annotate,
-    latents_and_components,
-)
+from vae4counts.inference.posterior.annotation import annotate, latents_and_components, slots_of
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
+from vae4counts.inference.posterior.slots import check_free
 from vae4counts.inference.run.alignment import align, fingerprint, labels_of
-from vae4counts.inference.run.fitted_pair import FittedPair
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
 from vae4counts.models.config import description
 
 
@@ -43,6 +51,7 @@ class RunOnData:
     Attributes:
         run: The run.
         adata: The observations.
+        layer: The layer that holds their counts; None for ``X``.
         label: The column of ``obs`` with known classes; None for none.
         seed: The seed of all draws.
         counts: The counts of the model's features, in the model's order, on its device.
@@ -51,6 +60,7 @@ class RunOnData:
 
     run: FittedPair
     adata: AnnData
+    layer: str | None
     label: str | None
     seed: int
     counts: Counts
@@ -58,19 +68,27 @@ class RunOnData:
 
     @classmethod
     def of(
-        cls, run: FittedPair, adata: AnnData, label: str | None = None, seed: int = 0
+        cls,
+        run: FittedPair,
+        adata: Data,
+        label: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
+        layer: str | AsFitted | None = AS_FITTED,
     ) -> RunOnData:
         """Read, check, align and recognise data: see `Run.on`."""
-        aligned = align(adata, run.features)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            counts = counts_of(aligned, layer=run.layer)
+        label = run.label if label is AS_FITTED else label
+        layer = run.layer if layer is AS_FITTED else layer
+        adata = to_anndata(adata)
+        with _fitted_with("layer", layer, run.layer):
+            aligned = align(adata, run.features, layer)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                counts = counts_of(aligned, layer=layer)
         is_fitted = fingerprint(adata.obs_names, counts) == run.fingerprint
         if not is_fitted:  # the fit has warned about its own data already
             for warning in caught:
                 warnings.warn(warning.message, warning.category, stacklevel=4)
-        label = run.label if label is None else label
-        return cls(run, adata, label, seed, counts.to(run.device), is_fitted)
+        return cls(run, adata, layer, label, seed, counts.to(run.device), is_fitted)
 
     def __repr__(self) -> str:
         size = f"{len(self.counts):,} observations x {self.counts.n_features:,} features"
@@ -91,7 +109,8 @@ class RunOnData:
         Raises:
             UnknownName: The data have no such column.
         """
-        return labels_of(self.adata, self.label)
+        with _fitted_with("label", self.label, self.run.label):
+            return labels_of(self.adata, self.label)
 
     @cached_property
     def interpretation(self) -> Interpretation:
@@ -155,40 +174,39 @@ class RunOnData:
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
         decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
-        features that the model does not have). ``uns["vae4counts"]``: how the run was made. An
-        earlier annotation is replaced.
+        features that the model does not have). ``uns["vae4counts"]``: how the run was made, and
+        which of these it wrote. An earlier annotation is replaced; anything else of these names is
+        an error. After an error the data are as they were.
 
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
 
         Raises:
-            DataError: ``obs`` has a column of these names that no earlier call wrote; or the data
+            DataError: The data have something of these names that no earlier call wrote; or they
                 are a view of a file, into which nothing can be written.
         """
         run, adata = self.run, self.adata
-        if adata.is_view and is_on_disk(adata, run.layer):
+        check_free(adata, slots_of(run.model, denoised=denoised))
+        if adata.is_view and is_on_disk(adata, self.layer):
             raise DataError(
                 "this is a view of data on disk, into which nothing can be written: annotate all "
                 "of the data (features that the model does not know are ignored)"
             )
-        summary = self.summary(num_samples)
+        plain = methodcaller("tolist")  # of NumPy's numbers
+        about = {
+            "model": description(run.model),
+            "settings": json.dumps(run.settings, default=plain),
+            "metrics": json.dumps(run.metrics, default=plain),
+        }
         table = loadings(run.model, run.features)
         layer = self.interpretation.denoised(num_samples=num_samples) if denoised else None
-        # nothing is written before all that can fail is done
-        written = annotate(adata, *summary)
-        if table is not None:
-            adata.varm["loadings"] = table.reindex(adata.var_names).to_numpy()
-            written.append("varm/loadings")
-        if layer is not None:
-            adata.layers["denoised"] = layer.reindex(columns=adata.var_names).to_numpy()
-            written.append("layers/denoised")
-        adata.uns[WRITTEN] = {
-            "model": description(run.model),
-            "settings": json.dumps(run.settings),
-            "metrics": json.dumps(run.metrics),
-            "written": written,
+        names = adata.var_names
+        further = {
+            "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
+            "layers/denoised": None if layer is None else layer.reindex(columns=names).to_numpy(),
         }
+        annotate(adata, *self.summary(num_samples), about, further)
 
     def posterior(
         self, num_samples: int = 100, sites: Sequence[str] | None = None, *, chunk_size: int = 128
@@ -279,3 +297,20 @@ class RunOnData:
         self.run.guide.eval()
         with own_randomness(self.run.device, self.seed), fast_products():
             yield
+
+
+@contextmanager
+def _fitted_with(what: str, name: str | None, fitted: str | None) -> Iterator[None]:
+    """Say what to do where data lack the layer or the label that a run was fitted with."""
+    try:
+        yield
+    except UnknownName as error:
+        kind, unknown, known, _ = error.args
+        if unknown != fitted or name != fitted:
+            raise
+        instead = "X" if what == "layer" else "none"
+        advice = (
+            f"The run was fitted with it: name another with {what}=... (--{what}), or take "
+            f"{instead} with {what}=None (--no-{what})."
+        )
+        raise UnknownName(kind, unknown, known, advice) from error

@@ -11,18 +11,19 @@ from typing import Any
 import pandas as pd
 import torch
 from anndata import AnnData
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from vae4counts.data import Split
+from vae4counts.data import Data, DataError, Split
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
+from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.posterior.evaluation import Evaluation
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
-from vae4counts.inference.run.fitted_pair import FittedPair
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models import Model
 
@@ -33,89 +34,131 @@ REPORT = "vae4counts.inference.report.page:write_report"
 class Run(FittedPair):
     """A trained model/guide pair: what a fit returns. Its attributes are those of `FittedPair`."""
 
-    def on(self, adata: AnnData, *, label: str | None = None, seed: int = 0) -> RunOnData:
+    def on(
+        self,
+        adata: Data,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
+    ) -> RunOnData:
         """Read and check data once, to ask several things about them.
 
         Args:
-            adata: Observations: the data that the run was fitted to, in their order, or others.
-            label: Column of ``obs`` with known classes; the fit's own if None.
+            adata: Observations: the data that the run was fitted to, in their order, or others; in
+                any form that `to_anndata` takes.
+            label: Column of ``obs`` with known classes; None for none; by default the fit's own.
+            layer: Layer that holds the counts; None for ``X``; by default the fit's own.
             seed: Seed of all draws.
 
         Raises:
             DataError: The values are not counts, or features of the model are missing.
+            UnknownName: The data have no such layer.
 
         Warns:
             UserWarning: The features are in another order than the model's; or what reading finds
                 odd about data that the run was not fitted to.
         """
-        return RunOnData.of(self, adata, label, seed)
+        return RunOnData.of(self, adata, label, seed, layer)
 
     def evaluate(
-        self, adata: AnnData, *, label: str | None = None, num_samples: int = 100, seed: int = 0
+        self,
+        adata: Data,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        num_samples: int = 100,
+        seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
-        return self.on(adata, label=label, seed=seed).evaluate(num_samples)
+        return self.on(adata, label=label, layer=layer, seed=seed).evaluate(num_samples)
 
     def annotate(
-        self, adata: AnnData, *, denoised: bool = False, num_samples: int = 10, seed: int = 0
+        self,
+        adata: AnnData,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        denoised: bool = False,
+        num_samples: int = 10,
+        seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
-        self.on(adata, seed=seed).annotate(denoised, num_samples)
+        if not isinstance(adata, AnnData):
+            raise DataError(f"results are written into an AnnData, not a {type(adata).__name__}")
+        self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples)
 
     def posterior(
         self,
-        adata: AnnData,
+        adata: Data,
         num_samples: int = 100,
         sites: Sequence[str] | None = None,
         *,
+        layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         seed: int = 0,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `on` and `RunOnData.posterior`."""
-        return self.on(adata, seed=seed).posterior(num_samples, sites, chunk_size=chunk_size)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.posterior(num_samples, sites, chunk_size=chunk_size)
 
     def predictive(
         self,
-        adata: AnnData,
+        adata: Data,
         num_samples: int = 100,
         *,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         seed: int = 0,
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
-        return self.on(adata, seed=seed).predictive(num_samples, quantiles, chunk_size=chunk_size)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.predictive(num_samples, quantiles, chunk_size=chunk_size)
 
     def check(
         self,
-        adata: AnnData,
+        adata: Data,
         num_replicates: int = 200,
         *,
         replicates: Replicates = "model",
+        layer: str | AsFitted | None = AS_FITTED,
         seed: int = 0,
     ) -> PredictiveChecks:
         """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
-        return self.on(adata, seed=seed).check(num_replicates, replicates)
+        return self.on(adata, layer=layer, seed=seed).check(num_replicates, replicates)
 
     def log_likelihoods(
-        self, adata: AnnData, num_samples: int = 500, *, seed: int = 0
+        self,
+        adata: Data,
+        num_samples: int = 500,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
     ) -> pd.DataFrame:
         """Return log-likelihoods in nats: see `on` and `RunOnData.log_likelihoods`."""
-        return self.on(adata, seed=seed).log_likelihoods(num_samples)
+        return self.on(adata, layer=layer, seed=seed).log_likelihoods(num_samples)
 
-    def interpret(self, adata: AnnData, *, seed: int = 0) -> Interpretation:
+    def interpret(
+        self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
+    ) -> Interpretation:
         """Look inside: see `on` and `Interpretation`."""
-        return self.on(adata, seed=seed).interpretation
+        return self.on(adata, layer=layer, seed=seed).interpretation
 
-    def knows(self, adata: AnnData) -> bool:
+    def knows(self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
-        return self.on(adata).is_fitted
+        return self.on(adata, layer=layer).is_fitted
 
     def report(
-        self, adata: AnnData, path: str | Path, *, label: str | None = None, seed: int = 0
+        self,
+        adata: Data,
+        path: str | Path,
+        *,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
     ) -> None:
         """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
-        resolve_name(REPORT)(self, adata, path, label=label, seed=seed)
+        resolve_name(REPORT)(self, adata, path, label=label, layer=layer, seed=seed)
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.
@@ -123,7 +166,7 @@ class Run(FittedPair):
         Raises:
             RunDirectoryError: The directory exists already and is not empty.
         """
-        with storage.new_directory(Path(directory)) as staging:
+        with storage.new_directory(Path(directory).expanduser()) as staging:
             self.write(staging)
 
     def write(self, directory: Path) -> None:
@@ -141,23 +184,26 @@ class Run(FittedPair):
         state = _pair(self.model, self.guide).state_dict()
         state |= {f"split.{name}": torch.as_tensor(x) for name, x in asdict(self.split).items()}
         state = {name: value.cpu().contiguous() for name, value in state.items()}
-        save_file(state, directory / storage.WEIGHTS)
+        # save_file would make a file that only its owner can read
+        (directory / storage.WEIGHTS).write_bytes(save(state))
         storage.write_json(directory / storage.CONFIG, config)
         storage.write_json(directory / storage.METRICS, self.metrics)
         self.history.to_csv(directory / storage.HISTORY, index=False)
 
     @classmethod
-    def load(cls, directory: str | Path, *, device: str = "cpu") -> Run:
+    def load(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Run:
         """Read a run that `save` wrote. Nothing in it is unpickled or evaluated.
 
         Args:
             directory: The run's directory.
-            device: Where to put the parameters.
+            device: Where to put the parameters: "auto", "cpu", "cuda", "cuda:1" ...
 
         Raises:
             RunDirectoryError: A file is missing, broken, or of a newer version.
+            ValueError: There is no such device.
         """
-        directory = Path(directory)
+        place = device_of(device)
+        directory = Path(directory).expanduser()
         config = storage.read_json(directory / storage.CONFIG)
         with storage.reading(directory / storage.CONFIG):
             config = run_format.up_to_date(config)
@@ -174,8 +220,8 @@ class Run(FittedPair):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
         return cls(
-            model=model.to(device).eval(),
-            guide=guide.to(device).eval(),
+            model=model.to(place).eval(),
+            guide=guide.to(place).eval(),
             split=split,
             history=history,
             metrics=storage.read_json(directory / storage.METRICS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
+
+from vae4counts.data.text import reason_of
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -58,24 +63,34 @@ def check_free(directory: Path) -> None:
 
 
 @contextmanager
-def new_directory(directory: Path) -> Iterator[Path]:
+def new_directory(directory: Path, staging: Path | None = None) -> Iterator[Path]:
     """Give an empty directory to write to, which is renamed to ``directory`` at the end.
 
-    If anything is raised inside, it is removed and nothing is left behind.
+    It is flushed to the disk before. If anything is raised inside, it is removed and nothing is
+    left behind.
+
+    Args:
+        directory: The directory to make.
+        staging: Its name until then, in the same file system; what is there is removed. If None,
+            one beside ``directory`` that no other process has.
 
     Raises:
         RunDirectoryError: ``directory`` exists already and is not empty.
     """
     directory = directory.resolve()
     check_free(directory)
-    staging = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
+    if staging is None:
+        staging = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         yield staging
+        flush_directory(staging)
         staging.replace(directory)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    flush(directory.parent)
 
 
 def checkpoints_of(out: Path) -> Path:
@@ -94,7 +109,7 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
 
     At every moment, even if the process is killed, either the checkpoints or the results exist:
     `publish` removes the former after the latter are whole. Without any checkpoints an error
-    leaves nothing behind.
+    leaves nothing behind. ``OUT.partial`` is locked meanwhile.
 
     Args:
         out: Where `publish` will write the results. With ``resume`` they may exist already: see
@@ -106,22 +121,45 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
 
     Raises:
         RunDirectoryError: ``OUT`` exists already and is not empty, or there are checkpoints,
-            without ``resume``; or with it, ``OUT`` holds something else than a run.
+            without ``resume``; or with it, ``OUT`` holds something else than a run; or another
+            process fits to ``OUT``.
+        OSError: ``OUT.partial`` cannot be made.
     """
     checkpoints = checkpoints_of(out)
     if not (resume and has_ended(out)):
         check_free(out)
-    if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
-        raise RunDirectoryError(
-            f"{checkpoints.parent} holds an unfinished fit: continue it with --resume, or remove it"
-        )
+    with _lock(out):
+        if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
+            raise RunDirectoryError(
+                f"{checkpoints.parent} holds an unfinished fit: continue it with --resume, or "
+                "remove it"
+            )
+        try:
+            yield checkpoints
+        finally:
+            with suppress(OSError):  # not empty, or never made
+                checkpoints.rmdir()
+
+
+@contextmanager
+def _lock(out: Path) -> Iterator[None]:
+    """Keep other processes from ``OUT.partial``, which is removed at the end if it is empty."""
+    path = _partial(out) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        yield checkpoints
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunDirectoryError(
+            f"another process is fitting to {out}: wait for it, or choose another directory"
+        ) from None
+    try:
+        yield
     finally:
-        with suppress(OSError):  # not empty, or never made
-            checkpoints.rmdir()
+        path.unlink(missing_ok=True)
+        lock.release()
         with suppress(OSError):
-            checkpoints.parent.rmdir()
+            path.parent.rmdir()
 
 
 def publish(write: Callable[[Path], None], out: Path) -> None:
@@ -134,14 +172,14 @@ def publish(write: Callable[[Path], None], out: Path) -> None:
     Raises:
         RunDirectoryError: ``OUT`` exists already and is not empty; the checkpoints are kept.
     """
-    with new_directory(out) as staging:
+    with new_directory(out, _partial(out) / "results") as staging:
         write(staging)
     discard_checkpoints(out)
 
 
 def discard_checkpoints(out: Path) -> None:
-    """Remove ``OUT.partial``, if there is one."""
-    shutil.rmtree(_partial(out), ignore_errors=True)
+    """Remove the checkpoints in ``OUT.partial``, if there are any."""
+    shutil.rmtree(checkpoints_of(out), ignore_errors=True)
 
 
 @contextmanager
@@ -164,9 +202,35 @@ def _partial(out: Path) -> Path:
     return out.with_name(f"{out.name}.partial")
 
 
+def flush_directory(directory: Path) -> None:
+    """Flush the files of a directory, and their names, from memory to the disk."""
+    for path in (*directory.iterdir(), directory):
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or the names in a directory, from memory to the disk."""
+    if path.is_dir() and os.name != "posix":  # elsewhere a directory cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file for people to read; a number that is not finite is an error."""
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a JSON file for people to read.
+
+    Numbers that are not finite, which JSON does not know, become null; NumPy's become Python's;
+    anything else is written as its `str`. A number must not cost the weights beside it.
+    """
+    known = json.loads(json.dumps(value, default=_known), parse_constant=lambda _: None)
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _known(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -198,5 +262,5 @@ def reading(path: Path) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None
     except _BROKEN as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise RunDirectoryError(f"{path} is broken: {reason}") from error

@@ -51,8 +51,10 @@ def write_10x_h5(frame: Named, path: Path) -> None:
             group[name] = getattr(csr, name)
         group["shape"] = np.array(frame.shape[::-1], dtype=np.int32)
         group["barcodes"] = np.array([name.encode() for name in frame.index])
-        for name in ("id", "name", "feature_type", "genome"):
+        for name in ("id", "name"):
             group[f"features/{name}"] = np.array([name.encode() for name in frame.columns])
+        for name in ("feature_type", "genome"):
+            group[f"features/{name}"] = np.array([b"one"] * frame.shape[1])
 
 
 def write_store(form: Callable[[np.ndarray], object]) -> Callable[[Named, Path], None]:
@@ -165,8 +167,8 @@ def test_only_stores_stay_on_disk(
     monkeypatch.chdir(tmp_path)
     Path("table.csv").touch()
     Path("folder").mkdir()
-    message = (
-        rf"^{name} cannot stay on disk; these formats can: an AnnData store \(\.h5ad, \.zarr\)"
-    )
+    Path("folder/matrix.mtx").touch()
+    formats = r"these formats can, unpacked: an AnnData store \(\.h5ad, \.zarr\)"
+    message = rf"^{name} cannot stay on disk; {formats}"
     with pytest.raises(DataError, match=message):
         load(name, out_of_core=True)

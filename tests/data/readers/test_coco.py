@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda d: d["annotations"][2].pop("category_id"),
         r"annotations\[2\] has no key 'category_id'",
     ),
-    "no object": (lambda d: d["annotations"].insert(0, 5), r"annotations\[0\] has no key 'id'"),
+    "no object": (lambda d: d["annotations"].insert(0, 5), r"annotations\[0\] is not an object"),
     "unknown image": (
         lambda d: d["annotations"][2].update(image_id=99),
         "annotation 3 has the image_id 99",
@@ -123,7 +123,6 @@ def test_iscrowd_is_needed_only_to_leave_crowds_out(tmp_path: Path) -> None:
         ("more.json", b'{"images": []} {}'),
         ("no_comma.json", b'{"images": [{"id": 1} {"id": 2}]}'),
         ("latin.json", b"\xff\xfe\x00"),
-        ("plain.json.gz", b"{}"),
         ("cut.json.gz", gzip.compress(b'{"images": []}')[:-10]),
         ("flipped.json.gz", gzip.compress(b"{}")[:10] + b"\xff\xff\xff\xff"),
     ],
@@ -133,3 +132,86 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"Cannot read .*{name} as COCO JSON: "):
         load(path)
+
+
+def _change(entries: str, key: str, make: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def change(dataset: Any) -> None:
+        for entry in dataset[entries]:
+            entry[key] = make(entry.get(key))
+
+    return change
+
+
+SAME: dict[str, Callable[[Any], object]] = {
+    "image_id as text": _change("annotations", "image_id", str),
+    "category_id as text": _change("annotations", "category_id", str),
+    "image_id 30.0": _change("annotations", "image_id", float),
+    "ids of images as text": _change("images", "id", str),
+    "ids of categories 1.0": _change("categories", "id", float),
+    "one repeated annotation id": _change("annotations", "id", lambda _: 7),
+    "annotation ids null": _change("annotations", "id", lambda _: None),
+    "annotation ids fractional": _change("annotations", "id", lambda _: 0.5),
+    "no annotation ids": lambda d: [entry.pop("id") for entry in d["annotations"]],
+    "crowds null": _change("annotations", "iscrowd", lambda value: value or None),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_ids_are_the_same_as_numbers_and_as_text(tmp_path: Path, case: str) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    SAME[case](dataset)
+    adata = load(written(tmp_path, dataset))
+    assert adata.X.toarray().tolist() == [[2, 1], [0, 0], [0, 1]]
+    assert list(adata.obs_names) == ["30", "10", "20"]
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.0, False, "0"])
+def test_what_is_no_crowd(tmp_path: Path, value: object) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    dataset["annotations"][0]["iscrowd"] = value
+    path = written(tmp_path, dataset)
+    assert read_coco_instances(path, count_crowds=False).X.toarray()[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, "1"])
+def test_what_is_a_crowd(tmp_path: Path, value: object) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    dataset["annotations"][0]["iscrowd"] = value
+    path = written(tmp_path, dataset)
+    assert read_coco_instances(path, count_crowds=False).X.toarray()[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, "yes", [], {}])
+def test_a_crowd_that_is_neither_is_named(tmp_path: Path, value: object) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    dataset["annotations"][2]["iscrowd"] = value
+    path = written(tmp_path, dataset)
+    assert load(path).X.sum() == 4
+    with pytest.raises(DataError, match=r"annotations\[2\] has the iscrowd .* must be 0 or 1"):
+        read_coco_instances(path, count_crowds=False)
+
+
+def test_an_unknown_image_of_an_annotation_without_id(tmp_path: Path) -> None:
+    dataset = copy.deepcopy(INSTANCES)
+    dataset["annotations"][2] = {"image_id": "099", "category_id": 1}
+    with pytest.raises(DataError, match=r"annotations\[2\] has the image_id 099"):
+        load(written(tmp_path, dataset))
+
+
+ODD = [None, 3, 2.5, "text", True, [1], {"a": 1}, 10**30, "", "\u2603"]
+
+
+@pytest.mark.parametrize("first", ODD)
+@pytest.mark.parametrize("second", ODD)
+def test_metadata_of_any_type_can_be_written(tmp_path: Path, first: Any, second: Any) -> None:
+    dataset: Any = copy.deepcopy(INSTANCES)
+    for key in ("file_name", "width", "license", "date_captured"):
+        dataset["images"][0][key], dataset["images"][1][key] = first, second
+    dataset["licenses"] = [{"id": 3, "name": first}, {"id": [1], "name": 2}, {"name": second}, 5]
+    dataset["categories"][0]["supercategory"] = first
+    adata = load(written(tmp_path, dataset))
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    found = load(tmp_path / "a.h5ad").obs["date_captured"]
+    assert found.isna().tolist() == [
+        not isinstance(value, (str, int, float)) for value in (first, second, None)
+    ]

@@ -77,7 +77,12 @@ def test_content_decides_between_readers_of_one_suffix(
         ("a.csv", "id,license,[cat]-[animal]\n1,2,3\n", "coco-table"),
         ("a.mtx.gz", "", "matrix-market"),
         ("matrix.mtx", "", "matrix-market"),
-        ("a.tgz", "", "10x-archive"),
+        ("a.tgz", "", None),
+        ("A.MTX.GZ", "", "matrix-market"),
+        ("A.Csv.Bz2", "a,b\n1,2\n", "table"),
+        ("counts.tab", "a\tb\n1\t2\n", "table"),
+        ("HiSeqV2", "sample\ts1\ts2\nTP53\t1\t2\n", "table"),
+        ("notes.md", "No table, this,\nis text\n", None),
         ("a.json", "", "coco"),
         ("a.xlsx", "", None),
         ("csv", "", None),
@@ -94,7 +99,7 @@ def test_the_reader_of_a_folder(tmp_path: Path) -> None:
         assert find_reader(tmp_path / name) is READERS[reader]
     (tmp_path / "a" / "matrix.mtx").touch()
     (tmp_path / "a" / "barcodes.tsv").touch()
-    assert find_reader(tmp_path / "a" / "matrix.mtx") is READERS["10x-matrix"]
+    assert find_reader(tmp_path / "a" / "matrix.mtx") is READERS["named-matrix"]
 
 
 def test_the_formats_are_listed_with_their_suffixes() -> None:

@@ -42,7 +42,7 @@ def test_table(tmp_path: Path, text: str, rows: list[str], suffix: str) -> None:
         ("cell,a,b\nx,1,3\ny,2", r"nothing at row 1 \('y'\), column 'b'"),
         ("cell,a,b\nx,1,3\ny,2,4,5\n", r"Expected 3 fields in line 3, saw 4"),
         ("a,b\n1,2,3,4\n5,6,7,8\n", r"4 fields in a row but 2 names"),
-        ("cell;a;b\nx;1;2\n", r"separated by commas in \.csv files"),
+        ("cell a b\nx 1 2\n", r"separated by commas in \.csv files"),
     ],
 )
 def test_ragged_rows_gaps_and_text_are_located(tmp_path: Path, text: str, message: str) -> None:
@@ -71,6 +71,10 @@ def test_fractions_are_found_by_the_check(tmp_path: Path) -> None:
         ("cell,a,b\n\nx,1,0\n\ny,2,3\n\n", "x y", "a b"),
         ("cell,a,b\nx,1e0,0.0\ny,2,3", "x y", "a b"),
         ("zelle,ä,µ\nx,1,0\ny,2,3\n", "x y", "ä µ"),
+        ("cell;a;b\nx;1;0\ny;2;3\n", "x y", "a b"),  # Excel, where a comma is a decimal point
+        ("cell\ta\tb\nx\t1\t0\ny\t2\t3\n", "x y", "a b"),
+        ("# made, by, hand\n#\ncell,a,b\nx,1,0\ny,2,3\n", "x y", "a b"),
+        ("#cell,a,b\nx,1,0\ny,2,3\n", "x y", "a b"),
     ],
 )
 def test_what_other_programs_write(tmp_path: Path, text: str, rows: str, columns: str) -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         put_matrix(tmp_path / "matrix.mtx.gz", CELLS.T)
         put(
             tmp_path / "features.tsv.gz",
-            f"ENSG1\tNA\t{kind}\nENSG2\tTBCE\t{kind}\nENSG3\tTBCE\tAntibody Capture\n",
+            f"ENSG1\tNA\t{kind}\nENSG2\tTBCE\t{kind}\nENSG3\tTBCE\t{kind}\n",
         )
         put(tmp_path / "barcodes.tsv.gz", "AAA-1\nCCC-1\n")
     return tmp_path
@@ -53,7 +53,7 @@ def test_folder(folder: Path) -> None:
     assert list(adata.var_names) == ["NA", "TBCE", "TBCE-1"]
     assert adata.var["gene_ids"].tolist() == ["ENSG1", "ENSG2", "ENSG3"]
     if (folder / "features.tsv.gz").exists():
-        assert adata.var["feature_types"].tolist()[1:] == ["Gene Expression", "Antibody Capture"]
+        assert adata.var["feature_types"].tolist() == ["Gene Expression"] * 3
     CountMatrix.from_anndata(adata)
 
 
@@ -70,10 +70,11 @@ def test_missing_part_is_named(folder: Path) -> None:
 
 
 def test_sizes_must_agree(tmp_path: Path) -> None:
-    put_matrix(tmp_path / "matrix.mtx", CELLS)  # the wrong way round
-    put(tmp_path / "genes.tsv", "a\nb\nc\n")
+    put_matrix(tmp_path / "matrix.mtx", CELLS)
+    put(tmp_path / "genes.tsv", "a\nb\nc\nd\ne\n")
     put(tmp_path / "barcodes.tsv", "x\ny\n")
-    with pytest.raises(DataError, match=r"2 features x 3 cells, but genes\.tsv names 3 features"):
+    message = r"2 x 3 counts, but genes\.tsv names 5 features and barcodes\.tsv names 2 cells"
+    with pytest.raises(DataError, match=message):
         load(tmp_path)
 
 
@@ -108,7 +109,7 @@ def write_h5(path: Path, version: int) -> None:
         if version < 3:
             group["gene_names"], group["genes"] = names, ids
         else:
-            kind = np.array([b"Gene Expression", b"Gene Expression", b"Antibody Capture"])
+            kind = np.array([b"Gene Expression"] * 3)
             features = group.create_group("features")
             features["name"], features["id"], features["feature_type"] = names, ids, kind
             features["genome"] = np.array([b"GRCh38"] * 3)
@@ -145,7 +146,89 @@ def test_an_archive_of_a_10x_folder(tmp_path: Path, dense: np.ndarray, form: str
     adata = load(path)
     np.testing.assert_array_equal(adata.X.toarray(), dense)
     assert adata.obs_names[3] == "cell3"
-    shutil.copytree(inside, tmp_path / "packed" / "raw")
+    shutil.copytree(inside, tmp_path / "packed" / "other")
+    message = r"two\.\S+ holds 2 sets of data, not one: .* \(other, raw"
+    (tmp_path / "packed" / "filtered").rename(tmp_path / "packed" / "raw")
     path = shutil.make_archive(str(tmp_path / "two"), form, tmp_path / "packed")
-    with pytest.raises(DataError, match=r"two\..* holds 2 folders with a matrix\.mtx, not one"):
+    with pytest.raises(DataError, match=message):
         load(path)
+
+
+PREFIXES = {
+    "GEO": ("GSM1_S1_matrix.mtx.gz", "GSM1_S1_features.tsv.gz", "GSM1_S1_barcodes.tsv.gz"),
+    "dots": ("s1.matrix.mtx", "s1.genes.tsv", "s1.barcodes.tsv"),
+    "any name": ("counts.mtx", "genes.tsv", "barcodes.tsv"),
+    "kallisto": ("cells_x_genes.mtx", "cells_x_genes.genes.txt", "cells_x_genes.barcodes.txt"),
+    "SPLiT-seq": ("DGE.mtx", "all_genes.csv", "cell_metadata.csv"),
+    "upper case": ("MATRIX.MTX.GZ", "FEATURES.TSV.GZ", "BARCODES.TSV.GZ"),
+    "unpacked by a browser": ("matrix.mtx.gz.", "features.tsv.gz.", "barcodes.tsv.gz."),
+}
+
+
+def put_named(folder: Path, case: str, matrix: np.ndarray, header: bool) -> Path:
+    """A matrix with names beside it; names that end in a dot are stored without compression."""
+    names = PREFIXES[case]
+    put_matrix(folder / "source.mtx", matrix)
+    mark = "," if names[1].endswith("csv") else "\t"
+    features = ["id,name"] * header + [f"ENSG{i},G{i}" for i in range(3)]
+    texts = (
+        (folder / "source.mtx").read_text(),
+        "\n".join(features).replace(",", mark) + "\n",
+        "\n".join(["barcode,n"] * header + ["AAA-1,5", "CCC-1,6"]).replace(",", mark) + "\n",
+    )
+    (folder / "source.mtx").unlink()
+    for name, text in zip(names, texts, strict=True):
+        is_packed = name.lower().endswith(".gz")
+        data = gzip.compress(text.encode()) if is_packed else text.encode()
+        (folder / name.rstrip(".")).write_bytes(data)
+    return folder / names[0].rstrip(".")
+
+
+@pytest.mark.parametrize("case", PREFIXES)
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_names_beside_a_matrix_give_its_names_and_orientation(
+    tmp_path: Path, case: str, header: bool, turned: bool
+) -> None:
+    path = put_named(tmp_path, case, CELLS if turned else CELLS.T, header)
+    for source in (path, tmp_path):
+        adata = load(source)
+        np.testing.assert_array_equal(adata.X.toarray(), CELLS)
+        assert list(adata.obs_names) == ["AAA-1", "CCC-1"]
+        assert list(adata.var_names) == ["G0", "G1", "G2"]
+        assert adata.var["gene_ids"].tolist() == ["ENSG0", "ENSG1", "ENSG2"]
+
+
+def test_names_of_another_sample_are_not_taken(tmp_path: Path) -> None:
+    put_named(tmp_path, "GEO", CELLS.T, header=False)
+    other = tmp_path / "GSM2_S2_matrix.mtx"
+    put_matrix(other, CELLS)
+    assert list(load(other).obs_names) == ["0", "1"]
+    assert list(load(tmp_path / "GSM1_S1_matrix.mtx.gz").obs_names) == ["AAA-1", "CCC-1"]
+    with pytest.raises(DataError, match=r"holds 2 sets of data.*GSM1_S1_matrix.*GSM2_S2_matrix"):
+        load(tmp_path)
+
+
+def test_several_genomes_in_one_h5(tmp_path: Path) -> None:
+    path = tmp_path / "two.h5"
+    write_h5(path, 2)
+    with h5py.File(path, "a") as file:
+        file.copy("GRCh38", "mm10")
+    adata = load(path)
+    np.testing.assert_array_equal(adata.X.toarray(), np.hstack([CELLS, CELLS]))
+    assert adata.var["genome"].tolist() == ["GRCh38"] * 3 + ["mm10"] * 3
+    with h5py.File(path, "a") as file:
+        file["mm10/barcodes"][0] = b"TTT-1"
+    with pytest.raises(
+        DataError, match=r"genomes 'GRCh38', 'mm10' with cells of their own.*scanpy"
+    ):
+        load(path)
+
+
+def test_h5_without_genome(tmp_path: Path) -> None:
+    path = tmp_path / "cellbender.h5"
+    write_h5(path, 3)
+    with h5py.File(path, "a") as file:
+        del file["matrix/features/genome"]
+        file["matrix/latent"] = np.ones(3)
+    assert list(load(path).var_names) == ["NA", "TBCE", "TBCE-1"]

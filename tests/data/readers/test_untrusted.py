@@ -332,7 +332,7 @@ BOMBS = {
     "a large number": coco().replace('{"id": 1}', '{"id": ' + "1" * 400 + "}"),
     "an infinite number": coco().replace('{"id": 1}', '{"id": 1e999}'),
     "a list for an id": coco(images=[{"id": [1]}]),
-    "an object for an id": coco(annotations=[{"id": {}, "image_id": 1, "category_id": 1}]),
+    "an object for an id": coco(annotations=[{"id": 1, "image_id": {}, "category_id": 1}]),
     "a list of nothing": coco(images=[None]),
     "no object": "[" * 10,
     "not UTF-8": "\udcff",

@@ -26,6 +26,12 @@ def made_counts(n_obs: int = 90, n_vars: int = 12, seed: int = 0) -> ad.AnnData:
     )
 
 
+@pytest.fixture(scope="session")
+def make_counts() -> Callable[..., ad.AnnData]:
+    """The function `made_counts`."""
+    return made_counts
+
+
 @pytest.fixture
 def counts() -> ad.AnnData:
     return made_counts()

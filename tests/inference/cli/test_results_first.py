@@ -224,17 +224,50 @@ def test_no_room_for_the_run_itself_keeps_its_checkpoints(
     run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    options = (*QUICK, "--checkpoint-minutes", 0.001, "--model", "vae", "--epochs", 30)
-    options = tuple(each for each in options if each not in ("--components", 3))
     with monkeypatch.context() as patch:
         patch.setattr(Run, "write", full)
-        result = run("fit", counts_file, "--out", out, *options)
+        result = run("fit", counts_file, "--out", out, *QUICK)
     assert result.exit_code == 2
-    assert "make room, and run the same command with --resume" in result.stderr
+    assert "make room there, and run the same command with --resume" in result.stderr
     assert names(tmp_path) == {counts_file.name, "out.partial"}
-    again = run("fit", counts_file, "--out", out, *options, "--resume")
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "take", broken)  # it has been trained
+        again = run("fit", counts_file, "--out", out, *QUICK, "--resume")
     assert again.exit_code == 0, again.output
     assert names(tmp_path) == {counts_file.name, "out"}
+    assert names(out) == ALL
+
+
+@pytest.mark.filterwarnings("default:no checkpoint could be written")
+def test_no_room_for_anything_leaves_the_run_elsewhere(
+    run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a checkpoint could be written."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    write, out = Run.write, tmp_path / "out"
+
+    def full_there(self: Run, directory: Path) -> None:
+        return write(self, directory) if "vae4counts-" in str(directory) else full()
+
+    monkeypatch.setattr(Run, "write", full_there)
+    monkeypatch.setattr("vae4counts.inference.fitting.checkpoints._write", full)
+    result = run("fit", counts_file, "--out", out, *QUICK)
+    assert result.exit_code == 2
+    assert "no checkpoint could be written" in result.stderr
+    (place,) = (tmp_path / "tmp").glob("vae4counts-*/out")
+    assert f"they are in {place} instead" in result.stderr
+    assert len(Run.load(place).history) == 2
+    assert names(tmp_path) == {counts_file.name, "tmp"}
+
+
+def test_two_fits_into_one_directory(run: Call, counts_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with storage.resumable(out, resume=False):
+        result = run("fit", counts_file, "--out", out, *QUICK)
+    assert result.exit_code == 2
+    assert f"another process is fitting to {out}" in result.stderr
+    assert names(tmp_path) == {counts_file.name}
 
 
 def test_annotate_writes_other_data_to_a_file_of_their_own(

@@ -32,6 +32,7 @@ from vae4counts.inference.fitting.checkpoints import (
 )
 from vae4counts.inference.fitting.signals import stop_requests
 from vae4counts.inference.fitting.state import State
+from vae4counts.inference.run import storage
 
 
 def state(number: int = 0, size: int = 5) -> State:
@@ -130,15 +131,18 @@ def full(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["save_file", "_sha256", "_flush"])
-def test_a_full_disk_costs_a_checkpoint_and_no_more(place: str, two: Path) -> None:
+@pytest.mark.parametrize(
+    ("home", "place"),
+    [(checkpoints, "save_file"), (checkpoints, "_sha256"), (storage, "flush")],
+)
+def test_a_full_disk_costs_a_checkpoint_and_no_more(home: Any, place: str, two: Path) -> None:
     saving = CheckpointFiles(two, 1)
     with (
-        patch.object(checkpoints, place, side_effect=full),
+        patch.object(home, place, side_effect=full),
         pytest.warns(UserWarning, match="no checkpoint could be written to .*No space left"),
     ):
         assert not saving.write(3, state(3))
-    if place == "_flush":  # of the last directory too: the rename may have gone well
+    if place == "flush":  # of the last directory too: the rename may have gone well
         assert not (two / ".unfinished-step-000000003").exists()
     assert sorted(two.iterdir()) == found(two)
     assert saving.write(4, state(4))
@@ -251,7 +255,7 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert found_there == [signal.getsignal(signal.SIGTERM)]
-    assert interruption.SIGNALS == (signal.SIGINT, signal.SIGTERM)
+    assert interruption.SIGNALS == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 ENDLESS = """
@@ -259,6 +263,7 @@ import sys, torch
 from pathlib import Path
 from vae4counts.inference.fitting.checkpoints import CheckpointFiles
 from vae4counts.inference.fitting.state import State
+from vae4counts.inference.run import storage
 saving = CheckpointFiles(Path(sys.argv[1]), 1)
 print("ready", flush=True)
 for step in range(1, 10**6):

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from anndata import AnnData
 from torch import Tensor, nn
 
-from vae4counts.data import random_split
+from vae4counts.data import counts_of, random_split
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Checkpoints, NonFiniteError, Run, Schedule, TrainingError, fit
 from vae4counts.inference.fitting import step
+from vae4counts.inference.fitting.checkpoints import latest
 from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
+from vae4counts.inference.fitting.own_pair import pair_of
+from vae4counts.inference.fitting.start import start_from_latents
+from vae4counts.inference.fitting.state import part
 from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -93,10 +98,15 @@ def test_the_state_before_the_step_is_saved(spoilt: AnnData, tmp_path: Path) -> 
         assert torch.equal(one, other)
 
 
+def spoil_gradient(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+    if output.requires_grad:
+        output.register_hook(lambda gradient: gradient * math.nan)
+
+
 def test_a_gradient_that_is_not_finite(adata: AnnData) -> None:
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2))
-    model.decoder.output.bias.register_hook(lambda gradient: gradient * math.nan)
+    model.decoder.register_forward_hook(spoil_gradient)
     with pytest.raises(NonFiniteError, match="the gradient is not finite in step 1") as caught:
         fit(model, guide_for(model), adata, epochs=2, **QUICK)
     assert len(caught.value.rows) == 16
@@ -105,9 +115,22 @@ def test_a_gradient_that_is_not_finite(adata: AnnData) -> None:
 
 def test_a_gradient_of_a_mixture_without_layers_that_is_not_finite(adata: AnnData) -> None:
     model = CountMixture(7, 3)
-    model.outputs.register_hook(lambda gradient: gradient * math.nan)
+    model.likelihood.register_forward_pre_hook(
+        lambda module, inputs: spoil_gradient(module, None, inputs[0])
+    )
     with pytest.raises(NonFiniteError, match="the gradient is not finite in step 1"):
         fit(model, guide_for(model), adata, epochs=2, **QUICK)
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("clip_norm", [None, 10.0])
+def test_every_gradient_is_looked_at(name: str, clip_norm: float | None) -> None:
+    layer = nn.Linear(3, 2)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert Gradient(layer, clip_norm).is_finite()
+    getattr(layer, name).grad[0] = math.inf
+    assert not Gradient(layer, clip_norm).is_finite()
 
 
 @pytest.mark.parametrize("kind", ["marginal", "joint"])
@@ -117,9 +140,10 @@ def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData)
     with torch.no_grad():
         guide.head.linear.bias[0] = math.nan
     with pytest.raises(NonFiniteError, match="is not finite in step 1"):
-        fit(model, guide, adata, epochs=6, **QUICK)
+        fit(model, guide, adata, epochs=6, warm_start=True, **QUICK)
+    skip = Schedule(non_finite="skip")
     with pytest.raises(TrainingError, match="no batch of epoch 1 had a finite loss"):
-        fit(model, guide, adata, epochs=6, schedule=Schedule(non_finite="skip"), **QUICK)
+        fit(model, guide, adata, epochs=6, warm_start=True, schedule=skip, **QUICK)
 
 
 def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
@@ -127,24 +151,33 @@ def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
     guide = guide_for(model)
     with torch.no_grad():
         guide.head.linear.bias[0] = math.nan
-    with pytest.raises(TrainingError, match="that components start at are not finite: try"):
-        fit(model, guide, adata, epochs=2, **QUICK)  # too few to train a plain VAE first
+    counts = counts_of(adata)
+    with (
+        pyro.validation_enabled(False),
+        pytest.raises(TrainingError, match="that components start at are not finite: try"),
+    ):
+        start_from_latents(model, guide, counts, 0)
 
 
 @pytest.mark.filterwarnings("ignore:X has counts up to")
 @pytest.mark.parametrize("policy", ["stop", "skip"])
-def test_moments_of_batch_normalisation_are_not_spoilt(policy: Any, spoilt: AnnData) -> None:
+def test_moments_of_batch_normalisation_are_not_spoilt(
+    policy: Any, spoilt: AnnData, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     model = VAE(7, StandardNormal(2), Fragile(), MLPDecoder((8,), norm="batch"))
     guide = guide_for(model, encoder=Encoder((8,), inputs="identity", norm="batch"))
     spoilt.X[np.flatnonzero(spoilt.X.sum(1) > LARGE)] = 1e30  # breaks the encoder's moments
-    found = moments(nn.ModuleList([model, guide]))
     if policy == "stop":
         with pytest.raises(NonFiniteError):
-            fit(model, guide, spoilt, epochs=2, **QUICK)
+            fit(model, guide, spoilt, epochs=2, checkpoints=tmp_path, **QUICK)
+        _, state = latest(tmp_path)
+        pair_of(model, guide).load_state_dict(part(state.tensors, "pair"))
     else:
         run = fit(model, guide, spoilt, epochs=2, schedule=Schedule(non_finite=policy), **QUICK)
         assert list(run.history.skipped) == [1, 1]
+        model, guide = run.model, run.guide
+    found = moments(pair_of(model, guide))
     assert len(found) == 6
     assert all(moment.isfinite().all() for moment in found)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -49,7 +53,20 @@ from vae4counts.models.priors import StandardNormal
         (lambda: Schedule(clip_norm=0.0), "clip_norm is 0.0: it must be above 0"),
         (lambda: Checkpoints("x", every=0), "every is 0"),
         (lambda: Checkpoints("x", every=timedelta(0)), "every is 0:00:00"),
+        (lambda: Checkpoints("x", every=0.5), "every is 0.5: it must be a whole number of steps"),
+        (lambda: Checkpoints("x", every=True), "every is True: it must be a whole number"),
+        (lambda: Checkpoints(None), "directory is None: it must be a path"),
+        (lambda: Checkpoints("x", resume="yes"), "resume is 'yes': it must be True or False"),
         (lambda: Compute(devices=0), "devices is 0"),
+        (lambda: Compute(devices="2"), "devices is '2': it must be a whole number"),
+        (lambda: BasicOptions(epochs=5.0), "epochs is 5.0: it must be a whole number"),
+        (lambda: BasicOptions(epochs=True), "epochs is True: it must be a whole number"),
+        (lambda: BasicOptions(epochs=np.array([1, 2])), "it must be a whole number"),
+        (lambda: BasicOptions(learning_rate="1e-3"), "learning_rate is '1e-3': it must be a num"),
+        (lambda: BasicOptions(device=0), "device is 0: it must be text"),
+        (lambda: SplitOptions(test=None, group=3), "group is 3: it must be text"),
+        (lambda: SplitOptions(column="a", test=0.2), "validation and test are shares"),
+        (lambda: Schedule(handlers=KLWarmUp(3)), "it must be a list of handlers"),
         (lambda: Compute(precision="8-bit"), "one of 32-true, bf16-mixed"),  # type: ignore[arg-type]
     ],
 )
@@ -64,6 +81,44 @@ def test_defaults_are_allowed_and_every_field_says_what_it_means(kind: type[Opti
     for each in fields(kind):
         if each.name != "handlers":  # no option of the command line
             assert each.metadata["help"].endswith("."), each.name
+
+
+def test_numbers_of_numpy_become_those_of_python(tmp_path: Path) -> None:
+    basic = BasicOptions(np.int64(5), np.uint8(3), np.float32(0.5), np.array(7))
+    assert basic == BasicOptions(5, 3, 0.5, 7)
+    assert [type(value) for value in basic.settings().values()][:4] == [int, int, float, int]
+    assert SplitOptions(stratify=np.str_("a"), min_counts=np.int32(2)).settings()["min_counts"] == 2
+    assert type(Compute(devices=np.int16(1)).devices) is int
+    assert Checkpoints(tmp_path, np.int64(3), np.True_).every == 3
+    assert Checkpoints("~/x").directory == Path.home() / "x"
+    assert Checkpoints("x", pd.Timedelta(minutes=2)).every == timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"split": None}, "split is None: it must be a SplitOptions"),
+        ({"split": {"test": 0.2}}, "split is {'test': 0.2}: it must be a SplitOptions"),
+        ({"schedule": {"patience": 3}}, "schedule is {'patience': 3}: it must be a Schedule"),
+        ({"compute": "cpu"}, "compute is 'cpu': it must be a Compute"),
+        ({"checkpoints": 3}, "directory is 3: it must be a path"),
+        ({"schedule": Schedule(handlers=[1])}, "a handler is 1: it must be a Handler"),
+        ({"seed": -1}, "seed is -1: it must be 0 or more"),
+    ],
+)
+def test_what_is_no_option_is_said_before_training(
+    options: dict[str, Any], said: str, adata: AnnData
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        fitted(adata, **options)
+
+
+def test_a_run_of_numpy_numbers_can_be_saved(adata: AnnData, tmp_path: Path) -> None:
+    model = VAE(np.int64(7), StandardNormal(np.int32(2)))
+    options = {"batch_size": np.int64(64), "learning_rate": np.float32(1e-3), "seed": np.int64(3)}
+    run = fit(model, guide_for(model), adata, epochs=np.int64(1), progress=False, **options)
+    run.save(tmp_path / "run")
+    assert Run.load(tmp_path / "run").settings == run.settings
 
 
 def fitted(adata: AnnData, **options: Any) -> Run:
@@ -83,6 +138,7 @@ def test_settings_are_saved_as_they_are_nested(adata: AnnData) -> None:
         "learning_rate": 1e-3,
         "seed": 0,
         "device": "cpu",
+        "warm_start": False,
         "split": {
             "validation": 0.1,
             "test": 0.2,

@@ -97,8 +97,8 @@ def test_an_autoregressive_model_learns_the_dependence(adata: AnnData) -> None:
     assert (history.kl_weight == 1).all()  # nothing is sampled: no warm-up
     assert history.validation_reconstruction.equals(history.validation_elbo)
     assert history.validation_elbo.iloc[-1] > history.validation_elbo.iloc[0] + 1
-    assert model.weight[1, 0] > 0.1  # of one group of features
-    assert model.weight[4, 0] < -0.1  # of two
+    assert run.model.weight[1, 0] > 0.1  # of one group of features
+    assert run.model.weight[4, 0] < -0.1  # of two
 
 
 def test_a_guide_without_an_encoder_finds_the_size(adata: AnnData) -> None:
@@ -106,5 +106,5 @@ def test_a_guide_without_an_encoder_finds_the_size(adata: AnnData) -> None:
     run = trained(Sized(), guide, adata)
     assert run.history.phase.unique().tolist() == ["restart", "full"]
     mean_size = float(adata.X.sum()) / 100
-    assert guide.loc.exp().item() == pytest.approx(mean_size, rel=0.2)
+    assert run.guide.loc.exp().item() == pytest.approx(mean_size, rel=0.2)
     np.testing.assert_array_less(run.history.validation_elbo, run.history.validation_reconstruction)

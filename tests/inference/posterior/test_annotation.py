@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from matplotlib import pyplot as plt
 from vae4counts.data import DataError
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
+from vae4counts.inference.posterior.annotation import slots_of
 from vae4counts.models import GMVAE, VAE, CountMixture
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -105,14 +108,123 @@ def test_another_model_leaves_nothing_of_the_first(fitted: tuple[Run, AnnData]) 
     assert list(adata.obsm) == ["X_vae"]
 
 
-def test_a_column_of_the_users_own_is_not_overwritten(fitted: tuple[Run, AnnData]) -> None:
+OWN: dict[str, Any] = {
+    "obs/component": ["mine"] * 120,
+    "obs/component_entropy": [0.5] * 120,
+    "obsm/X_vae": np.full((120, 2), 7.0),
+    "obsm/responsibilities": pd.DataFrame({"mine": 7.0}, index=made_data().obs_names),
+    "varm/loadings": np.full((9, 2), 7.0),
+    "layers/denoised": np.full((120, 9), 7.0),
+    "uns/vae4counts": "mine",
+}
+
+
+def state(adata: AnnData) -> dict[str, Any]:
+    """Everything that an annotation could change, in a form that compares."""
+    slots = ("obsm", "varm", "layers", "uns")
+    content = {slot: {k: str(v) for k, v in getattr(adata, slot).items()} for slot in slots}
+    return {"obs": adata.obs.to_csv(), **content}
+
+
+@pytest.mark.parametrize("slot", OWN)
+def test_nothing_of_the_users_own_is_overwritten(
+    slot: str, fitted: tuple[Run, AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, adata = fitted[0], fitted[1].copy()
-    adata.obs["component"] = "mine"
-    with pytest.raises(DataError, match=r"obs\['component'\] exists already.*rename"):
+    where, name = slot.split("/")
+    getattr(adata, where)[name] = OWN[slot]
+    before = state(adata)
+    monkeypatch.setattr(type(run.on(adata)), "summary", None)  # it is found before any work
+    with pytest.raises(DataError, match=rf"{where}\['{name}'\] exists already.*rename"):
+        run.annotate(adata, denoised=True)
+    assert state(adata) == before
+
+
+def test_all_that_is_in_the_way_is_named_at_once(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    for slot, value in OWN.items():
+        where, name = slot.split("/")
+        getattr(adata, where)[name] = value
+    with pytest.raises(DataError, match=r"obsm\['X_vae'\], .*, uns\['vae4counts'\] exist "):
         run.annotate(adata)
-    assert (adata.obs["component"] == "mine").all()
-    assert not adata.obsm
-    assert not adata.uns
+
+
+def test_a_record_cannot_point_at_what_is_not_ours(fitted: tuple[Run, AnnData]) -> None:
+    """As in a file that was made elsewhere."""
+    run, adata = fitted[0], fitted[1].copy()
+    adata.uns["vae4counts"] = {"model": "GMVAE", "written": np.array(["obs/group", "nonsense"])}
+    run.annotate(adata)
+    assert list(adata.obs) == ["group", "component", "component_entropy"]
+
+
+@pytest.mark.parametrize("annotated_before", [False, True])
+@pytest.mark.parametrize("where", ["obs", "obsm", "varm", "layers"])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_an_error_halfway_leaves_the_data_as_they_were(
+    error: type[BaseException],
+    where: str,
+    annotated_before: bool,
+    fitted: tuple[Run, AnnData],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    if annotated_before:
+        run.annotate(adata, denoised=True)
+        adata.obs["component"] = "an earlier one"
+        adata.uns["component_colors"] = ["red"]
+    before = state(adata)
+
+    def assign(self: Any, name: str, value: Any) -> None:
+        """Fail at the first assignment to one of the slots."""
+        if f"{where}/{name}" in OWN:
+            raise error
+        kept(self, name, value)
+
+    kind = type(getattr(adata, where))
+    kept = kind.__setitem__
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "__setitem__", assign)
+        with pytest.raises(error):
+            run.annotate(adata, denoised=True)
+    assert state(adata) == before
+    run.annotate(adata, denoised=True)
+    assert state(adata) != before
+
+
+@pytest.mark.parametrize("data", [np.ones((3, 9)), pd.DataFrame(np.ones((3, 9))), "x.h5ad"])
+def test_only_an_anndata_can_be_annotated(data: Any, fitted: tuple[Run, AnnData]) -> None:
+    with pytest.raises(DataError, match=f"written into an AnnData, not a {type(data).__name__}"):
+        fitted[0].annotate(data)
+
+
+def test_settings_of_numpy_are_recorded(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    settings = {**run.settings, "learning_rate": np.float32(0.5), "epochs": np.int64(3)}
+    dataclasses.replace(run, settings=settings).annotate(adata)
+    record = json.loads(adata.uns["vae4counts"]["settings"])
+    assert (record["learning_rate"], record["epochs"]) == (0.5, 3)
+
+
+def test_colours_are_kept_as_long_as_the_components_are(fitted: tuple[Run, AnnData]) -> None:
+    run, adata = fitted[0], fitted[1].copy()
+    adata.uns["component_colors"] = ["#000000"] * 5
+    run.annotate(adata)
+    run.annotate(adata)
+    assert adata.uns["component_colors"] == ["#000000"] * 5
+
+
+def test_what_is_written_is_known_before_training(fitted: tuple[Run, AnnData]) -> None:
+    for model in (
+        GMVAE(9, GaussianMixture(3, 5), decoder="linear"),
+        GMVAE(9, GaussianMixture(3, 5)),
+        VAE(9, StandardNormal(2)),
+        CountMixture(9, 2),
+    ):
+        adata = made_data()
+        wanted = slots_of(model)
+        settings: dict[str, Any] = {"epochs": 1, "progress": False, "device": "cpu"}
+        fit(model, guide_for(model), adata, **settings).annotate(adata)
+        assert adata.uns["vae4counts"]["written"] == wanted
 
 
 def test_a_model_without_components_leaves_such_a_column_alone() -> None:
@@ -161,8 +273,8 @@ def test_features_are_aligned_with_a_message(fitted: tuple[Run, AnnData]) -> Non
     table = run.loadings()
     assert table is not None
     np.testing.assert_array_equal(wider.varm["loadings"][:1:-1], table)
-    with pytest.raises(DataError, match=r"1 of the model's 9 features are missing.*'gene0'"):
-        run.interpret(adata[:, 1:].copy())
+    with pytest.raises(DataError, match=r"2 of the model's 9 features .* missing.*'gene0'"):
+        run.interpret(adata[:, 2:].copy())
 
 
 def test_fit_turns_the_latents(

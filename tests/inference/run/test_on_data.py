@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,8 @@ def test_known_classes(run: Run, renamed: AnnData) -> None:
 
 
 def test_data_that_do_not_fit_are_refused_at_once(run: Run, renamed: AnnData) -> None:
-    with pytest.raises(DataError, match="features are missing"):
-        run.on(renamed[:, 1:].copy())
+    with pytest.raises(DataError, match="are missing from the data"):
+        run.on(renamed[:, 2:].copy())
     renamed.layers["raw"] = renamed.layers["raw"] * 0.5
     with pytest.raises(DataError):
         run.on(renamed)
@@ -94,3 +95,46 @@ def test_it_says_what_it_is(run: Run, adata: AnnData) -> None:
     assert repr(run.on(adata)) == (
         "RunOnData(GMVAE with GaussianMixture, 100 observations x 7 features)"
     )
+
+
+def test_the_layer_and_the_label_of_the_fit_can_be_changed_or_dropped(
+    run: Run, renamed: AnnData, tmp_path: Path
+) -> None:
+    """The run was fitted to the layer "raw", with the label "group"."""
+    wanted = run.evaluate(renamed)
+    plain = AnnData(renamed.layers["raw"].copy(), renamed.obs[[]], renamed.var)
+    with pytest.raises(UnknownName, match=r"no layer 'raw'.*layer=None.*--no-layer"):
+        run.on(plain)
+    asked = run.on(plain, layer=None)
+    with pytest.raises(UnknownName, match=r"no label column 'group'.*label=None.*--no-label"):
+        asked.evaluate(2)
+    found = run.evaluate(plain, layer=None, label=None)
+    assert found.elbo == wanted.elbo
+    assert (wanted.ari is None, found.ari) == (False, None)
+
+    plain.layers["others"] = plain.X
+    plain.X = None
+    plain.obs["kind"] = renamed.obs["group"]
+    named = run.on(plain, layer="others", label="kind")
+    assert (named.layer, named.label) == ("others", "kind")
+    assert named.evaluate() == wanted
+    with pytest.raises(UnknownName, match=r"no layer 'other'\. Did you mean 'others'\?") as error:
+        run.on(plain, layer="other")
+    assert "fitted" not in str(error.value)
+    with pytest.raises(UnknownName, match="no label column 'kin'"):
+        run.evaluate(plain, layer="others", label="kin")
+
+
+def test_every_question_takes_a_layer(run: Run, renamed: AnnData, tmp_path: Path) -> None:
+    renamed.layers["others"] = renamed.layers.pop("raw")
+    here: dict[str, Any] = {"layer": "others"}
+    assert not run.knows(renamed, **here)
+    assert run.posterior(renamed, 2, **here) is not None
+    assert len(run.predictive(renamed, 2, **here).features) == 7
+    assert run.check(renamed, 2, **here) is not None
+    assert len(run.log_likelihoods(renamed, 100, **here)) == 100
+    assert len(run.interpret(renamed, **here).latent_table()) == 2
+    run.report(renamed, tmp_path / "page.html", label=None, **here)
+    assert "layer &#39;others&#39;" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    run.annotate(renamed, **here)
+    assert "X_vae" in renamed.obsm

@@ -91,13 +91,6 @@ def test_an_interrupted_save_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_json_cannot_hold_leaves_nothing(run: Run, tmp_path: Path) -> None:
-    run.metrics["elbo"] = float("nan")
-    with pytest.raises(ValueError, match="JSON"):
-        run.save(tmp_path / "run")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_decoder_that_cannot_be_described_leaves_nothing(run: Run, tmp_path: Path) -> None:
     run.model = VAE(7, StandardNormal(2), decoder=torch.nn.Linear(2, 7))
     with pytest.raises(TypeError, match="holds a Linear"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vae4counts.inference import Run, RunDirectoryError
@@ -98,10 +101,80 @@ def test_results_that_cannot_be_written_leave_the_checkpoints(run: Run, out: Pat
     assert (checkpoints / "1").exists()
     assert sorted(path.name for path in out.parent.iterdir()) == ["run", "run.partial"]
     (out / "thesis.txt").unlink()
-    run.metrics["elbo"] = float("nan")  # JSON cannot hold it
-    with pytest.raises(ValueError, match="JSON"):
+    storage.publish(run.write, out)
+    assert list(out.parent.iterdir()) == [out.parent / "run.partial", out]
+    assert not checkpoints.exists()
+
+
+def test_numbers_that_json_does_not_know_cost_no_weights(run: Run, out: Path) -> None:
+    odd = {"nan": math.nan, "list": [1.5, -math.inf], "numpy": np.float32(2), "other": Path("x")}
+    run.metrics |= odd | {"array": np.array([1, 2]), "elbo": np.float64(-3)}
+    run.save(out)
+    again = Run.load(out).metrics
+    assert {name: again[name] for name in (*odd, "array", "elbo")} == {
+        "nan": None,
+        "list": [1.5, None],
+        "numpy": 2.0,
+        "other": "x",
+        "array": [1, 2],
+        "elbo": -3.0,
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the umask is one of POSIX")
+def test_the_umask_decides_who_may_read(run: Run, out: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        run.save(out)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+
+
+def test_results_are_on_the_disk_before_checkpoints_go(
+    run: Run, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    flush, remove = storage.flush, storage.shutil.rmtree
+
+    def noting(path: Path, **_: object) -> None:
+        flushed.append(f"remove {path.name}")
+        remove(path, ignore_errors=True)
+
+    checkpointed(out)
+    monkeypatch.setattr(storage, "flush", lambda path: (flushed.append(path.name), flush(path)))
+    monkeypatch.setattr(storage.shutil, "rmtree", noting)
+    storage.publish(run.write, out)
+    assert flushed[-1] == "remove checkpoints"
+    files = {"config.json", "model.safetensors", "metrics.json", "history.csv"}
+    assert files | {"results", out.parent.name} == set(flushed[1:-1])
+
+
+def test_one_process_at_a_time(run: Run, out: Path) -> None:
+    with storage.resumable(out, resume=False):
+        for resume in (False, True):
+            with (
+                pytest.raises(RunDirectoryError, match="another process is fitting to"),
+                storage.resumable(out, resume=resume),
+            ):
+                pass
         storage.publish(run.write, out)
-    assert (checkpoints / "1").exists()
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_the_lock_of_a_killed_process_is_no_hindrance(out: Path) -> None:
+    storage.checkpoints_of(out).parent.mkdir(parents=True)
+    (out.parent / "run.partial" / "lock").write_text("")
+    with storage.resumable(out, resume=False):
+        pass
+    assert not list(out.parent.iterdir())
+
+
+def test_home_is_known(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run.save("~/run")
+    assert Run.load("~/run").features == run.features
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_killed_at_any_moment(run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,13 +197,13 @@ def test_killed_at_any_moment(run: Run, out: Path, monkeypatch: pytest.MonkeyPat
         storage.shutil, "rmtree", lambda *x, **y: (counted("rmtree"), remove(*x, **y))[1]
     )
     monkeypatch.setattr(storage, "write_json", lambda *x: (counted("write"), write(*x))[1])
-    for last in range(1, 5):  # config, metrics, replace, rmtree
+    for last in range(1, 6):  # what a killed process left, config, metrics, replace, checkpoints
         checkpoints = checkpointed(out)
         steps = last
         with pytest.raises(KilledError), storage.resumable(out, resume=True):
             storage.publish(run.write, out)
         steps = 0
-        assert storage.has_ended(out) == (last == 4)
+        assert storage.has_ended(out) == (last == 5)
         assert storage.has_ended(out) or (checkpoints / "1").exists()
         with storage.resumable(out, resume=True):
             if storage.has_ended(out):

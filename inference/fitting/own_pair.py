@@ -1,0 +1,59 @@
+"""The copy of a model and a guide that a fit trains, and its fresh parameters."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from vae4counts.guides import Guide
+from vae4counts.inference.fitting.options import SettingsError
+from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.models import Model
+
+CPU = torch.device("cpu")
+
+
+def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
+    """Return a module that holds both."""
+    return nn.ModuleDict({"model": model, "guide": guide})
+
+
+def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tuple[Model, Guide]:
+    """Copy a pair, so that a run's parameters are its own.
+
+    Args:
+        model: The model.
+        guide: Its guide.
+        seed: Seed of the fresh parameters.
+        warm_start: Whether to keep the present parameters.
+
+    Raises:
+        SettingsError: The pair cannot be copied, or not be made anew.
+    """
+    try:
+        own_model, own_guide = copy.deepcopy((model, guide))
+    except (RuntimeError, TypeError) as error:  # a generator, a lock, a tensor with a gradient
+        raise SettingsError(f"the pair cannot be copied, to train the copy: {error}") from error
+    if not warm_start:
+        try:
+            redraw(own_model, own_guide, seed)
+        except TypeError as error:
+            raise SettingsError(
+                f"the parameters cannot be drawn anew: {error}; or begin from those that the pair "
+                "has, with warm_start=True"
+            ) from error
+    own_guide.attach(own_model)
+    return own_model, own_guide
+
+
+def redraw(model: Model, guide: Guide, seed: int) -> None:
+    """Give a pair new random parameters, as if it were made anew.
+
+    Raises:
+        TypeError: A part of it cannot be made anew.
+    """
+    with own_randomness(CPU, seed):
+        for part in (model, guide):
+            part.load_state_dict(part.anew().state_dict())

@@ -1,0 +1,81 @@
+"""New data that are nearly right are matched with the model's features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+from vae4counts.data import DataError, UnknownName
+from vae4counts.guides import guide_for
+from vae4counts.inference import Run, fit
+from vae4counts.inference.run.alignment import align
+from vae4counts.models import VAE
+from vae4counts.models.priors import StandardNormal
+
+NAMES = [f"g{i}" for i in range(10)]
+
+
+def table(names: list[str], *, dense: bool = False, layer: str | None = None) -> AnnData:
+    counts = np.random.default_rng(0).poisson(1.0, (6, len(names))).astype(np.float32)
+    adata = AnnData(counts if dense else sp.csr_matrix(counts))
+    adata.var_names = names
+    adata.obs["k"] = ["a", "b"] * 3
+    if layer:
+        adata.layers[layer] = adata.X.copy()
+    return adata
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("layer", [None, "raw"])
+def test_a_few_missing_features_have_no_counts(dense: bool, layer: str | None) -> None:
+    data = table([*NAMES[8:1:-1], "other"], dense=dense, layer=layer)  # g0, g1 and g9 are missing
+    with pytest.raises(DataError, match=r"3 of the model's 10 features \(30%\) are missing"):
+        align(data, NAMES, layer)
+    data = table([*NAMES[9:1:-1], "other"], dense=dense, layer=layer)
+    with pytest.warns(UserWarning, match=r"2 of the model's 10 features \(20%\).*'g0'.*no counts"):
+        found = align(data, NAMES, layer)
+    assert list(found.var_names) == NAMES
+    counts = sp.csr_matrix(found.X if layer is None else found.layers[layer]).toarray()
+    assert not counts[:, :2].any()
+    expected = sp.csr_matrix(data[:, NAMES[2:]].X).toarray()
+    np.testing.assert_array_equal(counts[:, 2:], expected)
+    assert list(found.obs["k"]) == ["a", "b"] * 3
+
+
+def test_the_layer_has_to_be_there() -> None:
+    with pytest.raises(UnknownName, match="counts"):
+        align(table(NAMES[1:]), NAMES, "counts")
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_repeated_names_cannot_be_matched() -> None:
+    data = table(["g1", "g1", *NAMES[2:]])
+    assert align(data, data.var_names) is data
+    with pytest.raises(DataError, match=r"1 names of features are repeated in the data.*'g1'"):
+        align(data, NAMES)
+
+
+@pytest.mark.filterwarnings("ignore:.*have no counts", "ignore:the features of the data")
+def test_every_question_is_answered_with_a_feature_missing(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    run = fit(model, guide_for(model), adata, epochs=1, progress=False, device="cpu")
+    few = adata[:, 1:].copy()
+    with pytest.raises(DataError, match="2 of the model's 7 features"):
+        run.evaluate(adata[:, 2:].copy())
+    zeros = adata.copy()
+    zeros.X = zeros.X.toarray()
+    zeros.X[:, 0] = 0
+    with pytest.warns(UserWarning, match="1 of the model's 7 features"):
+        found = run.evaluate(few, num_samples=5)
+    assert found.elbo == pytest.approx(run.evaluate(zeros, num_samples=5).elbo, rel=1e-6)
+    with pytest.warns(UserWarning, match="1 of the model's 7 features"):
+        run.annotate(few, denoised=True)
+    assert few.layers["denoised"].shape == few.shape
+
+
+def test_a_run_is_described_in_a_line(run: Run) -> None:
+    assert "\n" not in repr(run)
+    assert len(repr(run)) < 120
+    assert run.model.title in repr(run)
