@@ -141,3 +141,46 @@ def test_noise_without_groups_warns() -> None:
     adata = AnnData(counts, layers={"raw": counts.copy()})
     with pytest.warns(UserWarning, match="collapsed to"):
         fit(model, guide_for(model), adata, epochs=60, **QUICK)
+
+
+@pytest.mark.parametrize(("n", "n_components"), [(20, 1), (60, 1), (400, 1), (20, 2), (60, 2)])
+def test_noise_is_no_gain(n: int, n_components: int) -> None:
+    """With 10 latents and few observations a single Gaussian costs much to estimate."""
+    torch.manual_seed(0)
+    counts = np.random.default_rng(0).poisson(1.0, (n, 12)).astype(np.float32)
+    model = GMVAE(12, GaussianMixture(10, n_components))
+    adata = AnnData(counts, layers={"raw": counts.copy()})
+    found = fit(model, guide_for(model), adata, epochs=20, **QUICK).metrics
+    gain, error = found["nats_over_one_gaussian"], found["nats_standard_error"]
+    assert found["n_validation"] == round(n / 10)
+    if n_components == 1:
+        assert gain == error == 0
+        assert found["component_warning"] is None
+    else:
+        margin = stats.t.ppf(0.975, found["n_validation"] - 1) * error
+        assert gain - margin < 0.05
+        assert "collapsed to a plain VAE" in found["component_warning"]
+
+
+def test_few_observations_are_too_few_for_a_verdict() -> None:
+    alone = diagnosis(component_perplexity=1.0, nats_standard_error=None, n_validation=1)
+    assert alone.warning is None
+    two = diagnosis(component_perplexity=1.0, nats_standard_error=0.3, n_validation=2)
+    assert "may have collapsed" in str(two.warning)
+    assert "with 2 validation observations" in str(two.warning)
+    few = {"nats_over_one_gaussian": 0.0, "nats_standard_error": 0.021}
+    assert "may have" in str(diagnosis(**few, n_validation=5).warning)
+    assert "has collapsed" in str(diagnosis(**few, n_validation=60).warning)
+
+
+@pytest.mark.filterwarnings("ignore:.* have no counts at all")
+def test_one_observation_and_more_dimensions_than_observations() -> None:
+    torch.manual_seed(0)
+    model = GMVAE(12, GaussianMixture(10, 2)).eval()
+    guide = guide_for(model).eval()
+    batch = next(iter(CountLoader(CountMatrix.from_anndata(groups(12)[:3].copy()))))
+    one = next(iter(CountLoader(CountMatrix.from_anndata(groups(12)[:1].copy()))))
+    found = diagnose(model, guide, [batch], [one])
+    assert found.nats_standard_error is None
+    assert found.n_validation == 1
+    assert abs(found.nats_over_one_gaussian) < 50
