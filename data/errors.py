@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from lzma import LZMAError
 from pathlib import Path
 
+from vae4counts.data.text import reason_of
+
 
 class DataError(ValueError):
     """Data that cannot be used: values that are not counts, nothing at all, a broken file."""
@@ -64,5 +66,4 @@ def reading(path: Path, form: str) -> Iterator[None]:
         raise
     # parsers raise nearly anything on broken bytes; each of these has been seen
     except _BROKEN as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise DataError(f"Cannot read {path} as {form}: {reason}") from e
+        raise DataError(f"Cannot read {path} as {form}: {reason_of(e)}") from e

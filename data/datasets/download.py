@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pooch
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.text import reason_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -113,7 +114,7 @@ def _retrieve(file: RemoteFile, path: Path, known: str | None, by_hand: str) -> 
             "the download was deleted."
         ) from error
     except (OSError, HTTPError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise DataError(
             f"Cannot download {file.name}: {reason}. Try again (what has been received is kept). "
             f"{by_hand}"

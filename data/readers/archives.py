@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.text import reason_of
 
 MAX_UNPACKED_SIZE = 20 * 2**30  # bytes; more than twice the largest table of our data sets
 _CHUNK_SIZE = 2**20  # bytes
@@ -74,7 +75,7 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         LZMAError,
         RuntimeError,
     ) as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(":")
+        reason = reason_of(e).rstrip(":")
         raise DataError(f"Cannot unpack {archive}: {reason}") from e
 
 

@@ -16,7 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 screen = Stream()
-asides = Stream(stderr=True, soft_wrap=True, highlight=False, markup=False)
+asides = Stream(stderr=True, soft_wrap=True, highlight=False)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vae4counts.data.text import one_line, reason_of
 from vae4counts.inference.cli.application import asides
 
 FAILURE = 1
@@ -29,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
             status, advice = _status_of(error)
             if status is None:
                 raise
-            asides.print(f"vae4counts: {advice.format(error)}")
+            asides.print(f"vae4counts: {one_line(advice.format(error))}")
             raise SystemExit(status) from None
 
 
@@ -44,13 +45,13 @@ def made_later(what: str, command: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a figure may fail in any way, and costs no fit
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         say_warning(f"{what} could not be made ({reason}): to make it later, run {command}")
 
 
 def say_warning(text: str) -> None:
     """Print a line of warning on standard error."""
-    asides.print(f"vae4counts: warning: {text}")
+    asides.print(f"vae4counts: warning: {one_line(text)}")
 
 
 def _status_of(error: BaseException) -> tuple[int | None, str]:

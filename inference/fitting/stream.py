@@ -1,22 +1,48 @@
-"""Standard output and standard error, which may close while there is still work to do."""
+"""Standard output and standard error, whatever they can show and however long they are open."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
 
+# What is written for characters that an encoding (ASCII, say) does not have.
+PLAIN = {"±": "+-", "…": "..."}
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    """Write characters that an encoding does not have in those that it has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c, ascii(c)[1:-1]) for c in lacking), error.end
+
+
+codecs.register_error("vae4counts.plain", _in_plain)
+
 
 class Stream(Console):
-    """A console that falls silent where it cannot be written to, and costs nothing else.
+    """A console that shows text as it is, and falls silent where it cannot be written to.
 
-    Its reader may have gone (``| head``), its terminal been closed, its disk be full.
+    Names are people's own, so nothing in them is read as markup or the name of an emoji, and
+    characters that the encoding does not have are written in others. The stream's reader may have
+    gone (``| head``), its terminal been closed, its disk be full: that costs nothing else.
+
+    Args:
+        how: As of `rich.console.Console`.
     """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(markup=False, emoji=False, **how)
 
     def print(self, *objects: Any, **how: Any) -> None:
         """Print as `rich.console.Console.print` does, if that can be."""
+        if isinstance(self.file, io.TextIOWrapper) and self.file.errors == "strict":
+            self.file.reconfigure(errors="vae4counts.plain")
         try:
             super().print(*objects, **how)
         except OSError:

@@ -73,7 +73,9 @@ def _against_the_mean(checks: PredictiveChecks, name: str, ax: Axes | None) -> A
     mean, observed = checks.observed["mean"], checks.observed[name]
     positive = (mean > 0) & (observed > 0) & (_replicates(checks, name)[0] > 0)
     _features(checks, name, mean, observed, positive, ax)
-    ax.set(xscale="log", yscale="log", xlabel="mean count", ylabel=f"{name}, data")
+    if positive.any():  # a logarithmic axis needs something to show
+        ax.set(xscale="log", yscale="log")
+    ax.set(xlabel="mean count", ylabel=f"{name}, data")
     return _finish(checks, name, ax)
 
 

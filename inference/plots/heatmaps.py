@@ -60,8 +60,9 @@ def top_features_heatmap(
                 chosen.append(feature)
     shown = table.loc[chosen]
     ax = axes(ax, 2.8 + 0.35 * shown.shape[1], 1.4 + 0.19 * shown.shape[0])
+    sizes = np.abs(shown.to_numpy(dtype=float))
     # one outlier would leave all others pale
-    most = max(np.nanquantile(np.abs(shown.to_numpy()), 0.98), 1e-12)
+    most = max(np.quantile(sizes[np.isfinite(sizes)], 0.98), 1e-12) if len(chosen) else 1.0
     image = ax.imshow(shown, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto")
     _ticks(ax, shown)
     ax.tick_params(axis="y", labelsize="small")
@@ -81,12 +82,13 @@ def cooccurrence_heatmap(
         ax: Where to draw; new axes if None.
     """
     ax = axes(ax, 2.4 + 0.48 * len(lift), 1.6 + 0.42 * len(lift))
-    values = np.log2(lift.to_numpy(dtype=float))
-    most = max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.0
-    norm = TwoSlopeNorm(0, -most, most)
-    image = ax.imshow(values, cmap=DIVERGING, norm=norm)
+    with np.errstate(divide="ignore"):  # features that are never together
+        values = np.log2(lift.to_numpy(dtype=float))
+    most = max(1.0, float(np.abs(values[np.isfinite(values)]).max(initial=0)))
+    values = values.clip(-most, most)
+    image = ax.imshow(values, cmap=DIVERGING, norm=TwoSlopeNorm(0, -most, most))
     for (i, j), value in np.ndenumerate(lift.to_numpy(dtype=float)):
-        if np.isfinite(value):
+        if not np.isnan(value):
             colour = "white" if abs(values[i, j]) > 0.6 * most else "black"
             text = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
             ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)

@@ -115,7 +115,7 @@ def diagnosis_figure(metrics: dict[str, Any]) -> Figure:
 
 def loadings_figure(loadings: pd.DataFrame) -> Figure:
     """Draw the features at both ends of each latent of a linear decoder."""
-    n = min(2, len(loadings) // 2)
+    n = max(1, min(2, len(loadings) // 2))
     figure = blank_figure(3.5 + 0.4 * loadings.shape[1], 2 + 0.4 * n * loadings.shape[1])
     plots.top_features_heatmap(
         loadings,

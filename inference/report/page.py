@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from contextlib import suppress
+import warnings
 from pathlib import Path
 
 from markupsafe import Markup
 
 from vae4counts.data import Data
+from vae4counts.data.text import reason_of
+from vae4counts.inference.report.elements import paragraph
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run import storage
@@ -48,6 +50,9 @@ def write_report(
         DataError: Values that are not counts, or missing features.
         UnknownName: No such column.
         RunDirectoryError: The file cannot be written there.
+
+    Warns:
+        UserWarning: A section cannot be made: the page says so in its place.
     """
     write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path))
 
@@ -59,19 +64,28 @@ def write_page(on: RunOnData, path: Path) -> None:
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
     subject = Subject(on)
+    subject.classes  # noqa: B018 (a label that the data lack is an error, and no section's fault)
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:
-        staged.write_text(page, encoding="utf-8")
+        # half of a pair of surrogates, as in the name of a file, is no text
+        staged.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _sections(subject: Subject) -> dict[str, Section]:
-    """The sections that the run has, by name."""
+    """The sections that the run has, by name; one that fails costs its own place alone."""
     found = {}
     for name, make in SECTIONS.items():
-        with suppress(NotInModelError):  # it asks for something that the model does not have
+        try:
             section = make(subject)
-            if section is not None:
-                found[name] = section
+        except NotInModelError:  # it asks for something that the model does not have
+            continue
+        except Exception as error:  # it may fail in any way
+            words = f"could not be made ({reason_of(error)})"
+            warnings.warn(f"the section '{name}' of the report {words}", stacklevel=2)
+            title = name.replace("-", " ").capitalize()
+            section = Section(title, [paragraph(f"This section {words}.")])
+        if section is not None:
+            found[name] = section
     return found
 
 

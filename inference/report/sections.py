@@ -25,6 +25,7 @@ from vae4counts.models import Configured
 FURTHER = {
     "n_train": "training observations",
     "n_test": "held-out observations",
+    "n_validation": "validation observations",
     "n_features": "features",
     "elbo_parts": "its parts, by sample site",
     "iw_samples": "draws for each observation",

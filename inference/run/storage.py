@@ -15,6 +15,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from vae4counts.data.text import reason_of
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
@@ -260,5 +262,5 @@ def reading(path: Path) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None
     except _BROKEN as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise RunDirectoryError(f"{path} is broken: {reason}") from error

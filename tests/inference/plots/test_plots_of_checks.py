@@ -9,9 +9,13 @@ import pytest
 from anndata import AnnData
 from matplotlib import pyplot as plt
 
+from vae4counts.data import CountLoader, CountMatrix
+from vae4counts.guides import guide_for
 from vae4counts.inference import Run
 from vae4counts.inference.plots import checks as check_plots
-from vae4counts.inference.posterior.predictive_checks import PredictiveChecks
+from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, check
+from vae4counts.models import VAE
+from vae4counts.models.priors import StandardNormal
 
 pytestmark = pytest.mark.slow
 
@@ -66,3 +70,25 @@ def test_replicates_and_given_libraries_are_named(run: Run, adata: AnnData) -> N
     assert "given, not modelled" in ax.get_title()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert any("given each observation" in label for label in labels)
+
+
+DEGENERATE = {
+    "all zero": np.zeros((6, 3)),
+    "constant": np.ones((6, 3)),
+    "one observation": np.array([[0.0, 2, 1]]),
+    "one feature": np.arange(6.0)[:, None],
+    "a feature without counts": np.array([[0.0, 2, 1], [0, 3, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", check_plots.FIGURES)
+@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.filterwarnings("ignore:.* have no counts at all")
+def test_data_in_which_hardly_anything_varies(kind: str, name: str) -> None:
+    counts = DEGENERATE[kind]
+    model = VAE(counts.shape[1], StandardNormal(1)).eval()
+    matrix = CountMatrix.from_anndata(AnnData(counts.astype(np.float32)))
+    features = [f"f{j}" for j in range(counts.shape[1])]
+    found = check(model, guide_for(model).eval(), CountLoader(matrix), features, 5)
+    ax = check_plots.FIGURES[name](found)
+    ax.figure.canvas.draw()

@@ -19,9 +19,9 @@ from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, RunDirectoryError, fit, write_report
 from vae4counts.inference.report import SECTIONS
 from vae4counts.inference.report.elements import shown
-from vae4counts.models import VAE, CountMixture, GaussianMixtureModel, Model
+from vae4counts.models import GMVAE, VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Categorical
-from vae4counts.models.priors import StandardNormal
+from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +204,44 @@ def test_what_cannot_be_written_leaves_nothing(run: Run, adata: AnnData, tmp_pat
     with pytest.raises(UnknownName, match="kind"):
         write_report(run, adata, tmp_path / "report.html", label="kind")
     assert not list(tmp_path.iterdir())
+
+
+SMALL = {
+    "5 observations": np.random.default_rng(0).poisson(1.0, (5, 30)),
+    "20 observations": np.random.default_rng(0).poisson(1.0, (20, 4)),
+    "one feature": np.random.default_rng(0).poisson(1.0, (12, 1)),
+    "two features": np.random.default_rng(0).poisson(1.0, (12, 2)),
+    "all zero": np.zeros((12, 3)),
+    "constant": np.ones((12, 3)),
+}
+
+
+@pytest.mark.parametrize("n_components", [1, 2])
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.filterwarnings("ignore:.* have no counts at all")
+def test_the_smallest_data_have_every_section(kind: str, n_components: int, tmp_path: Path) -> None:
+    """A section that fails would warn, which is an error here."""
+    adata = AnnData(SMALL[kind].astype(np.float32))
+    run = quick(GMVAE(adata.n_vars, GaussianMixture(2, n_components)), adata)
+    write_report(run, adata, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert set(page.sections) == set(SECTIONS) - {"loadings"}
+    assert "could not be made" not in page.text
+
+
+def test_a_section_that_fails_costs_a_line(
+    run: Run, adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(subject: object) -> None:
+        raise ZeroDivisionError("nothing <b>to</b>\nshow")
+
+    monkeypatch.setitem(SECTIONS, "training", fail)
+    with pytest.warns(UserWarning, match="section 'training' .* could not be made .nothing <b>"):
+        write_report(run, adata, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert page.sections == [name for name in SECTIONS if name != "directions"]
+    assert "This section could not be made (nothing <b>to</b>)." in page.text
+    assert not page.all("b")
 
 
 def test_values_as_people_read_them() -> None:
