@@ -51,7 +51,8 @@ def fit_command(
 ) -> None:
     """Fit a model to counts; leave model, metrics, annotated data and figures in a directory.
 
-    Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
+    The state is saved in OUT.partial every few minutes, when training ends, and when the command
+    is stopped by SIGTERM, SIGHUP or Ctrl-C.
     """
     with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
@@ -117,7 +118,7 @@ def _resumable_later() -> Iterator[None]:
 
 @contextmanager
 def _checkpoints(out: Path, *, resume: bool, writes: bool) -> Iterator[Path]:
-    """Give the directory for checkpoints, which the process that writes looks after."""
+    """Give the directory for checkpoints; the process that writes makes and locks it."""
     from vae4counts.inference.run import storage
 
     if writes:
