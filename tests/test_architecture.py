@@ -175,8 +175,7 @@ def test_layers_of_inference_hold() -> None:
     assert wrong == []
 
 
-# What stands below may name what stands above in text, to be found when it is asked for: a method of
-# `Run` for users who look for it there.
+# What is named in text and found when it is asked for: a method of `Run`, where users look for it.
 NAMED_ABOVE = {("inference.run.run", "inference.report.page")}
 
 
