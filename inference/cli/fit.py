@@ -25,6 +25,7 @@ from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.inference.run.fitted_pair import FittedPair
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
 
@@ -98,7 +99,28 @@ def fit_command(
         complete(on, out, writes=is_first)
     if is_first:
         show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
+        if "epoch_kept" in on.run.metrics:  # which a resumed run of an older version lacks
+            screen.print(how_training_ended(on.run))
         screen.print(f"Results are in {out}")
+
+
+def how_training_ended(run: FittedPair) -> str:
+    """Say when training ended and why, and which epoch's parameters are kept."""
+    epochs, kept = len(run.history), run.metrics["epoch_kept"]
+    patience = run.settings["schedule"]["patience"]
+    plain = int((run.history.phase == "plain").sum())
+    words = [f"Training took all of its {epochs} epochs."]
+    if run.metrics["stopped_early"]:
+        words = [
+            f"Training stopped after {epochs} epochs: the validation ELBO had not grown for "
+            f"{patience}."
+        ]
+    words.append(f"The parameters are those of epoch {kept}.")
+    if kept == epochs:
+        words.append("The validation ELBO was still growing: more epochs may help.")
+    if plain:
+        words.append(f"The components started after epoch {plain}.")
+    return " ".join(words)
 
 
 @contextmanager
