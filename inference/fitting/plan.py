@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict
 
 import numpy as np
@@ -46,6 +47,14 @@ def split_observations(
         return _only(kept, split_from_column(find_column(obs, options.column)), options)
     shares = {"validation": options.validation, "test": options.test}
     if options.group is not None:
+        known = find_column(obs, options.group).notna().to_numpy()[kept]
+        if not known.all():
+            warnings.warn(
+                f"{int((~known).sum())} of {len(kept)} observations have no {options.group!r}: "
+                "they are in no part, since any part may hold others of their group",
+                stacklevel=3,
+            )
+        kept = kept[known]
         groups = _labels(obs, options.group)[kept]
         return grouped_split(groups, **shares, seed=seed).among(kept)
     classes = None if options.stratify is None else _labels(obs, options.stratify)[kept]

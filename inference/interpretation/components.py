@@ -8,6 +8,7 @@ import torch
 from scipy.special import entr
 
 from vae4counts.data import DataError
+from vae4counts.inference.interpretation.observation_groups import known_classes
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
@@ -74,23 +75,23 @@ def component_overlaps(pair: PairOnData) -> pd.DataFrame:
 
 
 def by_label(labels: pd.Series, components: pd.Series | pd.Categorical) -> pd.DataFrame:
-    """Count observations, labels x components.
+    """Count observations that have a label, labels x components.
 
     Args:
-        labels: A known class for each observation.
+        labels: A known class for each observation; missing for those that are left out.
         components: The component of each.
 
     Returns:
         Components in the order of their numbers; labels in that of their main component.
 
     Raises:
-        DataError: Not as many labels as components.
+        DataError: Not as many labels as components, or all are missing.
     """
     if len(labels) != len(components):
         raise DataError(f"there are {len(labels)} labels for {len(components)} observations")
-    rows = pd.Series(np.asarray(labels).astype(str), name=labels.name)
+    rows = known_classes(labels).reset_index(drop=True)
     numbers = pd.Series(np.asarray(components).astype(int), name="component")
-    table = pd.crosstab(rows, numbers).rename(columns=str)
+    table = pd.crosstab(rows[rows.notna()], numbers[rows.notna()]).rename(columns=str)
     return table.iloc[np.argsort(table.to_numpy().argmax(axis=1), kind="stable")]
 
 
@@ -187,7 +188,7 @@ def cooccurrence(
         num_samples: Draws from the prior.
 
     Returns:
-        Features x features; NaN on the diagonal.
+        Features x features; NaN on the diagonal, and for features that never occur.
 
     Raises:
         DataError: No such component, or an unknown feature.
@@ -212,7 +213,8 @@ def cooccurrence(
         present = presence(counts, chosen).double()
         joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
         total += weights.sum().item()
-    lift = joint / total / np.outer(anywhere[columns], anywhere[columns])
+    chance = np.outer(anywhere[columns], anywhere[columns])
+    lift = np.divide(joint / total, chance, where=chance > 0, out=np.full_like(joint, np.nan))
     np.fill_diagonal(lift, np.nan)
     names = [pair.features[j] for j in columns]
     return pd.DataFrame(lift, index=names, columns=names)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import entr
 from torch import Tensor
@@ -38,8 +39,11 @@ class Evaluation:
         iw_samples: Number ``S`` of draws for the two.
         components_used: Components with over 1 % of the responsibility; None without components.
         component_perplexity: Exponential of the entropy of the mean responsibilities.
-        ari: Adjusted Rand index of components and labels; None without either.
+        ari: Adjusted Rand index of components and labels, over the observations that have a label;
+            None without either.
         nmi: Normalised mutual information of the same.
+        label_note: Why these two are missing although there are labels, or how many observations
+            have none; None otherwise.
     """
 
     n: int
@@ -51,6 +55,7 @@ class Evaluation:
     component_perplexity: float | None
     ari: float | None
     nmi: float | None
+    label_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -73,7 +78,7 @@ def evaluate(
         guide: Its guide.
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
-        labels: Known classes, one an observation.
+        labels: Known classes, one an observation; None for one without.
         processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
@@ -110,7 +115,7 @@ def evaluate(
     totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=whole["elbo"].device)
     part_means = (processes.sum(totals) / n).tolist()
     clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
-    ari, nmi = _agreement(clusters, labels)
+    ari, nmi, label_note = _agreement(model, clusters, labels)
     return Evaluation(
         n=n,
         elbo=whole["elbo"].mean().item(),
@@ -121,6 +126,7 @@ def evaluate(
         component_perplexity=None if clusters is None else perplexity(clusters),
         ari=ari,
         nmi=nmi,
+        label_note=label_note,
     )
 
 
@@ -135,13 +141,22 @@ def perplexity(responsibilities: np.ndarray) -> float:
 
 
 def _agreement(
-    responsibilities: np.ndarray | None, labels: np.ndarray | None
-) -> tuple[float | None, float | None]:
-    """ARI and NMI of the likeliest components and the labels; None without either."""
-    if responsibilities is None or labels is None:
-        return None, None
+    model: Model, responsibilities: np.ndarray | None, labels: np.ndarray | None
+) -> tuple[float | None, float | None, str | None]:
+    """ARI and NMI of the likeliest components and the labels, and a note on the labels."""
+    if labels is None:
+        return None, None, None
+    if responsibilities is None:
+        return None, None, f"{model.title} has no components to compare the labels with"
+    known = pd.notna(labels)
+    if not known.any():
+        return None, None, f"none of these {len(labels):,} observations has a label"
     from sklearn import metrics  # 70 MB that only this needs
 
-    components = responsibilities.argmax(1)
-    ari = metrics.adjusted_rand_score(labels, components)
-    return float(ari), float(metrics.normalized_mutual_info_score(labels, components))
+    classes, components = labels[known].astype(str), responsibilities.argmax(1)[known]
+    note = f"{known.sum():,} of these {len(labels):,} observations have a label"
+    return (
+        float(metrics.adjusted_rand_score(classes, components)),
+        float(metrics.normalized_mutual_info_score(classes, components)),
+        None if known.all() else note,
+    )

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from vae4counts.data import Counts, DataError, UnknownName, is_on_disk
+from vae4counts.inference.interpretation.observation_groups import known_classes
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
 MAX_MISSING_SHARE = 0.2
@@ -25,16 +26,21 @@ def fingerprint(names: pd.Index, counts: Counts) -> str:
 
 
 def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
-    """Return the known classes of the observations, as strings; None without a label.
+    """Return the known classes of the observations as text, None where one is missing.
+
+    Args:
+        adata: The observations.
+        label: The column that holds them; without one there are none.
 
     Raises:
+        DataError: No observation has a class.
         UnknownName: There is no such column; the message lists those that exist.
     """
     if label is None:
         return None
     if label not in adata.obs:
         raise UnknownName("label column", label, list(adata.obs.columns))
-    return adata.obs[label].astype(str).to_numpy()
+    return known_classes(adata.obs[label]).to_numpy()
 
 
 def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> AnnData:
@@ -54,22 +60,25 @@ def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> 
     Warns:
         UserWarning: The features are in another order, or a few are missing.
     """
-    if list(adata.var_names) == list(features):
+    names = adata.var_names.astype(str)  # whole numbers, say
+    if list(names) == list(features):
         return adata
-    if (repeated := adata.var_names.duplicated() & adata.var_names.isin(features)).any():
+    if (repeated := names.duplicated() & names.isin(features)).any():
         raise DataError(
             f"{int(repeated.sum())} names of features are repeated in the data, such as "
-            f"{adata.var_names[repeated.argmax()]!r}: they cannot be matched with the model's"
+            f"{names[repeated.argmax()]!r}: they cannot be matched with the model's"
         )
-    missing = [name for name in features if name not in adata.var_names]
+    known = set(names)
+    missing = [name for name in features if name not in known]
     if missing:
         adata = _with_zeros(adata, missing, len(features), layer)
-    elif list(adata.var_names[adata.var_names.isin(features)]) != list(features):
+        names = names.append(pd.Index(missing))
+    elif list(names[names.isin(features)]) != list(features):
         warnings.warn(
             "the features of the data are not in the model's order: they are matched by name",
             stacklevel=4,
         )
-    return adata[:, list(features)]
+    return adata[:, names.get_indexer_for(features)]
 
 
 def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | None) -> AnnData:
@@ -90,6 +99,6 @@ def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | No
     counts = sp.hstack(
         [sp.csr_matrix(counts), sp.csr_matrix((adata.n_obs, len(missing)))], format="csr"
     )
-    names = pd.DataFrame(index=[*adata.var_names, *missing])
+    names = pd.DataFrame(index=[*map(str, adata.var_names), *missing])
     held = {"X": counts} if layer is None else {"layers": {layer: counts}}
     return AnnData(obs=adata.obs, var=names, **held)
