@@ -4,6 +4,8 @@ from .counts.batch import Batch as Batch
 from .counts.batch import Table as Table
 from .counts.batch_parts import Part as Part
 from .counts.batch_parts import Share as Share
+from .counts.columns import class_name as class_name
+from .counts.columns import classes_of as classes_of
 from .counts.columns import find_column as find_column
 from .counts.feature_scores import FEATURE_SCORES as FEATURE_SCORES
 from .counts.features import frequent_features as frequent_features
@@ -13,6 +15,7 @@ from .counts.file import Counts as Counts
 from .counts.file import counts_of as counts_of
 from .counts.loader import CountLoader as CountLoader
 from .counts.matrix import CountMatrix as CountMatrix
+from .counts.rounding import round_counts as round_counts
 from .counts.split import Split as Split
 from .counts.split import grouped_split as grouped_split
 from .counts.split import random_split as random_split

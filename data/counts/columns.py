@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,23 @@ def find_column(obs: pd.DataFrame, name: str) -> pd.Series:
     if name not in obs.columns:
         raise UnknownName("column", name, obs.columns)
     return obs[name]
+
+
+def classes_of(column: pd.Series) -> pd.Series:
+    """Return the class of each observation as text, missing (NaN) where none is known.
+
+    Empty text is a missing value. Whole numbers are written without a point: one missing value
+    among them has made all of them floats.
+    """
+    values = column.astype(object)
+    known = values.notna() & (values.astype(str).str.strip() != "")
+    return values.where(known).map(class_name, na_action="ignore")
+
+
+def class_name(value: Any) -> str:
+    """Return the text of a class: a whole number's without a point."""
+    is_whole = isinstance(value, (float, np.floating)) and value.is_integer()
+    return str(int(value)) if is_whole else str(value)
 
 
 def covariate_tensors(obs: pd.DataFrame, covariates: CovariateNames) -> dict[str, Tensor]:

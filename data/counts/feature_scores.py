@@ -62,12 +62,17 @@ def _by_seurat_v3(adata: AnnData, layer: str | None) -> np.ndarray:
     """Return scanpy's standardised variance after a LOESS fit to the mean."""
     import scanpy
 
+    from vae4counts.data.counts.layers import find_layer
     from vae4counts.data.counts.matrix import CountMatrix
     from vae4counts.data.counts.stored_matrix import is_on_disk
 
     if is_on_disk(adata, layer):
         raise DataError("seurat-v3 needs the counts in memory: choose features by deviance.")
     CountMatrix.from_anndata(adata, layer)  # for its checks
+    if layer is not None and layer not in adata.layers:  # scanpy's layers do not include raw
+        matrix, columns = find_layer(adata, layer)
+        adata = adata.copy()
+        adata.layers[layer] = matrix if columns is None else matrix[:, columns]
     try:
         found = scanpy.pp.highly_variable_genes(
             adata, layer=layer, n_top_genes=adata.n_vars, flavor="seurat_v3", inplace=False

@@ -13,6 +13,7 @@ from torch import Tensor
 from vae4counts.data.counts.batch import Batch
 from vae4counts.data.counts.batch_parts import Part, Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
+from vae4counts.data.counts.layers import layer_names
 from vae4counts.data.counts.matrix import CountMatrix
 from vae4counts.data.counts.prefetch import has_spare_core, prefetch
 from vae4counts.data.counts.stored_matrix import BLOCK, StoredMatrix, find_stored, is_on_disk
@@ -84,7 +85,7 @@ class CountFile:
             name=stored.name,
             rows=adata.obs_names,
             columns=adata.var_names,
-            layers=[name for name in adata.layers if name != layer],
+            layers=[name for name in layer_names(adata) if name != layer],
         )
         library = torch.from_numpy(totals.astype(np.float32))
         return cls(stored, rows, library, columns, buffer=buffer)

@@ -14,9 +14,10 @@ from torch import Tensor
 from vae4counts.data.counts.batch import Batch
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
+from vae4counts.data.counts.layers import find_layer, layer_names
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.validation import check_counts, suggest_layer
-from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -56,7 +57,7 @@ class CountMatrix:
         Args:
             adata: Observations x features; the counts may be CSR, CSC or dense, of any
                 numeric type.
-            layer: The layer that holds the raw counts; None for ``X``.
+            layer: The layer that holds the raw counts, which may be ``"raw"``; None for ``X``.
             covariates: Columns of ``obs`` to put into batches, by name or with their levels:
                 categorical ones become int64 codes, numeric ones float32; see
                 `covariate_tensors`.
@@ -69,14 +70,13 @@ class CountMatrix:
         Warns:
             UserWarning: Whole rows or columns are zero, or counts are too large for float32.
         """
-        if layer is not None and layer not in adata.layers:
-            raise UnknownName("layer", layer, adata.layers)
-        layers = [other for other in adata.layers if other != layer]
+        matrix, columns = find_layer(adata, layer)
+        layers = [other for other in layer_names(adata) if other != layer]
         name = "X" if layer is None else f"Layer {layer!r}"
-        matrix = adata.X if layer is None else adata.layers[layer]
         if matrix is None:
             raise DataError(f"{name} holds nothing.{suggest_layer(layers)}")
         csr = canonical_csr(matrix.to_memory() if hasattr(matrix, "to_memory") else matrix, name)
+        csr = csr if columns is None else canonical_csr(csr[:, columns], name)
         names = {"rows": adata.obs_names, "columns": adata.var_names}
         totals = check_counts([csr], csr.shape, name=name, layers=layers, **names)
         return cls.from_checked(csr, totals, covariate_tensors(adata.obs, covariates))

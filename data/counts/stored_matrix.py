@@ -15,8 +15,9 @@ import scipy.sparse as sp
 import zarr
 from anndata.abc import CSCDataset, CSRDataset
 
+from vae4counts.data.counts.layers import find_layer
 from vae4counts.data.counts.sparse import canonical_csr
-from vae4counts.data.errors import DataError, UnknownName, reading
+from vae4counts.data.errors import DataError, reading
 
 # Consecutive rows that are read at a time.
 BLOCK = 256
@@ -129,7 +130,7 @@ def is_on_disk(adata: anndata.AnnData, layer: str | None = None) -> bool:
         UnknownName: There is no such layer.
     """
     on_disk = (CSRDataset, CSCDataset, h5py.Dataset, zarr.Array)
-    return isinstance(_matrix(_whole(adata), layer), on_disk)
+    return isinstance(find_layer(_whole(adata), layer)[0], on_disk)
 
 
 def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix, np.ndarray]:
@@ -146,16 +147,12 @@ def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix
     rows, columns = np.arange(whole.n_obs), np.arange(whole.n_vars)
     if adata.is_view:
         rows, columns = rows[adata._oidx], columns[adata._vidx]
-    chosen = None if np.array_equal(columns, np.arange(whole.n_vars)) else columns
+    matrix, places = find_layer(whole, layer)
+    columns = columns if places is None else places[columns]
+    is_whole = np.array_equal(columns, np.arange(matrix.shape[1]))
     name = "X" if layer is None else f"Layer {layer!r}"
-    return StoredMatrix.of(_matrix(whole, layer), chosen, name), rows
+    return StoredMatrix.of(matrix, None if is_whole else columns, name), rows
 
 
 def _whole(adata: anndata.AnnData) -> anndata.AnnData:
     return adata._adata_ref if adata.is_view else adata
-
-
-def _matrix(adata: anndata.AnnData, layer: str | None) -> Any:
-    if layer is not None and layer not in adata.layers:
-        raise UnknownName("layer", layer, adata.layers)
-    return adata.X if layer is None else adata.layers[layer]

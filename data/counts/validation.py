@@ -18,6 +18,11 @@ _NOT_FINITE = "Counts are whole numbers, 0 or more: fill or drop such entries."
 _NEGATIVE = "These look like scaled values, not raw counts."
 _FRACTIONAL = "These look log-normalised or otherwise scaled, not raw counts."
 
+_EXPECTED = (
+    "These look like expected counts of RSEM, salmon or kallisto, which round_counts (--round on "
+    "the command line) makes whole; or else log-normalised or otherwise scaled, not raw counts."
+)
+
 _FAULTS: tuple[tuple[str, Callable[[np.ndarray], np.ndarray], str], ...] = (
     ("a value that is not finite", lambda values: ~np.isfinite(values), _NOT_FINITE),
     ("a negative value", lambda values: values < 0, _NEGATIVE),
@@ -94,8 +99,19 @@ def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
         if faulty.any():
             first = int(faulty.argmax())
             row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+            if advice == _FRACTIONAL and _are_expected_counts(block):
+                advice = _EXPECTED
             return kind, block.data[first], row, int(block.indices[first]), advice
     return None
+
+
+def _are_expected_counts(block: sp.csr_matrix) -> bool:
+    """Tell expected counts from normalised ones, whose rows have one total or are logarithms."""
+    totals = np.asarray(block.sum(axis=1)).ravel()
+    totals = totals[totals > 0]
+    have_one_total = len(totals) > 1 and np.ptp(totals) < 1e-3 * totals.mean()
+    share_whole = np.mean(block.data == np.floor(block.data))
+    return not have_one_total and bool(share_whole > 0.1 or block.data.max() > 100)
 
 
 def _at(axis: str, position: int, names: Sequence[str] | None) -> str:

@@ -18,7 +18,8 @@ from vae4counts.data.datasets.transposition import STRIPE_SIZE, TransposedCounts
 from vae4counts.data.errors import DataError
 from vae4counts.data.readers.as_anndata import unique_names
 from vae4counts.data.readers.records import read_records
-from vae4counts.data.readers.xena import Block, read_blocks, read_samples
+from vae4counts.data.readers.xena import read_blocks, read_samples
+from vae4counts.data.readers.xena_file import expected_counts
 
 FOLDER = "tcga-pancancer"
 ATLAS_URL = "https://tcga-pancan-atlas-hub.s3.us-east-1.amazonaws.com/download"
@@ -126,7 +127,7 @@ def _make_cache(table: Path, phenotypes: Path, cache: Path) -> None:
     ):
         counts = TransposedCounts(file, len(samples))
         for block in read_blocks(table):
-            expected = _expected_counts(block, table, samples)
+            expected = expected_counts(block, table, samples)
             rounded = np.rint(expected).astype(np.int32)
             precise = (expected >= _PRECISE_RANGE[0]) & (expected < _PRECISE_RANGE[1])
             n_precise += int(precise.sum())
@@ -140,17 +141,6 @@ def _make_cache(table: Path, phenotypes: Path, cache: Path) -> None:
         AnnData(obs=obs, var=var, uns={"rounding": rounding}).write_h5ad(whole)
         counts.write_csr(whole)
         whole.replace(cache)
-
-
-def _expected_counts(block: Block, path: Path, samples: list[str]) -> np.ndarray:
-    faulty = ~((block.numbers >= 0) & (block.numbers < 31))
-    if faulty.any():
-        row, column = np.argwhere(faulty)[0]
-        raise DataError(
-            f"{path}, line {block.lines[row]}: {block.numbers[row, column]} of sample "
-            f"{samples[column]} is not log2(expected count + 1)."
-        )
-    return np.exp2(block.numbers) - 1
 
 
 def _read_cache(cache: Path, top: int | None) -> AnnData:

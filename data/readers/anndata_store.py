@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anndata
 import h5py
+import pandas as pd
 import zarr
 from anndata.io import read_elem, sparse_dataset
 
@@ -34,10 +36,16 @@ def read_store(path: str | Path) -> anndata.AnnData:
     path = Path(path)
     with _reading(path):
         adata = anndata.io.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
-        adata.obs_names = unique_names(adata.obs_names)
-        adata.var_names = unique_names(adata.var_names)
-        if adata.X is not None:
-            adata.X = compact_csr(adata.X)
+        return _tidy(adata)
+
+
+def _tidy(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.obs_names = unique_names(adata.obs_names)
+    adata.var_names = unique_names(adata.var_names)
+    if adata.raw is not None:
+        adata.raw.var.index = unique_names(adata.raw.var_names)
+    if adata.X is not None:
+        adata.X = compact_csr(adata.X)
     return adata
 
 
@@ -62,9 +70,59 @@ def open_store(path: str | Path) -> anndata.AnnData:
         for name in ("obs", "var"):
             parts[name].index = unique_names(parts[name].index)
         layers = {name: _on_disk(store["layers"][name]) for name in list(store.get("layers", ()))}
-        return anndata.AnnData(
+        adata = anndata.AnnData(
             _on_disk(store["X"]) if "X" in store else None, layers=layers, **parts
         )
+        if "raw/X" in store:
+            var = read_elem(store["raw/var"])
+            var.index = unique_names(var.index)
+            # AnnData's own Raw would be read whole by every view
+            adata._raw = RawOnDisk(_on_disk(store["raw/X"]), var)
+        return adata
+
+
+@dataclass(frozen=True, eq=False)
+class RawOnDisk:
+    """What `AnnData.raw` is if it stays on disk; a view of the data has the same.
+
+    Attributes:
+        X: The matrix, of all observations.
+        var: Table of its features.
+    """
+
+    X: Any
+    var: pd.DataFrame
+
+    @property
+    def var_names(self) -> pd.Index:
+        """Names of the features."""
+        return self.var.index
+
+    def __getitem__(self, _: Any) -> RawOnDisk:
+        return self
+
+
+def read_mudata(path: str | Path) -> anndata.AnnData:
+    """Read the modality of a MuData file that has one.
+
+    Args:
+        path: An ``.h5mu`` file.
+
+    Raises:
+        DataError: It is broken, or has several modalities.
+    """
+    path = Path(path)
+    with reading(path, "an .h5mu file"), _without_warnings():
+        check_hdf5(path)
+        with h5py.File(path, "r") as file:
+            names = list(file["mod"])
+            if len(names) != 1:
+                raise DataError(
+                    f"{path} holds {len(names)} modalities ({', '.join(names)}): write the one "
+                    f"that you mean with mudata.read_h5mu({str(path)!r})[{names[-1]!r}]"
+                    f".write_h5ad('{names[-1]}.h5ad'), and name that file."
+                )
+            return _tidy(read_elem(file["mod"][names[0]]))
 
 
 def _on_disk(element: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from vae4counts.data.errors import DataError
+from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.archives import MAX_UNPACKED_SIZE
 
 SUFFIXES = (".gz", ".bz2", ".xz")
@@ -55,9 +55,13 @@ def decompress(path: Path, folder: Path) -> Path:
     Raises:
         DataError: See `open_bytes`.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     target = folder / (path.stem if path.name.lower().endswith(SUFFIXES) else path.name)
-    with open_bytes(path) as source, target.open("xb") as sink:
+    with (
+        reading(path, "a compressed file"),
+        open_bytes(path) as source,
+        target.open("xb") as sink,
+    ):
         while chunk := source.read(_BUFFER_SIZE):
             sink.write(chunk)
     return target

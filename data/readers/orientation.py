@@ -25,7 +25,8 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _DESCRIPTION = re.compile(
-    r"chr(om(osome)?)?|seqnames?|start|end|strand|(gene_?|effective_?)?length|taxonomy|cytoband"
+    r"kingdom|phylum|(consensus[ _.-]?)?lineage|taxonomy|transcript_ids?(\(s\))?|cytoband"
+    r"|chr(om(osome)?)?|seqnames?|start|end|strand|(gene_?|effective_?)?length"
     r"|gene_?(name|symbol|type|biotype|id|ids|description)|(gene_?)?symbol|(gene_?)?biotype"
     r"|description|feature_types?|entrez(gene)?([ _.-]?(gene[ _.-]?)?id)?|hugo_symbol",
     re.IGNORECASE,

@@ -120,6 +120,13 @@ READERS: dict[str, Reader] = {
         f"{_HERE}.coco_table:is_coco_table",
         unpacks=True,
     ),
+    "xena": Reader(
+        "UCSC Xena's table of counts, known by its name",
+        f"{_HERE}.xena_file:read_xena_counts",
+        ("",),
+        f"{_HERE}.xena_file:is_xena_counts",
+        unpacks=True,
+    ),
     "coco": Reader("COCO instances", f"{_HERE}.coco:read_coco_instances", (".json",), unpacks=True),
 }
 _COMPRESSED = "each may be compressed (.gz, .bz2, .xz) or in an archive (.zip, .tar)"

@@ -26,6 +26,10 @@ _NAMED_THING = re.compile(
     r"|users?|customers?|cases?|numbers?|no|nr",
     re.IGNORECASE,
 )
+# Ranks below kingdom and phylum, which alone could be anything.
+_RANKS = {"class", "order", "family", "genus", "species"}
+# The expected counts of RSEM, kallisto and salmon.
+_ESTIMATES = {"expected_count", "est_counts", "numreads"}
 # Numbers one after the other are ids, if there are that many.
 _MIN_CONSECUTIVE = 10
 _MAX_LINE = 2**24  # bytes
@@ -72,6 +76,7 @@ def read_table(path: str | Path) -> AnnData:
     frame, names = _read_csv(path, layout), layout.names
     if frame.empty:
         raise DataError(f"{path} is empty: it has a header, but no rows.")
+    _check_header(path, names)
     is_indexed = not isinstance(frame.index, pd.RangeIndex)  # R writes no header above row names
     header = None if is_indexed else names[0]
     if not is_indexed and _names_rows(names[0], frame.iloc[:, 0]):
@@ -95,6 +100,24 @@ def read_table(path: str | Path) -> AnnData:
     adata = as_anndata(counts, obs, pd.DataFrame(index=[names[j] for j in kept]))
     adata.obs_names.name = header
     return adata
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    """Raise a `DataError` if the first line is not a header, or that of a table of one sample."""
+    numbers = [float(name) for name in names[1:] if _is_number(name)]
+    # columns may be numbered, but counts do not go up one after the other
+    is_numbered = len(numbers) > 1 and bool((np.diff(numbers) > 0).all())
+    if numbers and len(numbers) == len(names) - 1 and names[0] and not is_numbered:
+        raise DataError(
+            f"{path} has no header: its first line holds {', '.join(names[:3])}. Add a line with "
+            "names above it; of files with one sample each, join the samples into one table."
+        )
+    lower = {name.lower() for name in names}
+    if "tpm" in lower and (found := lower & _ESTIMATES):
+        raise DataError(
+            f"{path} holds what RSEM, kallisto or salmon says of one sample: join the columns "
+            f"{found.pop()!r} of all samples into one table, and read it with --round."
+        )
 
 
 def is_table(path: Path) -> bool:
@@ -181,6 +204,9 @@ def _columns_aside(frame: pd.DataFrame, names: list[str], rows_are_features: boo
     # a number called "length" may be a count, but not beside coordinates, or in a row of a gene
     if all(are_numbers[j] for j in described) and not (rows_are_features or _spans(frame, names)):
         described = []
+    if described:  # taxonomy in a column for each rank
+        ranks = (j for j, name in enumerate(names) if name.lower() in _RANKS)
+        described += [j for j in ranks if not are_numbers[j]]
     ids = [j for j, name in enumerate(names) if are_numbers[j] and _ID.fullmatch(name)]
     return sorted({*described, *ids})
 

@@ -66,16 +66,17 @@ def read_named_matrix(path: Path) -> AnnData:
     Raises:
         DataError: A file is broken, or their sizes do not agree.
     """
-    found = {axis: find_names(path, axis) for axis in (FEATURES, CELLS)}
-    tables = {axis: read_names(names) for axis, names in found.items() if names is not None}
+    beside = {axis: find_names(path, axis) for axis in (FEATURES, CELLS)}
+    found = {axis: names for axis, names in beside.items() if names is not None}
+    tables = {axis: read_names(names) for axis, names in found.items()}
     matrix = read_matrix(path)
     for counts in (matrix.T, matrix):
-        sizes = dict(zip((CELLS, FEATURES), counts.shape, strict=True))
-        named = {axis: _named(tables.get(axis), size) for axis, size in sizes.items()}
-        if all(names is not None for names in named.values()):
-            return as_anndata(counts, pd.DataFrame(index=named[CELLS][0]), _var(named[FEATURES]))
+        cells = _named(tables.get(CELLS), counts.shape[0])
+        features = _named(tables.get(FEATURES), counts.shape[1])
+        if cells is not None and features is not None:
+            return as_anndata(counts, pd.DataFrame(index=cells[0]), _var(features))
     said = " and ".join(
-        f"{found[axis].name} names {len(table)} {axis}" for axis, table in tables.items()
+        f"{names.name} names {len(tables[axis])} {axis}" for axis, names in found.items()
     )
     raise DataError(f"{path} holds {matrix.shape[0]} x {matrix.shape[1]} counts, but {said}.")
 
@@ -123,7 +124,7 @@ def read_10x_h5(path: str | Path) -> AnnData:
                 ".write_h5ad('one.h5ad'), and name that file."
             )
         if len(parts) > 1:
-            tables = [var.assign(genome=name) for name, var in zip(parts, tables, strict=True)]
+            tables = tuple(var.assign(genome=name) for name, var in zip(parts, tables, strict=True))
         matrix = sp.hstack(matrices) if len(parts) > 1 else matrices[0]
         return as_anndata(matrix, pd.DataFrame(index=cells[0]), pd.concat(tables))
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
-from vae4counts.inference.cli.sources import LayerOptions, source_name
+from vae4counts.inference.cli.sources import LayerOptions, load_like, source_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,15 +37,15 @@ def compare_command(
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations."""
     with one_line_errors():
-        from vae4counts.data import load
         from vae4counts.inference import Run, RunDirectoryError, SettingsError, compare
 
         layer = layers.chosen_layer
         runs = {str(directory): Run.load(directory) for directory in directories}
         if len(runs) < 2:
             raise SettingsError(f"{directories[0]} alone: name two runs or more to compare")
-        source = source_name(runs[str(directories[0])], directories[0], data)
-        adata = load(source)
+        first = runs[str(directories[0])]
+        source = source_name(first, directories[0], data)
+        adata = load_like(first, source, layer)
         if data is None:
             for directory, run in runs.items():
                 if not run.knows(adata, layer=layer):

@@ -7,18 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae4counts.data.readers.registry import accepted_formats
-from vae4counts.inference.fitting.options import option
+from vae4counts.inference.fitting.options import Options, option
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Options):
     """How data are read, and what of them is kept."""
 
     label: str | None = option(None, "Column of obs with known classes, to compare with.")
-    layer: str | None = option(None, "Layer that holds the raw counts; by default X.")
+    ignore_label: str | None = option(
+        None, "Values of that column that are no class, with commas: unassigned,unknown."
+    )
+    layer: str | None = option(
+        None, "Layer that holds the raw counts, which may be raw; by default X."
+    )
+    transpose: bool | None = option(
+        None,
+        "Whether rows of the file are features; by default, of tables the names of rows and "
+        "columns decide, and of other formats what the format says.",
+    )
+    feature_type: str | None = option(
+        None, "Keep the features of this type, such as 'Gene Expression'."
+    )
+    round: bool = option(False, "Round expected counts (of RSEM, salmon, kallisto).")
     min_observations: int = option(
         0, "Keep features with counts in at least so many observations.", minimum=0
     )
@@ -33,6 +47,11 @@ class DataOptions:
     )
     offline: bool = option(False, "Download nothing: data that are missing are an error.")
 
+    @property
+    def ignored_labels(self) -> list[str]:
+        """Values of the label column that are no class."""
+        return [] if self.ignore_label is None else self.ignore_label.split(",")
+
     def load(self, source: str) -> AnnData:
         """Load data by name or from a file.
 
@@ -40,12 +59,18 @@ class DataOptions:
             DataError: They cannot be read.
             UnknownName: There is no such data set, file or label column.
         """
-        from vae4counts.data import load
+        from vae4counts.data import load, round_counts
         from vae4counts.inference.run.alignment import labels_of
 
-        adata = load(source, out_of_core=self.out_of_core, offline=self.offline or None)
-        labels_of(adata, self.label)
-        return adata
+        adata = load(
+            source,
+            transpose=self.transpose,
+            feature_type=self.feature_type,
+            out_of_core=self.out_of_core,
+            offline=self.offline or None,
+        )
+        labels_of(adata, self.label, self.ignored_labels)
+        return round_counts(adata, self.layer) if self.round else adata
 
     def choose_features(self, adata: AnnData) -> AnnData:
         """Return the data with the features to keep.
@@ -62,12 +87,16 @@ class DataOptions:
             adata = top_features(adata, self.top_features, self.layer, self.feature_method)
         return adata
 
-    def settings(self, source: str) -> dict[str, Any]:
+    def settings_with(self, source: str) -> dict[str, Any]:
         """Return what a run says of the data that it was fitted to."""
         path = Path(source)
         return {
+            "ignore_label": self.ignored_labels,
             "data": str(path.resolve()) if path.exists() else source,
             "out_of_core": self.out_of_core,
+            "transpose": self.transpose,
+            "feature_type": self.feature_type,
+            "round": self.round,
             "min_observations": self.min_observations,
             "top_features": self.top_features,
             "feature_method": self.feature_method,

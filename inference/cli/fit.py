@@ -41,7 +41,7 @@ def fit_command(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
-    table: Annotated[DataOptions, Panel("Data")],
+    table: Annotated[DataOptions, Panel("Data", flags={"transpose": "--transpose/--no-transpose"})],
     pair: Annotated[PairOptions, Panel("Model")],
     split: Annotated[SplitOptions, Panel("Split", flags={"column": "--split"})],
     basic: Annotated[BasicOptions, Panel("Training", moved={"device": "Compute"})],
@@ -90,7 +90,7 @@ def fit_command(
                         checkpoints=saving.in_directory(checkpoints),
                         compute=compute,
                     )
-                run.settings |= table.settings(data) | {"command": command}
+                run.settings |= table.settings_with(data) | {"command": command}
                 if is_first:
                     _publish(run, out)
                 on = run.on(adata)

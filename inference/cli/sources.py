@@ -11,6 +11,8 @@ import typer
 from vae4counts.inference.fitting.options import option
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from vae4counts.inference.run.fitted_pair import AsFitted
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
@@ -99,7 +101,6 @@ def source_of(
         SettingsError: Options that exclude each other.
         UnknownName: The data have no such layer or column.
     """
-    from vae4counts.data import load
     from vae4counts.inference import Run, RunDirectoryError
 
     layer = layers.chosen_layer
@@ -107,7 +108,7 @@ def source_of(
     run = Run.load(directory)
     name = source_name(run, directory, data)
     on_disk = run.settings.get("out_of_core", False) if data is None else out_of_core
-    adata = load(name, out_of_core=on_disk, offline=offline or None)
+    adata = load_like(run, name, layer, out_of_core=on_disk, offline=offline)
     on = run.on(adata, label=label, layer=layer)
     if data is None and not on.is_fitted:
         raise RunDirectoryError(
@@ -117,6 +118,38 @@ def source_of(
     if labels is not None:
         on.classes  # noqa: B018 (a column that is missing is found before any work)
     return Source(name, on)
+
+
+def load_like(
+    run: Run,
+    name: str,
+    layer: str | AsFitted | None,
+    *,
+    out_of_core: bool = False,
+    offline: bool = False,
+) -> AnnData:
+    """Load data in the way that those of a fit were loaded: turned, chosen from, and rounded.
+
+    Args:
+        run: The run.
+        name: The data.
+        layer: The layer that holds the counts; `AS_FITTED` for that of the fit.
+        out_of_core: Whether to leave the counts on disk.
+        offline: Whether to download nothing.
+    """
+    from vae4counts.data import load, round_counts
+    from vae4counts.inference.run.fitted_pair import AS_FITTED
+
+    adata = load(
+        name,
+        transpose=run.settings.get("transpose"),
+        feature_type=run.settings.get("feature_type"),
+        out_of_core=out_of_core,
+        offline=offline or None,
+    )
+    if run.settings.get("round"):
+        return round_counts(adata, run.layer if layer is AS_FITTED else layer)
+    return adata
 
 
 def source_name(run: Run, directory: Path, data: str | None) -> str:

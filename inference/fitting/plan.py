@@ -13,6 +13,7 @@ from vae4counts.data import (
     Counts,
     DataError,
     Split,
+    classes_of,
     find_column,
     grouped_split,
     random_split,
@@ -47,17 +48,19 @@ def split_observations(
         return _only(kept, split_from_column(find_column(obs, options.column)), options)
     shares = {"validation": options.validation, "test": options.test}
     if options.group is not None:
-        known = find_column(obs, options.group).notna().to_numpy()[kept]
+        groups = classes_of(find_column(obs, options.group)).iloc[kept]
+        known = groups.notna().to_numpy()
         if not known.all():
             warnings.warn(
-                f"{int((~known).sum())} of {len(kept)} observations have no {options.group!r}: "
-                "they are in no part, since any part may hold others of their group",
+                f"{int((~known).sum())} observations have no value in obs[{options.group!r}]: they "
+                "are in no part",
                 stacklevel=3,
             )
-        kept = kept[known]
-        groups = _labels(obs, options.group)[kept]
-        return grouped_split(groups, **shares, seed=seed).among(kept)
-    classes = None if options.stratify is None else _labels(obs, options.stratify)[kept]
+        split = grouped_split(groups[known].to_numpy(), **shares, seed=seed)
+        return split.among(kept[known])
+    classes = None
+    if options.stratify is not None:
+        classes = classes_of(find_column(obs, options.stratify)).fillna("").iloc[kept].to_numpy()
     return random_split(len(kept), classes=classes, **shares, seed=seed).among(kept)
 
 
@@ -124,7 +127,3 @@ def _only(rows: np.ndarray, split: Split, options: SplitOptions) -> Split:
                 f"of {options.min_counts} or more."
             )
     return Split(**parts)
-
-
-def _labels(obs: pd.DataFrame, column: str) -> np.ndarray:
-    return find_column(obs, column).astype(str).to_numpy()

@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 from scipy.special import entr
 
-from vae4counts.data import DataError
-from vae4counts.inference.interpretation.observation_groups import known_classes
+from vae4counts.data import DataError, classes_of
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
@@ -75,23 +74,24 @@ def component_overlaps(pair: PairOnData) -> pd.DataFrame:
 
 
 def by_label(labels: pd.Series, components: pd.Series | pd.Categorical) -> pd.DataFrame:
-    """Count observations that have a label, labels x components.
+    """Count observations, labels x components.
 
     Args:
-        labels: A known class for each observation; missing for those that are left out.
+        labels: A known class for each observation.
         components: The component of each.
 
     Returns:
         Components in the order of their numbers; labels in that of their main component.
+        Observations without a label are left out.
 
     Raises:
-        DataError: Not as many labels as components, or all are missing.
+        DataError: Not as many labels as components.
     """
     if len(labels) != len(components):
         raise DataError(f"there are {len(labels)} labels for {len(components)} observations")
-    rows = known_classes(labels).reset_index(drop=True)
+    rows = classes_of(labels).reset_index(drop=True)
     numbers = pd.Series(np.asarray(components).astype(int), name="component")
-    table = pd.crosstab(rows[rows.notna()], numbers[rows.notna()]).rename(columns=str)
+    table = pd.crosstab(rows, numbers).rename(columns=str)
     return table.iloc[np.argsort(table.to_numpy().argmax(axis=1), kind="stable")]
 
 

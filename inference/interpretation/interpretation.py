@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 import pandas as pd
 
-from vae4counts.data import find_column
+from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import components, conditional, directions, rates
 from vae4counts.inference.interpretation.differential import Mode, differential_expression
 from vae4counts.inference.interpretation.observation_groups import (
@@ -20,7 +20,6 @@ from vae4counts.inference.interpretation.observation_groups import (
     aligned,
     group_mask,
     group_name,
-    groups_of,
     two_groups,
 )
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
@@ -85,9 +84,9 @@ class Interpretation(PairOnData):
         """Find features whose rates differ between groups: see `differential_expression`.
 
         Args:
-            groupby: A column of ``obs``. Observations without a value are in no group.
+            groupby: A column of ``obs``.
             group1: A value of it, or a list of values; if None, each value in turn.
-            group2: The same; None for all other observations that have a value.
+            group2: The same; None for all other observations.
             idx1: A boolean mask, instead of a column and values.
             idx2: The same; None for all other observations.
             mode: "change" or "vanilla".
@@ -100,12 +99,10 @@ class Interpretation(PairOnData):
         """
         firsts: list[Values | None] = [group1]
         if groupby is not None and group1 is None:
-            others = None if group2 is None else group_mask(self.obs, groupby, group2)
-            firsts = [
-                name
-                for name in groups_of(self.obs, groupby)
-                if others is None or not (group_mask(self.obs, groupby, name) & others).any()
-            ]
+            firsts = sorted(classes_of(find_column(self.obs, groupby)).dropna().unique())
+            firsts = [name for name in firsts if group2 is None or name != group_name(group2)]
+            if not firsts:
+                raise DataError(f"obs[{groupby!r}] has no values to compare")
         tables = []
         for name in firsts:
             one, other, *names = two_groups(self.obs, groupby, name, group2, idx1, idx2)

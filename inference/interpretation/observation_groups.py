@@ -1,69 +1,37 @@
-"""Groups of observations: named by a column of ``obs``, or by masks.
-
-An observation whose value is missing is in no group, nor in the rest.
-"""
+"""Groups of observations: named by a column of ``obs``, or by masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from vae4counts.data import DataError, UnknownName, find_column
+from vae4counts.data import DataError, UnknownName, class_name, classes_of, find_column
 
 # A value of the column, or several values that make one group.
-Value: TypeAlias = str | float | bool
-Values: TypeAlias = Value | Sequence[Value]
+Values: TypeAlias = str | float | Sequence[str | float]
 Mask: TypeAlias = np.ndarray | pd.Series | Sequence[bool]
-
-
-def class_names(column: pd.Series) -> pd.Series:
-    """Return the class of each observation as text, None where it is missing.
-
-    Whole numbers have no decimals, since missing values turn a column of them into floats.
-    """
-    names = column.astype(object).map(_as_text, na_action="ignore")
-    return names.where(names.notna(), None)
-
-
-def known_classes(column: pd.Series) -> pd.Series:
-    """Return `class_names` of which some are known.
-
-    Raises:
-        DataError: All are missing.
-    """
-    names = class_names(column)
-    if len(names) and names.isna().all():
-        raise DataError(f"all values of {column.name!r} are missing: name another column, or none")
-    return names
-
-
-def groups_of(obs: pd.DataFrame, column: str) -> list[str]:
-    """Return the names of the groups in a column, sorted.
-
-    Raises:
-        DataError: All values are missing.
-        UnknownName: No such column.
-    """
-    return sorted(known_classes(find_column(obs, column)).dropna().unique())
 
 
 def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
     """Return a mask of the observations with one of some values in a column, shape ``(N,)``.
 
     Raises:
-        DataError: All values of the column are missing, or none is asked for.
+        DataError: No group is named.
         UnknownName: No such column, or no observation with such a value; the message lists those
             that exist.
     """
-    known = groups_of(obs, column)
-    wanted = [_known_name(value, known, column) for value in _each(values)]
+    found = classes_of(find_column(obs, column))
+    wanted = names_of(values)
+    known = found.dropna().unique()
     if not wanted:
-        raise DataError(f"no group of obs[{column!r}] is named: they are {', '.join(known)}")
-    return class_names(obs[column]).isin(wanted).to_numpy()
+        raise DataError(f"no group of obs[{column!r}] is named: name one of {', '.join(known)}")
+    for value in wanted:
+        if value not in known:
+            raise UnknownName(f"group in obs[{column!r}]", value, known)
+    return found.isin(wanted).to_numpy()
 
 
 def aligned(obs: pd.DataFrame, values: Any, name: str) -> pd.Series:
@@ -95,11 +63,8 @@ def as_mask(obs: pd.DataFrame, mask: Mask | None, name: str) -> np.ndarray:
     chosen = aligned(obs, mask, name)
     if not pd.api.types.is_bool_dtype(chosen):
         raise DataError(f"{name} holds {chosen.dtype}: it must be a boolean mask")
-    if chosen.isna().any():
-        raise DataError(
-            f"{name} is missing for {int(chosen.isna().sum())} observations: it must be True or "
-            "False for each"
-        )
+    if missing := int(chosen.isna().sum()):
+        raise DataError(f"{name} is missing for {missing} observations: it must be True or False")
     values = chosen.to_numpy(dtype=bool)
     if not values.any():
         raise DataError(f"{name} selects no observation")
@@ -138,8 +103,8 @@ def two_groups(
         if group1 is None:
             raise DataError("groupby needs group1, a value of the column")
         first = group_mask(obs, groupby, group1)
-        known = obs[groupby].notna().to_numpy()
-        second = known & ~first if group2 is None else group_mask(obs, groupby, group2)
+        rest = classes_of(obs[groupby]).notna().to_numpy() & ~first
+        second = rest if group2 is None else group_mask(obs, groupby, group2)
         names = (group_name(group1), "rest" if group2 is None else group_name(group2))
     else:
         first = as_mask(obs, idx1, "idx1")
@@ -147,7 +112,7 @@ def two_groups(
         names = ("idx1", "rest" if idx2 is None else "idx2")
     if not second.any():
         raise DataError(
-            f"{names[0]!r} is all observations that have a value: none are left to compare it with"
+            f"{names[0]!r} is all observations that are known: none are left to compare it with"
         )
     if (first & second).any():
         both = int((first & second).sum())
@@ -156,32 +121,11 @@ def two_groups(
 
 
 def group_name(values: Values) -> str:
-    """Return a value as text, or several joined."""
-    return " + ".join(map(_as_text, _each(values)))
+    """Return a value, or several joined."""
+    return " + ".join(names_of(values))
 
 
-def _each(values: Values) -> Iterable[Value]:
-    return values if pd.api.types.is_list_like(values) else [values]  # type: ignore[return-value,list-item]
-
-
-def _as_text(value: Any) -> str:
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
-
-
-def _known_name(value: Value, known: Sequence[str], column: str) -> str:
-    """Return the name of a group that a value means: the same text, or else the same number."""
-    name = _as_text(value)
-    if name in known:
-        return name
-    number = _number(name)
-    same = [each for each in known if number is not None and _number(each) == number]
-    if len(same) != 1:
-        raise UnknownName(f"group in obs[{column!r}]", name, known)
-    return same[0]
-
-
-def _number(name: str) -> float | None:
-    with suppress(ValueError):
-        return float(name)
-    return None
+def names_of(values: Values) -> list[str]:
+    """Return the texts of a value, or of several."""
+    several = [values] if isinstance(values, str) or np.isscalar(values) else values
+    return [class_name(value) for value in np.asarray(several, dtype=object).tolist()]

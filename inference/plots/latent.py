@@ -10,8 +10,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from vae4counts.data import DataError
-from vae4counts.inference.interpretation.observation_groups import class_names
+from vae4counts.data import DataError, classes_of
 from vae4counts.inference.plots.style import (
     MOST_ROWS,
     PALETTE,
@@ -189,7 +188,7 @@ def styled_classes(
     """
     values = pd.Series(classes).reset_index(drop=True)
     if not isinstance(values.dtype, pd.CategoricalDtype):
-        values = pd.Series(pd.Categorical(class_names(values)))
+        values = pd.Series(pd.Categorical(classes_of(values)))
     chosen = values.cat.remove_unused_categories().cat
     codes, names = chosen.codes.to_numpy().astype(int), [str(name) for name in chosen.categories]
     if len(names) > MOST_ROWS:

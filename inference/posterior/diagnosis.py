@@ -1,21 +1,20 @@
 r"""Whether a mixture is in use: its weights, the overlap of its components, and what they gain.
 
-The mixture gains, for each observation that training has not seen,
+The mixture gains, for each observation,
 
-.. math:: E_{q(z | x)} [\log p(z) - \log N(z; m, S)].
+.. math:: E_{q(z | x)} [\log p(z) - \log N(z; m, S)],
 
-A decoder can undo any linear map, so the single Gaussian ``N(m, S)`` stands for the plain VAE's
-prior ``N(0, I)``: a mixture that gains nothing over it is a plain VAE. Of two single Gaussians it
-is the one that describes these observations better:
+where ``m`` and ``S`` are the mean and covariance of the mixture itself,
 
-- that of the latents of the ``n`` training observations, the best there is where they are many. But
-  to estimate its ``L (L + 3) / 2`` parameters costs about half as many nats divided by ``n``, and
-  more without bound as ``n`` falls to ``L``: the mixture alone would seem to gain them;
-- that of the mean and covariance of ``p(z)`` itself, for which nothing else is estimated. A mixture
-  of one component is this Gaussian, and gains nothing over it whatever ``n``.
+.. math:: m = \sum_k s_k \mu_k, \quad
+          S = \sum_k s_k [\operatorname{diag}(\sigma_k^2) + (\mu_k - m) (\mu_k - m)^T],
 
-All three densities are fixed before these observations are seen, so that none of them is favoured.
-To take the better single Gaussian can only lower the gain.
+with the mean responsibilities ``s`` of the training observations for weights. A decoder can undo
+any linear map, so the single Gaussian ``N(m, S)`` stands for the plain VAE's prior ``N(0, I)``: a
+mixture that gains nothing over it is a plain VAE. It has no parameters of its own, which few
+observations would tell badly (a Gaussian that is fitted to ``n`` latents of ``L`` dimensions loses
+about ``L (L + 3) / 4n`` nats on others, which a mixture would seem to gain): a single component
+gains exactly 0, however few the observations.
 """
 
 from __future__ import annotations
@@ -25,15 +24,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy.special import stdtrit
+from scipy import stats
 from torch import Tensor
-from torch.distributions import (
-    Categorical,
-    Independent,
-    MixtureSameFamily,
-    MultivariateNormal,
-    Normal,
-)
+from torch.distributions import MultivariateNormal
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
@@ -44,12 +37,11 @@ from vae4counts.models.priors import MixturePrior
 
 # A mixture that gains less than this, in nats per observation, is no better than one Gaussian.
 MIN_GAIN = 0.05
+# So many observations in one component mean that the others have less than a tenth of all, with
+# 95 % confidence (the rule of three).
+MIN_OBSERVATIONS = 30
 # Components of a lower perplexity are one component and remnants of others.
 MIN_PERPLEXITY = 1.1
-# Among fewer observations a component that holds 5 % may well have none.
-MIN_OBSERVATIONS = 60
-# Of the interval in which a gain is believed to be.
-CONFIDENCE = 0.95
 # A component with less than this part of an equal share of the weight is empty.
 MIN_RELATIVE_WEIGHT = 0.05
 ADVICE = (
@@ -64,15 +56,15 @@ class Diagnosis:
     """The state of a mixture after its fit.
 
     Attributes:
-        components_used: Components with over 1 % of the responsibility on validation observations.
+        components_used: Components with over 1 % of the responsibility on held-out observations.
         component_perplexity: Exponential of the entropy of the mean responsibilities there.
         component_weights: The prior's weights, ``K``.
         component_overlap: For each component, the largest overlap with another (see `overlaps`);
             0 with and for components of hardly any weight.
         nats_over_one_gaussian: What the mixture gains over a single Gaussian, per observation.
-        nats_standard_error: The standard error of that, over the validation observations; None
-            for a single one, which says nothing about it.
-        n_validation: The number of these observations.
+        nats_standard_error: The standard error of that, over the held-out observations; None for
+            one observation, which does not tell.
+        n_validation: Number of these observations.
     """
 
     components_used: int
@@ -89,17 +81,21 @@ class Diagnosis:
 
     @property
     def warning(self) -> str | None:
-        """What is wrong and what to try, in words; None if nothing is, or too little is known."""
-        n = len(self.component_weights)
-        if n == 1:
+        """What is wrong and what to try, in words; None if nothing is."""
+        if len(self.component_weights) == 1 or self.nats_standard_error is None:
             return None
-        if self.component_perplexity < MIN_PERPLEXITY and self.n_validation >= MIN_OBSERVATIONS:
+        n, held_out = len(self.component_weights), f"{self.n_validation} held-out observations"
+        if self.component_perplexity < MIN_PERPLEXITY:
+            if self.n_validation < MIN_OBSERVATIONS:
+                return (
+                    f"the mixture may have collapsed to one of its {n} components, which holds "
+                    f"all of {held_out}, too few to tell: use a larger validation part"
+                )
             return f"the mixture has collapsed to one of its {n} components: {ADVICE}"
-        if self.nats_standard_error is None:
-            return None
         gain, error = self.nats_over_one_gaussian, self.nats_standard_error
-        margin = stdtrit(self.n_validation - 1, (1 + CONFIDENCE) / 2) * error
         gained = f"{gain:.2f} ± {error:.2f} nats per observation over one Gaussian"
+        # of a mean of few observations, whose standard error is a guess as well
+        margin = float(stats.t.ppf(0.975, self.n_validation - 1)) * error
         if gain + margin < MIN_GAIN:
             return (
                 f"the mixture has collapsed to a plain VAE: its components gain {gained}: the data "
@@ -108,8 +104,8 @@ class Diagnosis:
         if gain - margin < MIN_GAIN:
             return (
                 f"the mixture may have collapsed to a plain VAE: its components gain {gained}, too "
-                f"little to tell with {self.n_validation:,} validation observations: use a larger "
-                f"validation part; if it has collapsed, {ADVICE}"
+                f"little to tell with {held_out}: use a larger validation part; if it has "
+                f"collapsed, {ADVICE}"
             )
         return None
 
@@ -129,8 +125,8 @@ def diagnose(
         model: A model with a mixture prior, in evaluation mode.
         guide: Its guide, in evaluation mode.
         training: Training observations.
-        held_out: The validation observations, which training has not seen.
-        num_samples: Draws of the latents of each validation observation.
+        held_out: Observations that training has not seen.
+        num_samples: Draws of the latents of each held-out observation.
 
     Raises:
         NotInModelError: The prior of the model is not a mixture of Gaussians.
@@ -138,20 +134,15 @@ def diagnose(
     prior = model.mixture_prior
     if prior is None:
         raise NotInModelError(f"the prior of {model.title} is not a mixture of Gaussians")
-    mixture, own = _mixture(prior)
-    fitted = _fitted(each.values["z"] for each in _draws(model, guide, training, 1))
-    singles = [own] if fitted is None else [own, fitted]
-    log_ratios, shares = [], []
+    one = _one_gaussian(prior, _mean_responsibilities(model, guide, training))
+    gains, shares = [], []
     for batch in held_out:
         draws = list(_draws(model, guide, [batch], num_samples))
-        z = torch.cat([each.values["z"] for each in draws]).double()
+        z = torch.cat([each.values["z"] for each in draws])
         responsibilities = torch.cat([each.probabilities["component"] for each in draws])
-        ratios = [mixture.log_prob(z) - single.log_prob(z) for single in singles]
-        log_ratios.append(torch.stack(ratios).mean(1))
+        gains.append((prior.log_prob(z).double() - one.log_prob(z.double())).mean(0))
         shares.append(responsibilities.mean(0).cpu())
-    gains = torch.cat(log_ratios, dim=1)
-    # rounding errors are no gain
-    gain = gains[gains.mean(1).argmin()].round(decimals=9) + 0.0
+    gain = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
     weights = prior.log_weights().exp()
     held = (weights * len(weights) > MIN_RELATIVE_WEIGHT).double()
@@ -201,23 +192,16 @@ def _draws(
             yield draw(model, guide, batch, size)
 
 
-def _mixture(prior: MixturePrior) -> tuple[MixtureSameFamily, MultivariateNormal]:
-    """Return a mixture in float64, and the Gaussian of its mean and covariance."""
+def _mean_responsibilities(model: Model, guide: Guide, batches: Iterable[Batch]) -> Tensor:
+    """The share of the observations that each component has, ``(K,)``."""
+    found = [each.probabilities["component"].mean(0) for each in _draws(model, guide, batches, 1)]
+    return torch.cat(found).double().mean(0)
+
+
+def _one_gaussian(prior: MixturePrior, shares: Tensor) -> MultivariateNormal:
+    """The Gaussian of a mixture's own mean and covariance, at given weights."""
     loc, scale = (part.double() for part in prior.components())
-    weights = prior.log_weights().double().softmax(-1)
-    mixture = MixtureSameFamily(Categorical(weights), Independent(Normal(loc, scale), 1))
-    apart = loc - weights @ loc
-    covariance = (weights @ scale**2).diag() + apart.T @ (weights.unsqueeze(-1) * apart)
-    return mixture, MultivariateNormal(weights @ loc, covariance)
-
-
-def _fitted(latents: Iterable[Tensor]) -> MultivariateNormal | None:
-    """Return the Gaussian of the mean and covariance of latents; None for too few of them."""
-    z = torch.cat([part.flatten(0, 1) for part in latents]).double()
-    n, n_latent = z.shape
-    if n <= n_latent:
-        return None
-    covariance = torch.cov(z.T, correction=0).reshape(n_latent, n_latent)
-    ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(n_latent).to(covariance)
-    root, failed = torch.linalg.cholesky_ex(covariance + ridge)
-    return None if failed else MultivariateNormal(z.mean(0), scale_tril=root)
+    mean = shares @ loc
+    away = loc - mean
+    covariance = (shares @ scale**2).diag() + away.T @ (shares.unsqueeze(1) * away)
+    return MultivariateNormal(mean, covariance)

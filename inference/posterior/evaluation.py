@@ -39,11 +39,10 @@ class Evaluation:
         iw_samples: Number ``S`` of draws for the two.
         components_used: Components with over 1 % of the responsibility; None without components.
         component_perplexity: Exponential of the entropy of the mean responsibilities.
-        ari: Adjusted Rand index of components and labels, over the observations that have a label;
-            None without either.
+        n_labelled: Number of observations with a label; None without labels.
+        ari: Adjusted Rand index of components and labels, over these; None without either.
         nmi: Normalised mutual information of the same.
-        label_note: Why these two are missing although there are labels, or how many observations
-            have none; None otherwise.
+        label_note: Why these two are missing although there are labels; None otherwise.
     """
 
     n: int
@@ -53,9 +52,10 @@ class Evaluation:
     iw_samples: int
     components_used: int | None
     component_perplexity: float | None
+    n_labelled: int | None
     ari: float | None
     nmi: float | None
-    label_note: str | None = None
+    label_note: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -78,7 +78,7 @@ def evaluate(
         guide: Its guide.
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
-        labels: Known classes, one an observation; None for one without.
+        labels: Known classes, one an observation; missing for those that have none.
         processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
@@ -115,7 +115,14 @@ def evaluate(
     totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=whole["elbo"].device)
     part_means = (processes.sum(totals) / n).tolist()
     clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
-    ari, nmi, label_note = _agreement(model, clusters, labels)
+    labelled = None if labels is None else pd.notna(labels)
+    ari, nmi, label_note = None, None, None
+    if labels is not None and clusters is None:
+        label_note = f"{model.title} has no components to compare the labels with"
+    elif labels is not None and not np.any(labelled):
+        label_note = f"none of the {n:,} evaluated observations has a label"
+    elif labels is not None and clusters is not None:
+        ari, nmi = _agreement(clusters[labelled], labels[labelled])
     return Evaluation(
         n=n,
         elbo=whole["elbo"].mean().item(),
@@ -124,6 +131,7 @@ def evaluate(
         iw_samples=num_samples,
         components_used=None if clusters is None else components_used(clusters),
         component_perplexity=None if clusters is None else perplexity(clusters),
+        n_labelled=None if labelled is None else int(labelled.sum()),
         ari=ari,
         nmi=nmi,
         label_note=label_note,
@@ -140,23 +148,10 @@ def perplexity(responsibilities: np.ndarray) -> float:
     return float(np.exp(entr(responsibilities.mean(0)).sum()))
 
 
-def _agreement(
-    model: Model, responsibilities: np.ndarray | None, labels: np.ndarray | None
-) -> tuple[float | None, float | None, str | None]:
-    """ARI and NMI of the likeliest components and the labels, and a note on the labels."""
-    if labels is None:
-        return None, None, None
-    if responsibilities is None:
-        return None, None, f"{model.title} has no components to compare the labels with"
-    known = pd.notna(labels)
-    if not known.any():
-        return None, None, f"none of these {len(labels):,} observations has a label"
+def _agreement(responsibilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """ARI and NMI of the likeliest components and the labels."""
     from sklearn import metrics  # 70 MB that only this needs
 
-    classes, components = labels[known].astype(str), responsibilities.argmax(1)[known]
-    note = f"{known.sum():,} of these {len(labels):,} observations have a label"
-    return (
-        float(metrics.adjusted_rand_score(classes, components)),
-        float(metrics.normalized_mutual_info_score(classes, components)),
-        None if known.all() else note,
-    )
+    components = responsibilities.argmax(1)
+    ari = metrics.adjusted_rand_score(labels, components)
+    return float(ari), float(metrics.normalized_mutual_info_score(labels, components))

@@ -74,9 +74,14 @@ def _data_lines(run: FittedPair, imports: Imports) -> Iterator[str]:
         yield "adata = ...  # the data that the run was fitted to"
         return
     imports["vae4counts.data"].add("load")
-    on_disk = ", out_of_core=True" if run.settings.get("out_of_core") else ""
-    yield f"adata = load({source!r}{on_disk})"
+    defaults = {"transpose": None, "feature_type": None, "out_of_core": False}
+    options = {name: run.settings.get(name, default) for name, default in defaults.items()}
+    given = [f", {name}={value!r}" for name, value in options.items() if value != defaults[name]]
+    yield f"adata = load({source!r}{''.join(given)})"
     layer = "" if run.layer is None else f", layer={run.layer!r}"
+    if run.settings.get("round"):
+        imports["vae4counts.data"].add("round_counts")
+        yield f"adata = round_counts(adata{layer})"
     if frequent := run.settings.get("min_observations"):
         imports["vae4counts.data"].add("frequent_features")
         yield f"adata = frequent_features(adata, {frequent}{layer})"

@@ -26,7 +26,7 @@ FURTHER = {
     "n_train": "training observations",
     "n_test": "held-out observations",
     "n_validation": "validation observations",
-    "label_note": "on ARI and NMI",
+    "label_note": "why there are no ARI and NMI",
     "n_features": "features",
     "elbo_parts": "its parts, by sample site",
     "iw_samples": "draws for each observation",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from vae4counts.data import Counts, DataError, UnknownName, is_on_disk
-from vae4counts.inference.interpretation.observation_groups import known_classes
+from vae4counts.data import Counts, DataError, UnknownName, classes_of, is_on_disk
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
 MAX_MISSING_SHARE = 0.2
@@ -25,12 +24,15 @@ def fingerprint(names: pd.Index, counts: Counts) -> str:
     return digest.hexdigest()
 
 
-def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
-    """Return the known classes of the observations as text, None where one is missing.
+def labels_of(
+    adata: AnnData, label: str | None, ignored: Collection[str] = ()
+) -> np.ndarray | None:
+    """Return the known classes of the observations as text, NaN for those that have none.
 
     Args:
         adata: The observations.
-        label: The column that holds them; without one there are none.
+        label: The column of ``obs`` that holds the classes; without one there are none.
+        ignored: Values that are no class, such as "unassigned".
 
     Raises:
         DataError: No observation has a class.
@@ -40,7 +42,11 @@ def labels_of(adata: AnnData, label: str | None) -> np.ndarray | None:
         return None
     if label not in adata.obs:
         raise UnknownName("label column", label, list(adata.obs.columns))
-    return known_classes(adata.obs[label]).to_numpy()
+    classes = classes_of(adata.obs[label])
+    classes = classes.where(~classes.isin(ignored))
+    if classes.isna().all():
+        raise DataError(f"The label column {label!r} has no value: name another, or none.")
+    return classes.to_numpy()
 
 
 def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> AnnData:

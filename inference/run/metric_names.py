@@ -9,6 +9,7 @@ METRICS = {
     "component_perplexity": "component perplexity",
     "nats_over_one_gaussian": "nats gained over one Gaussian (each)",
     "nats_standard_error": "standard error of that",
+    "n_labelled": "of these observations, with a label",
     "ari": "ARI against the labels",
     "nmi": "NMI against the labels",
     "epochs": "epochs",

@@ -104,14 +104,14 @@ class RunOnData:
 
     @cached_property
     def classes(self) -> np.ndarray | None:
-        """The known class of each observation as text, None for one without; None without a label.
+        """The known class of each observation, NaN where it has none; None without a label.
 
         Raises:
             DataError: No observation has a class.
             UnknownName: The data have no such column.
         """
         with _fitted_with("label", self.label, self.run.label):
-            return labels_of(self.adata, self.label)
+            return labels_of(self.adata, self.label, self.run.settings.get("ignore_label", ()))
 
     @cached_property
     def interpretation(self) -> Interpretation:
@@ -144,6 +144,10 @@ class RunOnData:
                 num_samples=num_samples,
                 labels=None if classes is None else classes[self.held_out],
                 processes=run.processes,
+            )
+        if result.n_labelled == 0 and result.components_used is not None:
+            warnings.warn(
+                "there are no ARI and NMI: none of these observations has a label", stacklevel=3
             )
         if self.is_fitted:
             sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}

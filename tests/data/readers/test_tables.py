@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,129 @@ def test_header_without_rows_is_empty_data(tmp_path: Path) -> None:
     path.write_text("a,b\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"counts\.csv is empty: it has a header, but no rows"):
         load(path)
+
+
+IDS = [
+    ("", [0, 1, 2]),
+    ("Unnamed: 0", [4, 7, 5]),
+    ("cell_id", [100001, 100002, 100003]),
+    ("id", [2, 0, 1]),
+    ("index", [0, 1, 2]),
+    ("barcode", [1, 2, 3]),
+    ("sample", [9, 5, 7]),
+    ("Patient ID", [3, 3, 5]),
+    ("imageId", [8, 9, 10]),
+    ("X", [1, 2, 3]),
+    ("cell", [1.0, 2.0, 4.0]),
+]
+
+
+@pytest.mark.parametrize(("header", "ids"), IDS)
+def test_ids_that_are_numbers_are_not_counted(
+    tmp_path: Path, header: str, ids: list[float]
+) -> None:
+    rows = "".join(f"{number},{i},2\n" for i, number in enumerate(ids))
+    (tmp_path / "a.csv").write_text(f"{header},a,b\n{rows}")
+    adata = load(tmp_path / "a.csv")
+    assert adata.X.toarray().tolist() == [[0, 2], [1, 2], [2, 2]]
+    assert [name.split("-")[0] for name in adata.obs_names] == [str(int(each)) for each in ids]
+
+
+@pytest.mark.parametrize("header", ["TP53", "lipid", "person", "covid", "grid"])
+def test_counts_that_are_distinct_are_counted(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header},b\n5,1\n3,2\n4,0\n")
+    assert load(tmp_path / "a.csv").X.toarray().tolist() == [[5, 1], [3, 2], [4, 0]]
+
+
+def test_numbers_one_after_the_other_are_ids_under_any_header(tmp_path: Path) -> None:
+    rows = "".join(f"{i + 1},2\n" for i in range(10))
+    (tmp_path / "a.csv").write_text(f"what,b\n{rows}")
+    assert load(tmp_path / "a.csv").shape == (10, 1)
+
+
+def test_further_ids_are_not_counted_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("cell,donor_id,g1\nx,7,1\ny,7,2\n")
+    with pytest.warns(UserWarning, match="ids in donor_id are not counted"):
+        adata = load(tmp_path / "a.csv")
+    assert list(adata.var_names) == ["g1"]
+    assert adata.obs["donor_id"].tolist() == [7, 7]
+
+
+GENES = [(f"G{i}", "chr1", 100 * i + 1, 100 * i + 90, "+", 90, i, 5, 8) for i in range(3)]
+HEAD = ["Geneid", "Chr", "Start", "End", "Strand", "Length", "s1", "s2", "s3"]
+COMMENT = '# Program:featureCounts v2.0.1; Command:"featureCounts" "-a" "x.gtf"\n'
+
+
+def lines(head: list[str], rows: list[tuple[object, ...]], columns: list[int] | None = None) -> str:
+    """A tab-separated table of some of the columns."""
+    kept = range(len(head)) if columns is None else columns
+    return "".join("\t".join(str(row[j]) for j in kept) + "\n" for row in [tuple(head), *rows])
+
+
+OTUS = [(f"otu{i}", f"{i}.0", "5.0", "8.0", "k__Bacteria; p__Firmicutes") for i in range(3)]
+OTU_HEAD = ["#OTU ID", "s1", "s2", "s3", "taxonomy"]
+BIOM = "# Constructed from biom file\n"
+PROGRAMS = {
+    "featureCounts": COMMENT + lines(HEAD, GENES),
+    "without its comment": lines(HEAD, GENES),
+    "numbers only": lines(HEAD, GENES, [0, 2, 3, 5, 6, 7, 8]),
+    "start and end only": lines(["row", *HEAD[1:]], GENES, [0, 2, 3, 6, 7, 8]),
+    "length only": lines(HEAD, GENES, [0, 5, 6, 7, 8]),
+    "BIOM": BIOM + lines(OTU_HEAD, OTUS),
+    "BIOM without taxonomy": BIOM + lines(OTU_HEAD, OTUS, [0, 1, 2, 3]),
+    "BIOM without its comment": lines(OTU_HEAD, OTUS, [0, 1, 2, 3]),
+    "lineages": lines([*OTU_HEAD[:4], "Consensus Lineage"], OTUS),
+    "ranks": lines(
+        ["", "Kingdom", "Phylum", "Class", "Species", "s1", "s2", "s3"],
+        [(o[0], "Bacteria", "Firmicutes", "Bacilli", "x y", *o[1:4]) for o in OTUS],
+    ),
+    "Entrez ids": lines(
+        ["entrez_id", *HEAD[6:]], [(7157 + 3 * i, *g[6:]) for i, g in enumerate(GENES)]
+    ),
+    "HTSeq": lines(["", *HEAD[6:]], [*[(g[0], *g[6:]) for g in GENES], ("__no_feature", 9, 9, 9)]),
+    "STAR": lines(["gene", *HEAD[6:]], [("N_unmapped", 9, 9, 9), *[(g[0], *g[6:]) for g in GENES]]),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_what_counting_programs_write(tmp_path: Path, case: str) -> None:
+    (tmp_path / "counts.tsv").write_text(PROGRAMS[case])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        adata = load(tmp_path / "counts.tsv")
+    assert adata.X.toarray().tolist() == [[0, 1, 2], [5, 5, 5], [8, 8, 8]]
+    assert list(adata.obs_names) == ["s1", "s2", "s3"]
+    said = [str(warning.message) for warning in caught]
+    assert "read as features x observations" in said[0]
+    assert any("left out" in line for line in said) == (case in ("HTSeq", "STAR"))
+    if case == "featureCounts":
+        assert adata.var["Start"].tolist() == [1, 101, 201]
+
+
+@pytest.mark.parametrize("names", ["start,length,end", "End,strands,key", "gene_x,Start,Length"])
+def test_words_that_are_counted_stay(tmp_path: Path, names: str) -> None:
+    (tmp_path / "words.csv").write_text(f"document,{names}\nx,2,1,0\ny,1,0,3\n")
+    assert list(load(tmp_path / "words.csv").var_names) == names.split(",")
+
+
+ONE_SAMPLE = {
+    "STAR": ("N_unmapped\t5\t5\t5\nG1\t1\t2\t3\n", "has no header: .* N_unmapped, 5, 5"),
+    "HTSeq": ("ENSG00000000003\t7\nENSG00000000005\t4\n", "has no header: .*join the samples"),
+    "RSEM": ("gene_id\texpected_count\tTPM\nG1\t5.5\t1.0\n", "'expected_count' of all samples"),
+    "kallisto": ("target_id\tlength\test_counts\ttpm\nT1\t9\t5.5\t1\n", "'est_counts' of all"),
+    "salmon": ("Name\tLength\tTPM\tNumReads\nT1\t9\t5.5\t1\n", "'numreads' of all samples"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_SAMPLE)
+def test_files_of_one_sample_say_to_join_them(tmp_path: Path, case: str) -> None:
+    text, message = ONE_SAMPLE[case]
+    (tmp_path / "sample.txt").write_text(text)
+    with pytest.raises(DataError, match=rf"sample\.txt .*{message}"):
+        load(tmp_path / "sample.txt")
+
+
+@pytest.mark.parametrize("header", ["image,0,1", ",0,1", "image,28,57"])
+def test_columns_may_be_numbered(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\nx,3,1\ny,0,2\n")
+    assert load(tmp_path / "a.csv").shape == (2, 2)

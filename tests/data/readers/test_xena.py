@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vae4counts.data import DataError
+from vae4counts.data import DataError, counts_of, load
 from vae4counts.data.readers.xena import read_blocks, read_samples
 
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5)
@@ -73,3 +74,39 @@ def test_blank_lines_are_skipped(tmp_path: Path) -> None:
     path.write_text("sample\ta\n\ng\t1\n  \nh\t2\n\n")
     (block,) = read_blocks(path)
     assert (block.features, block.lines) == (["g", "h"], [3, 5])
+
+
+NAMES = [
+    "tcga_gene_expected_count.gz",
+    "TcgaTargetGtex_gene_expected_count.gz",
+    "TCGA-BRCA.htseq_counts.tsv.gz",
+    "TCGA-BRCA.star_counts.tsv.gz",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_known_names_are_counts_again(
+    tmp_path: Path, name: str, put_xena_table: Callable[..., None]
+) -> None:
+    counts = np.array([[0, 3], [1200, 7], [5, 0]])
+    samples, features = ["TCGA-OR-A5J1-01", "TCGA-OR-A5J2-01"], ["ENSG1", "ENSG2", "ENSG3"]
+    put_xena_table(tmp_path / name, features, samples, np.log2(counts + 1))
+    with pytest.warns(UserWarning, match=r"holds log2\(count \+ 1\) of features x samples"):
+        adata = load(tmp_path / name)
+    assert adata.X.toarray().tolist() == counts.T.tolist()
+    assert (list(adata.obs_names), list(adata.var_names)) == (samples, features)
+    put_xena_table(tmp_path / name, features, samples, counts * 1.0)
+    with pytest.raises(DataError, match=r"line 3: 1200\.0 of sample TCGA-OR-A5J1-01 is not log2"):
+        load(tmp_path / name)
+
+
+def test_normalised_files_are_read_as_they_are_and_refused(
+    tmp_path: Path, put_xena_table: Callable[..., None]
+) -> None:
+    samples = ["TCGA-OR-A5J1-01", "TCGA-OR-A5J2-01"]
+    put_xena_table(tmp_path / "HiSeqV2.gz", ["TP53", "EGFR"], samples, np.array([[0.5, 1], [2, 3]]))
+    with pytest.warns(UserWarning, match="read as features x observations"):
+        adata = load(tmp_path / "HiSeqV2.gz")
+    assert list(adata.obs_names) == samples
+    with pytest.raises(DataError, match=r"fractional value, 0\.5, at row 0"):
+        counts_of(adata)
