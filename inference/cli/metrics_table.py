@@ -20,3 +20,5 @@ def show_metrics(metrics: dict[str, Any], title: str) -> None:
         if value is not None:
             table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
     screen.print(table)
+    if note := metrics.get("label_note"):
+        screen.print(f"No ARI and NMI: {note}", soft_wrap=True)

@@ -188,7 +188,7 @@ def cooccurrence(
         num_samples: Draws from the prior.
 
     Returns:
-        Features x features; NaN on the diagonal.
+        Features x features; NaN on the diagonal, and for features that never occur.
 
     Raises:
         DataError: No such component, or an unknown feature.
@@ -213,7 +213,8 @@ def cooccurrence(
         present = presence(counts, chosen).double()
         joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
         total += weights.sum().item()
-    lift = joint / total / np.outer(anywhere[columns], anywhere[columns])
+    chance = np.outer(anywhere[columns], anywhere[columns])
+    lift = np.divide(joint / total, chance, where=chance > 0, out=np.full_like(joint, np.nan))
     np.fill_diagonal(lift, np.nan)
     names = [pair.features[j] for j in columns]
     return pd.DataFrame(lift, index=names, columns=names)

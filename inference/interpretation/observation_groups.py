@@ -19,12 +19,15 @@ def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
     """Return a mask of the observations with one of some values in a column, shape ``(N,)``.
 
     Raises:
+        DataError: No group is named.
         UnknownName: No such column, or no observation with such a value; the message lists those
             that exist.
     """
     found = classes_of(find_column(obs, column))
     wanted = names_of(values)
     known = found.dropna().unique()
+    if not wanted:
+        raise DataError(f"no group of obs[{column!r}] is named: name one of {', '.join(known)}")
     for value in wanted:
         if value not in known:
             raise UnknownName(f"group in obs[{column!r}]", value, known)
@@ -57,9 +60,12 @@ def as_mask(obs: pd.DataFrame, mask: Mask | None, name: str) -> np.ndarray:
     Raises:
         DataError: It is not boolean, has another length, or selects no observation.
     """
-    values = aligned(obs, mask, name).to_numpy()
-    if values.dtype != bool:
-        raise DataError(f"{name} holds {values.dtype}: it must be a boolean mask")
+    chosen = aligned(obs, mask, name)
+    if not pd.api.types.is_bool_dtype(chosen):
+        raise DataError(f"{name} holds {chosen.dtype}: it must be a boolean mask")
+    if missing := int(chosen.isna().sum()):
+        raise DataError(f"{name} is missing for {missing} observations: it must be True or False")
+    values = chosen.to_numpy(dtype=bool)
     if not values.any():
         raise DataError(f"{name} selects no observation")
     return values

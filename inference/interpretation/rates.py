@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
+from vae4counts.inference.posterior.sizes import check_size
 from vae4counts.models import Model
 
 # Rates that underflow in float32 are raised to this one before a logarithm.
@@ -52,15 +53,24 @@ def denoised(
     Raises:
         DataError: An unknown feature.
         NotInModelError: The model has no latent space.
+        TooLargeError: The table would take over 4 GiB.
     """
     columns = pair.columns(features)
+    shape = (len(pair.counts), len(columns))
+    check_size(
+        4.0 * shape[0] * shape[1],
+        f"A table of {shape[0]:,} observations x {shape[1]:,} features",
+        "name some features, or look at fewer observations",
+    )
     chosen = torch.as_tensor(columns, device=pair.counts.device)
-    parts = []
+    table, row = np.empty(shape, dtype=np.float32), 0
     for z, own in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
         decoded = pair.model.rates(z, own if library_size is None else library_size)
-        parts.append(decoded[:, chosen].unflatten(0, (-1, num_samples)).mean(1).cpu())
+        means = decoded[:, chosen].unflatten(0, (-1, num_samples)).mean(1).cpu().numpy()
+        table[row : row + len(means)] = means
+        row += len(means)
     names = [pair.features[j] for j in columns]
-    return pd.DataFrame(torch.cat(parts).numpy(), index=pair.obs.index, columns=names)
+    return pd.DataFrame(table, index=pair.obs.index, columns=names, copy=False)
 
 
 @torch.no_grad()
@@ -85,10 +95,20 @@ def feature_correlation(
 
     Returns:
         Features x features, between -1 and 1; NaN for a feature whose rate never varies.
+
+    Raises:
+        DataError: An unknown feature.
+        NotInModelError: The model has no latent space.
+        TooLargeError: It would take over 4 GiB.
     """
     columns = pair.columns(features)
-    chosen = torch.as_tensor(columns, device=pair.counts.device)
     size = len(columns)
+    check_size(
+        3 * 8.0 * size**2,  # the table and what is added to it
+        f"A table of {size:,} x {size:,} features",
+        "name fewer features",
+    )
+    chosen = torch.as_tensor(columns, device=pair.counts.device)
     count, mean, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
     for z, _ in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
         decoded = pair.model.rates(z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)

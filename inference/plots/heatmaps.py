@@ -7,17 +7,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from vae4counts.inference.plots.style import DIVERGING, axes
+from vae4counts.data import DataError
+from vae4counts.inference.plots.style import (
+    DIVERGING,
+    MOST_ROWS,
+    axes,
+    label_room,
+    largest_rows,
+    plain,
+)
 
 
 def component_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how each class spreads over the components.
 
+    Of more than 48 classes or components, all but the largest are added up.
+
     Args:
         table: Numbers of observations, classes x components (see `component_labels`).
         ax: Where to draw; new axes if None.
     """
-    ax = axes(ax, 3.5 + 0.45 * table.shape[1], 1.5 + 0.3 * table.shape[0])
+    table = largest_rows(largest_rows(table).T).T
+    ax = axes(ax, 3.5 + 0.45 * table.shape[1] + label_room(table), 1.5 + 0.3 * table.shape[0])
     share = table.div(table.sum(axis=1), axis=0).to_numpy()
     image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (i, j), count in np.ndenumerate(table.to_numpy()):
@@ -42,7 +53,7 @@ def top_features_heatmap(
     """Draw the features that stand out in each column of a signed table.
 
     For `component_contrasts` the top features of each component; for `latent_effects` and
-    loadings, with ``both_ends``, those at either end of each latent.
+    loadings, with ``both_ends``, those at either end of each latent. At most 48 columns are shown.
 
     Args:
         table: Features x components, or features x latents.
@@ -52,21 +63,23 @@ def top_features_heatmap(
         unit: What the values are.
         ax: Where to draw; new axes if None.
     """
-    chosen: list[str] = []
-    for name in table.columns:
-        ordered = table[name].sort_values(ascending=False, kind="stable").dropna().index
-        for feature in [*ordered[:n], *(ordered[-n:] if both_ends else [])]:
-            if feature not in chosen:
-                chosen.append(feature)
-    shown = table.loc[chosen]
-    ax = axes(ax, 2.8 + 0.35 * shown.shape[1], 1.4 + 0.19 * shown.shape[0])
+    chosen: dict[int, None] = {}  # positions, in order
+    for column in table.to_numpy(dtype=float)[:, :MOST_ROWS].T:
+        ordered = np.argsort(-column, kind="stable")
+        ordered = ordered[~np.isnan(column[ordered])]
+        chosen |= dict.fromkeys([*ordered[:n], *(ordered[-n:] if both_ends else [])])
+    shown = table.iloc[list(chosen), :MOST_ROWS]
+    ax = axes(ax, 2.8 + 0.35 * shown.shape[1] + label_room(shown), 1.4 + 0.19 * shown.shape[0])
     sizes = np.abs(shown.to_numpy(dtype=float))
     # one outlier would leave all others pale
     most = max(np.quantile(sizes[np.isfinite(sizes)], 0.98), 1e-12) if len(chosen) else 1.0
     image = ax.imshow(shown, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto")
     _ticks(ax, shown)
     ax.tick_params(axis="y", labelsize="small")
-    ax.set(xlabel=table.columns.name, title=title or f"Top features of each {table.columns.name}")
+    what = table.columns.name
+    if table.shape[1] > MOST_ROWS:
+        what = f"{what} (the first {MOST_ROWS} of {table.shape[1]:,})"
+    ax.set(xlabel=what, title=title or f"Top features of each {table.columns.name}")
     ax.figure.colorbar(image, ax=ax, label=unit, extend="both", fraction=0.08)
     return ax
 
@@ -80,8 +93,14 @@ def cooccurrence_heatmap(
         lift: Features x features, of `cooccurrence`.
         title: What the figure shows.
         ax: Where to draw; new axes if None.
+
+    Raises:
+        DataError: There are more than 48 features.
     """
-    ax = axes(ax, 2.4 + 0.48 * len(lift), 1.6 + 0.42 * len(lift))
+    if len(lift) > MOST_ROWS:
+        raise DataError(f"{len(lift):,} features cannot be read: choose {MOST_ROWS} or fewer")
+    room = label_room(lift)
+    ax = axes(ax, 2.4 + 0.48 * len(lift) + room, 1.6 + 0.42 * len(lift) + room)
     with np.errstate(divide="ignore"):  # features that are never together
         values = np.log2(lift.to_numpy(dtype=float))
     most = max(1.0, float(np.abs(values[np.isfinite(values)]).max(initial=0)))
@@ -106,5 +125,5 @@ def cooccurrence_heatmap(
 
 
 def _ticks(ax: Axes, table: pd.DataFrame) -> None:
-    ax.set_xticks(range(table.shape[1]), table.columns)
-    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.set_xticks(range(table.shape[1]), map(plain, table.columns))
+    ax.set_yticks(range(table.shape[0]), map(plain, table.index))

@@ -8,15 +8,25 @@ import numpy as np
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 
 from vae4counts.data import DataError, classes_of
-from vae4counts.inference.plots.style import GREY, PALETTE, apart, axes, class_styles
+from vae4counts.inference.plots.style import (
+    MOST_ROWS,
+    PALETTE,
+    Colour,
+    apart,
+    axes,
+    class_styles,
+    plain,
+)
 
 # More points than this only make a figure slower to draw and harder to read.
 MOST_POINTS = 5000
 # More classes than this are also numbered in the plane: their colours are hard to look up.
 EASY_CLASSES = 8
-LISTED_CLASSES = 48
+# Observations without a class are drawn in this colour, behind all others.
+PALE, NO_CLASS = "#D9D9D9", "no class"
 
 
 def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
@@ -62,11 +72,12 @@ def latent_space(
 ) -> Axes:
     """Draw observations in the plane, coloured by class.
 
-    More than eight classes are numbered as well, in the legend and where most of each class lie.
+    More than eight classes are numbered as well, in the legend and where most of each class lie;
+    of more than 48, all but the largest are drawn as one. Observations without a class are pale.
 
     Args:
         plane: Coordinates, shape ``(n, 2)``.
-        classes: The class of each observation.
+        classes: The class of each observation; missing for one without.
         title: What the figure shows.
         axis_names: What the two axes are.
         ax: Where to draw; new axes if None.
@@ -77,36 +88,32 @@ def latent_space(
     if len(classes) != len(plane):
         raise DataError(f"there are {len(classes)} classes for {len(plane)} observations")
     ax = axes(ax)
-    codes, categories = as_categories(classes)
+    codes, names, styles = styled_classes(classes)
     sides = (plane.min(axis=0), plane.max(axis=0))
     size = np.clip(20_000 / len(plane), 4, 20)
-    short = max(map(len, categories), default=0) <= 2
-    if (unknown := codes < 0).any():
-        x, y = plane[unknown].T
-        ax.scatter(x, y, s=size / 2, linewidths=0, alpha=0.5, color=GREY, rasterized=True)
-        ax.scatter([], [], s=30, color=GREY, label="no class")
-    for i, (colour, marker) in enumerate(class_styles(len(categories))):
+    many, short = len(names) > EASY_CLASSES, max(map(len, names)) <= 2
+    entries = [plain(name) for name in names]
+    for i, (colour, marker) in enumerate(styles):
         chosen = plane[codes == i]
-        x, y = chosen.T
-        ax.scatter(
-            x, y, s=size, linewidths=0, alpha=0.8, color=colour, marker=marker, rasterized=True
-        )
-        name = categories[i]
-        if len(categories) > EASY_CLASSES and not short:
-            name = f"{i + 1}  {name}"
+        look = {"color": colour, "marker": marker, "zorder": 0 if colour == to_rgb(PALE) else 1}
+        ax.scatter(*chosen.T, s=size, linewidths=0, alpha=0.8, rasterized=True, **look)
         # large and opaque in the legend, where no points tell the colour
-        ax.scatter([], [], s=30, color=colour, marker=marker, label=name)
-        if len(categories) > EASY_CLASSES:
-            _write(ax, name.split()[0], _middle(chosen, sides))
+        ax.scatter([], [], s=30, label=str(i), **look)
+        if many:
+            number = entries[i] if short else str(i + 1)
+            _write(ax, number, _middle(chosen, sides))
+            entries[i] = number if short else f"{number}  {entries[i]}"
     ax.set(title=title, xticks=[], yticks=[], xlabel=axis_names[0], ylabel=axis_names[1])
-    if len(categories) <= LISTED_CLASSES:
-        ax.legend(
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            frameon=False,
-            ncols=1 + (len(categories) - 1) // 24,
-            fontsize="small" if len(categories) > 12 else "medium",
-        )
+    legend = ax.legend(
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        ncols=1 + (len(names) - 1) // 24,
+        fontsize="small" if len(names) > 12 else "medium",
+    )
+    # only now, since matplotlib leaves out what has a label with a leading underscore
+    for text, entry in zip(legend.get_texts(), entries, strict=True):
+        text.set_text(entry)
     return ax
 
 
@@ -129,7 +136,7 @@ def traversal(
         ax: Where to draw; new axes if None.
 
     Raises:
-        DataError: A feature is not in the table.
+        DataError: A feature is not in the table, or more than 48 are to be drawn.
     """
     ax = axes(ax)
     if features is None:
@@ -139,6 +146,8 @@ def traversal(
     missing = [name for name in features if name not in along]
     if missing:
         raise DataError(f"there is no feature {missing[0]!r} in the table")
+    if len(features) > MOST_ROWS:
+        raise DataError(f"{len(features):,} features cannot be told apart: choose {MOST_ROWS}")
     at = along.index.to_numpy(dtype=float)
     ends = np.log10(along[features].iloc[-1].to_numpy(dtype=float).clip(min=1e-20))
     levels = np.log10(along[features].to_numpy(dtype=float).clip(min=1e-20))
@@ -149,7 +158,7 @@ def traversal(
         style = ("-", "--", ":", "-.")[i // len(PALETTE) % 4]
         ax.plot(at, along[name], color=colour, linestyle=style, linewidth=2)
         ax.annotate(
-            name,
+            plain(name),
             (at[-1], 10 ** ends[i]),
             xytext=(at[-1] + 0.04 * (at[-1] - at[0]), 10 ** heights[i]),
             va="center",
@@ -157,22 +166,43 @@ def traversal(
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8},
             annotation_clip=False,
         )
-    ax.set(yscale="log", xlabel=along.index.name, ylabel="expected count", title=title or "")
+    what = "" if along.index.name is None else plain(along.index.name, longest=60)
+    ax.set(yscale="log", xlabel=what, ylabel="expected count", title=title or "")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def as_categories(classes: pd.Series | Sequence[str] | np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return codes and names of classes; a categorical keeps its order, others are sorted.
+def styled_classes(
+    classes: pd.Series | Sequence[str] | np.ndarray,
+) -> tuple[np.ndarray, list[str], list[tuple[Colour, str]]]:
+    """Return each observation's class, and the name, colour and marker of each class to be drawn.
 
-    The code of an observation without a class is -1.
+    A categorical keeps its order, other classes are sorted. Of more than 48 classes, all but the
+    largest become one last class; observations without a class get a pale one after that.
+
+    Args:
+        classes: The class of each of ``n`` observations; missing for one without.
+
+    Returns:
+        Positions in the two lists that follow, shape ``(n,)``; names; colours and markers.
     """
-    values = pd.Series(classes)
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        chosen = values.cat.remove_unused_categories()
-        return chosen.cat.codes.to_numpy(), [str(name) for name in chosen.cat.categories]
-    chosen = pd.Categorical(classes_of(values))
-    return np.asarray(chosen.codes), list(chosen.categories)
+    values = pd.Series(classes).reset_index(drop=True)
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        values = pd.Series(pd.Categorical(classes_of(values)))
+    chosen = values.cat.remove_unused_categories().cat
+    codes, names = chosen.codes.to_numpy().astype(int), [str(name) for name in chosen.categories]
+    if len(names) > MOST_ROWS:
+        sizes = np.bincount(codes[codes >= 0])
+        kept = np.sort(np.argsort(-sizes, kind="stable")[: MOST_ROWS - 1])
+        places = np.full(len(names), len(kept))
+        places[kept] = np.arange(len(kept))
+        codes = np.where(codes < 0, -1, places[codes])
+        names = [*(names[k] for k in kept), f"{len(names) - len(kept):,} others"]
+    styles = class_styles(len(names))
+    if (codes < 0).any():
+        codes = np.where(codes < 0, len(names), codes)
+        names, styles = [*names, NO_CLASS], [*styles, (to_rgb(PALE), "o")]
+    return codes, names, styles
 
 
 def _middle(points: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from vae4counts.inference.plots.style import BLUE, GREY, ORANGE, axes
 
 MAX_TICKS = 30
+MAX_WIDTH = 20
 
 
 def component_weights(weights: Sequence[float], *, ax: Axes | None = None) -> Axes:
@@ -28,7 +29,7 @@ def component_overlaps(overlaps: Sequence[float], *, ax: Axes | None = None) -> 
 
 
 def _bars(heights: Sequence[float], colour: str, ax: Axes | None) -> Axes:
-    ax = axes(ax, 3 + 0.15 * len(heights), 3)
+    ax = axes(ax, min(3 + 0.15 * len(heights), MAX_WIDTH), 3)
     places = np.arange(len(heights))
     ax.bar(places, heights, color=colour)
     step = -(-len(heights) // MAX_TICKS)

@@ -1,11 +1,16 @@
-"""What all figures share: colours for colour-blind readers too, and axes to draw on."""
+"""What all figures share: colours for colour-blind readers too, names, and axes to draw on."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from vae4counts.data.text import LONGEST_NAME, short_name
 
 # Okabe & Ito's palette, with similar colours far apart.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
@@ -16,7 +21,45 @@ GREY = "#999999"
 # Signed values, from one side to the other; both ends are told apart by colour-blind readers.
 DIVERGING = "PuOr_r"
 
+# Drawn in place of characters that the fonts do not have.
+UNKNOWN_CHARACTER = "?"
+# More rows or columns than this cannot be read.
+MOST_ROWS = 48
+# Inches that a letter of a label takes.
+LETTER = 0.085
+
 Colour = tuple[float, float, float]
+
+
+def plain(name: object, longest: int = LONGEST_NAME) -> str:
+    """Return a person's own text as matplotlib draws it, letter by letter.
+
+    It becomes one line, shortened in the middle. Dollar signs begin no mathematics, and characters
+    that the fonts do not have become question marks, since matplotlib would warn of each.
+    """
+    families = rcParams["font.family"]
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in families]
+    drawn = (
+        letter if any(font.get_char_index(ord(letter)) for font in fonts) else UNKNOWN_CHARACTER
+        for letter in short_name(name, longest)
+    )
+    return "".join(drawn).replace("$", r"\$")
+
+
+def largest_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the largest of too many rows in their order, and the sum of all others as a last."""
+    if len(table) <= MOST_ROWS:
+        return table
+    order = np.argsort(-table.to_numpy().sum(axis=1), kind="stable")
+    kept, others = np.sort(order[: MOST_ROWS - 1]), order[MOST_ROWS - 1 :]
+    rest = table.iloc[others].sum().to_frame(f"{len(others):,} others").T
+    return pd.concat([table.iloc[kept], rest]).rename_axis(table.index.name)
+
+
+def label_room(table: pd.DataFrame) -> float:
+    """Return the inches that the names of a table's rows take, beyond those of short names."""
+    longest = max((len(plain(name)) for name in table.index), default=0)
+    return LETTER * max(0, longest - 10)
 
 
 def class_styles(n: int) -> list[tuple[Colour, str]]:

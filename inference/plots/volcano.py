@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from vae4counts.data import DataError
-from vae4counts.inference.plots.style import BLUE, GREY, VERMILLION, apart, axes
+from vae4counts.inference.plots.style import BLUE, GREY, VERMILLION, apart, axes, plain
 
 
 def volcano(
@@ -30,11 +31,12 @@ def volcano(
         raise DataError("the table holds several comparisons: choose one by its column")
     ax = axes(ax)
     called = table[called_names[0]].to_numpy(dtype=bool)
-    x, y = table["lfc_mean"], table["bayes_factor"]
+    names = [plain(name) for name in table.index]
+    x, y = (table[key].to_numpy(dtype=float) for key in ("lfc_mean", "bayes_factor"))
     # where all pairs agree the factor is unbounded: such features are drawn above the others
-    certain = table["proba_de"] >= 1
+    certain = table["proba_de"].to_numpy() >= 1
     if certain.any() and not certain.all():
-        y = y.where(~certain, y[~certain].max() + 1)
+        y = np.where(certain, y[~certain].max() + 1, y)
     for mask, colour, label in (
         (~called, GREY, "not called"),
         (called & (x > 0), VERMILLION, "up"),
@@ -42,17 +44,18 @@ def volcano(
     ):
         label = f"{label} ({int(mask.sum())})"
         ax.scatter(x[mask], y[mask], s=10, color=colour, linewidths=0, alpha=0.8, label=label)
-    edge = 1.15 * float(x.abs().max() or 1)
+    edge = 1.15 * float(np.abs(x).max() or 1)
     room = 0.05 * max(float(y.max() - y.min()), 1.0)
     top = y.max() + room
     for side, sign in ((x > 0, 1), (x <= 0, -1)):
-        largest = x[called & side].abs().sort_values(ascending=False).index[:n]
-        heights = apart(y[largest].to_numpy(), room)
+        beside = np.flatnonzero(called & side)
+        largest = beside[np.argsort(-np.abs(x[beside]), kind="stable")[:n]]
+        heights = apart(y[largest], room)
         top = max(top, *heights + room, top)
-        for name, height in zip(largest, heights, strict=True):
+        for feature, height in zip(largest, heights, strict=True):
             ax.annotate(
-                name,
-                (x[name], y[name]),
+                names[feature],
+                (x[feature], y[feature]),
                 xytext=(sign * edge, height),
                 ha="left" if sign > 0 else "right",
                 va="center",
@@ -64,7 +67,7 @@ def volcano(
         ylim=(y.min() - room, top),
         xlabel="log2 fold change (mean)",
         ylabel="log Bayes factor (nats)",
-        title=title or (table["comparison"].iloc[0] if "comparison" in table else ""),
+        title=title or (plain(table["comparison"].iloc[0], 60) if "comparison" in table else ""),
     )
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)

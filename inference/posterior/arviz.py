@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
+# What a group's attributes say about it.
+NOTES = {
+    "log_likelihood": (
+        "Given each observation's own latents: not for arviz.loo, arviz.waic or arviz.compare. "
+        "Compare runs by vae4counts.inference.compare."
+    )
+}
 
 
 def convert(
@@ -40,7 +47,8 @@ def convert(
             name: ([*lead, *_further(name, x.ndim - len(lead), dimensions)], x)
             for name, x in variables.items()
         }
-        dataset = xarray.Dataset(named, attrs={"inference_library": "vae4counts"})
+        note = {"note": NOTES[group]} if group in NOTES else {}
+        dataset = xarray.Dataset(named, attrs={"inference_library": "vae4counts", **note})
         coordinates = {dim: names.get(str(dim), np.arange(n)) for dim, n in dataset.sizes.items()}
         datasets[group] = dataset.assign_coords(coordinates)
     if _version(arviz) >= 1:

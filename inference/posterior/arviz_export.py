@@ -13,18 +13,13 @@ from vae4counts.data import Batch, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.arviz import convert
 from vae4counts.inference.posterior.draws import chunks, draw, draw_prior, require_counts
+from vae4counts.inference.posterior.sizes import check_size
 from vae4counts.models import Model
 
-# Larger results are refused: 4 GiB.
-MAX_BYTES = 4 * 2**30
 # What the probabilities of the states of a mixture's component are called.
 RESPONSIBILITIES = {"component": "responsibilities"}
 
 Parts = dict[str, dict[str, np.ndarray]]
-
-
-class TooManyDrawsError(ValueError):
-    """Draws that would not fit in memory."""
 
 
 def to_arviz(
@@ -39,12 +34,18 @@ def to_arviz(
     """Draw from the guide and from the model for all observations, and keep the draws.
 
     The groups are ``posterior`` and ``prior`` (the latents), ``log_likelihood`` (log p(counts |
-    latents) in nats) and ``sample_stats`` (``log_weight``, log p(counts, latents) - log q(latents |
-    counts): resample by it to correct the guide; and the probabilities of the states of each
-    enumerated site: ``responsibilities`` for the components, ``SITE_probabilities`` for others).
+    latents) in nats, see below) and ``sample_stats`` (``log_weight``, log p(counts, latents) -
+    log q(latents | counts): resample by it to correct the guide; and the probabilities of the
+    states of each enumerated site: ``responsibilities`` for the components, ``SITE_probabilities``
+    for others).
     With the counts come ``posterior_predictive``, ``prior_predictive`` and ``observed_data``.
     Dimensions: ``chain``, ``draw``, ``obs``, ``feature``, those that the model's latents declare,
     and for probabilities the name of the site.
+
+    The latents are each observation's own, so that ``log_likelihood`` is that of an observation
+    given what it has said about itself. `arviz.loo`, `arviz.waic` and `arviz.compare` would take
+    it for a prediction: compare runs by `vae4counts.inference.compare`, which integrates the
+    latents out over observations that training has not seen. The group's attributes say so too.
 
     Args:
         model: The model, in evaluation mode.
@@ -60,7 +61,7 @@ def to_arviz(
 
     Raises:
         NotInModelError: ``sites`` names a table that does not hold counts.
-        TooManyDrawsError: The result would be larger than 4 GiB.
+        TooLargeError: The result would be larger than 4 GiB.
         UnknownName: The model has no such site.
         ValueError: ``num_samples`` is below 1.
     """
@@ -72,14 +73,13 @@ def to_arviz(
         require_counts(model)
     first = next(iter(batches))
     one_draw = _size(_groups(model, guide, first, 1, latents, tables)) / len(first)
-    size = num_samples * one_draw * len(observations)
-    if size > MAX_BYTES:
-        raise TooManyDrawsError(
-            f"{num_samples} draws of {', '.join([*latents, *tables])} for {len(observations):,} "
-            f"observations take {size / 2**30:,.1f} GiB, more than the {MAX_BYTES / 2**30:.0f} GiB "
-            "that are kept at once: use fewer draws, sites or observations, or Run.predictive, "
-            "which summarises the draws and keeps none"
-        )
+    check_size(
+        num_samples * one_draw * len(observations),
+        f"{num_samples} draws of {', '.join([*latents, *tables])} for {len(observations):,} "
+        "observations",
+        "use fewer draws, sites or observations, or Run.predictive, which summarises the draws and "
+        "keeps none",
+    )
 
     results: Parts = {}
     row = 0

@@ -42,6 +42,7 @@ class Evaluation:
         n_labelled: Number of observations with a label; None without labels.
         ari: Adjusted Rand index of components and labels, over these; None without either.
         nmi: Normalised mutual information of the same.
+        label_note: Why these two are missing although there are labels; None otherwise.
     """
 
     n: int
@@ -54,6 +55,7 @@ class Evaluation:
     n_labelled: int | None
     ari: float | None
     nmi: float | None
+    label_note: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -114,8 +116,12 @@ def evaluate(
     part_means = (processes.sum(totals) / n).tolist()
     clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
     labelled = None if labels is None else pd.notna(labels)
-    ari, nmi = None, None
-    if clusters is not None and labels is not None and np.any(labelled):
+    ari, nmi, label_note = None, None, None
+    if labels is not None and clusters is None:
+        label_note = f"{model.title} has no components to compare the labels with"
+    elif labels is not None and not np.any(labelled):
+        label_note = f"none of the {n:,} evaluated observations has a label"
+    elif labels is not None and clusters is not None:
         ari, nmi = _agreement(clusters[labelled], labels[labelled])
     return Evaluation(
         n=n,
@@ -128,6 +134,7 @@ def evaluate(
         n_labelled=None if labelled is None else int(labelled.sum()),
         ari=ari,
         nmi=nmi,
+        label_note=label_note,
     )
 
 

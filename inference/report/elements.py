@@ -15,6 +15,10 @@ from matplotlib.figure import Figure
 
 DPI = 130
 LONG_TEXT = 40
+# Tables with more rows, columns or values in a list are cut: nobody would read them.
+MOST_ROWS = 200
+MOST_COLUMNS = 60
+MOST_VALUES = 50
 
 
 def paragraph(text: str) -> Markup:
@@ -37,7 +41,12 @@ def facts(named: Mapping[str, Any], caption: str) -> Markup:
 
 
 def table(frame: pd.DataFrame, caption: str) -> Markup:
-    """Return a table with names of its rows and columns."""
+    """Return a table with names of its rows and columns; of a large one the beginning."""
+    n_rows, n_columns = frame.shape
+    frame = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
+    if frame.shape != (n_rows, n_columns):
+        rows, columns = frame.shape
+        caption += f" ({rows:,} of {n_rows:,} rows and {columns:,} of {n_columns:,} columns)"
     corner = frame.index.name or ""
     head = Markup().join(
         Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)
@@ -70,7 +79,8 @@ def shown(value: Any) -> str | Markup:
         lines = (Markup("{}: {}").format(name, shown(part)) for name, part in value.items())
         return Markup("<br>").join(lines)
     if isinstance(value, (list, tuple)):
-        return Markup(", ").join(shown(part) for part in value)
+        more = [f"and {len(value) - MOST_VALUES:,} more"] if len(value) > MOST_VALUES else []
+        return Markup(", ").join([*(shown(part) for part in value[:MOST_VALUES]), *more])
     if value is None or (isinstance(value, Real) and math.isnan(float(value))):
         return "-"
     if isinstance(value, bool):

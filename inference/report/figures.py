@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from vae4counts.inference import plots
 from vae4counts.inference.interpretation.components import by_label
+from vae4counts.inference.plots.style import MOST_ROWS, label_room, plain
 from vae4counts.inference.report.subject import Subject
 from vae4counts.inference.run import storage
 
@@ -51,7 +52,7 @@ def latent(subject: Subject) -> Figure | None:
     shown = np.sort(random.permutation(len(latents))[: plots.MOST_POINTS])
     plane, names = plots.two_dimensions(latents[shown])
     colourings = [each for each in (subject.classes, subject.components) if each is not None]
-    titles = [f"Latent space by {classes.name}" for classes in colourings]
+    titles = [f"Latent space by {plain(classes.name)}" for classes in colourings]
     if not colourings:
         colourings, titles = [pd.Series("observation", range(len(latents)))], ["Latent space"]
     figure = blank_figure(7 * len(colourings), 5)
@@ -98,7 +99,8 @@ def history_figure(history: pd.DataFrame) -> Figure:
 
 def components_figure(table: pd.DataFrame) -> Figure:
     """Draw numbers of observations, classes x components."""
-    figure = blank_figure(4 + 0.5 * table.shape[1], 1.5 + 0.35 * table.shape[0])
+    rows, columns = (min(n, MOST_ROWS) for n in table.shape)
+    figure = blank_figure(4 + 0.5 * columns + label_room(table), 1.5 + 0.35 * rows)
     plots.component_heatmap(table, ax=figure.add_subplot())
     return figure
 
@@ -106,7 +108,7 @@ def components_figure(table: pd.DataFrame) -> Figure:
 def diagnosis_figure(metrics: dict[str, Any]) -> Figure:
     """Draw a mixture's weights and overlaps, from a fit's metrics."""
     weights, overlaps = metrics["component_weights"], metrics["component_overlap"]
-    figure = blank_figure(7 + 0.1 * len(weights), 3)
+    figure = blank_figure(min(7 + 0.1 * len(weights), 20), 3)
     left, right = figure.subplots(1, 2)
     plots.component_weights(weights, ax=left)
     plots.component_overlaps(overlaps, ax=right)
@@ -116,7 +118,9 @@ def diagnosis_figure(metrics: dict[str, Any]) -> Figure:
 def loadings_figure(loadings: pd.DataFrame) -> Figure:
     """Draw the features at both ends of each latent of a linear decoder."""
     n = max(1, min(2, len(loadings) // 2))
-    figure = blank_figure(3.5 + 0.4 * loadings.shape[1], 2 + 0.4 * n * loadings.shape[1])
+    columns = min(loadings.shape[1], MOST_ROWS)
+    room = label_room(loadings)
+    figure = blank_figure(3.5 + 0.4 * columns + room, 2 + 0.4 * n * columns)
     plots.top_features_heatmap(
         loadings,
         n=n,

@@ -10,6 +10,7 @@ from vae4counts.inference import plots
 from vae4counts.inference.interpretation import NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.plots import checks as check_plots
+from vae4counts.inference.plots.style import MOST_ROWS, label_room, largest_rows
 from vae4counts.inference.report.elements import facts, figure, paragraph, table
 from vae4counts.inference.report.figures import (
     blank_figure,
@@ -81,13 +82,14 @@ def components(subject: Subject) -> Section | None:
         described.insert(0, "features", _listed(contrasts, positive=True))
     body.append(table(described, "Components"))
     if subject.classes is not None:
-        shares = by_label(subject.classes, subject.components)
+        shares = largest_rows(by_label(subject.classes, subject.components))
         name = subject.classes.name
-        caption = f"The classes of '{name}' by component, in numbers of observations."
+        caption = f"The classes of '{name}' by component, in numbers of observations that have one."
         alt = f"Heat map of {len(shares)} classes by {shares.shape[1]} components"
         body.append(figure(components_figure(shares), f"{alt}. {_main(shares)}", caption))
     if contrasts is not None:
-        drawn = blank_figure(3.5 + 0.4 * contrasts.shape[1], 2 + 0.5 * contrasts.shape[1])
+        columns = min(contrasts.shape[1], MOST_ROWS)
+        drawn = blank_figure(3.5 + 0.4 * columns + label_room(contrasts), 2 + 0.5 * columns)
         plots.top_features_heatmap(contrasts, n=3, ax=drawn.add_subplot())
         caption = "The top three features of each component, in all components."
         body.append(figure(drawn, "Heat map of the top features listed in the table.", caption))

@@ -11,8 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
-from vae4counts.inference.plots import class_styles
-from vae4counts.inference.plots.latent import as_categories
+from vae4counts.inference.plots.latent import styled_classes
 
 # Places on the canvas, from side to side: more than a screen has.
 GRID = 4095
@@ -86,13 +85,12 @@ def scatter(
 
 
 def _colouring(classes: pd.Series) -> dict[str, Any]:
-    codes, categories = as_categories(classes)
-    styles = class_styles(len(categories))
+    codes, names, styles = styled_classes(classes)
     return {
         "name": str(classes.name),
         "codes": codes.tolist(),
         "classes": [
             {"name": name, "colour": to_hex(colour), "outline": OUTLINES[marker]}
-            for name, (colour, marker) in zip(categories, styles, strict=True)
+            for name, (colour, marker) in zip(names, styles, strict=True)
         ],
     }

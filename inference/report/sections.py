@@ -26,6 +26,7 @@ FURTHER = {
     "n_train": "training observations",
     "n_test": "held-out observations",
     "n_validation": "validation observations",
+    "label_note": "why there are no ARI and NMI",
     "n_features": "features",
     "elbo_parts": "its parts, by sample site",
     "iw_samples": "draws for each observation",
@@ -52,6 +53,8 @@ def data(subject: Subject) -> Section:
             f"The column '{subject.classes.name}' holds {subject.classes.nunique():,} known "
             "classes. They are not used in training, only compared with what it found."
         )
+        if without := int(subject.classes.isna().sum()):
+            words.append(f"{without:,} observations have no class, and count in no comparison.")
     split = run.split
     if subject.on.is_fitted:
         words.append(

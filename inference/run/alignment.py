@@ -66,22 +66,25 @@ def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> 
     Warns:
         UserWarning: The features are in another order, or a few are missing.
     """
-    if list(adata.var_names) == list(features):
+    names = adata.var_names.astype(str)  # whole numbers, say
+    if list(names) == list(features):
         return adata
-    if (repeated := adata.var_names.duplicated() & adata.var_names.isin(features)).any():
+    if (repeated := names.duplicated() & names.isin(features)).any():
         raise DataError(
             f"{int(repeated.sum())} names of features are repeated in the data, such as "
-            f"{adata.var_names[repeated.argmax()]!r}: they cannot be matched with the model's"
+            f"{names[repeated.argmax()]!r}: they cannot be matched with the model's"
         )
-    missing = [name for name in features if name not in adata.var_names]
+    known = set(names)
+    missing = [name for name in features if name not in known]
     if missing:
         adata = _with_zeros(adata, missing, len(features), layer)
-    elif list(adata.var_names[adata.var_names.isin(features)]) != list(features):
+        names = names.append(pd.Index(missing))
+    elif list(names[names.isin(features)]) != list(features):
         warnings.warn(
             "the features of the data are not in the model's order: they are matched by name",
             stacklevel=4,
         )
-    return adata[:, list(features)]
+    return adata[:, names.get_indexer_for(features)]
 
 
 def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | None) -> AnnData:
@@ -102,6 +105,6 @@ def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | No
     counts = sp.hstack(
         [sp.csr_matrix(counts), sp.csr_matrix((adata.n_obs, len(missing)))], format="csr"
     )
-    names = pd.DataFrame(index=[*adata.var_names, *missing])
+    names = pd.DataFrame(index=[*map(str, adata.var_names), *missing])
     held = {"X": counts} if layer is None else {"layers": {layer: counts}}
     return AnnData(obs=adata.obs, var=names, **held)

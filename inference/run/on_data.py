@@ -206,7 +206,7 @@ class RunOnData:
         }
         table = loadings(run.model, run.features)
         layer = self.interpretation.denoised(num_samples=num_samples) if denoised else None
-        names = adata.var_names
+        names = adata.var_names.astype(str)
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
             "layers/denoised": None if layer is None else layer.reindex(columns=names).to_numpy(),
@@ -225,7 +225,7 @@ class RunOnData:
             chunk_size: Observations that are worked on at once.
 
         Raises:
-            TooManyDrawsError: The draws would take over 4 GiB: see `predictive`.
+            TooLargeError: The draws would take over 4 GiB: see `predictive`.
             UnknownName: The model has no such site.
         """
         batches = self._batches(self.counts, chunk_size)

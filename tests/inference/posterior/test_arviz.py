@@ -14,9 +14,10 @@ from anndata import AnnData
 from vae4counts.data import Batch, UnknownName
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.inference.posterior import arviz_export
 from vae4counts.inference.posterior import draws as draws_module
-from vae4counts.inference.posterior.arviz_export import TooManyDrawsError, to_arviz
+from vae4counts.inference.posterior import sizes
+from vae4counts.inference.posterior.arviz_export import to_arviz
+from vae4counts.inference.posterior.sizes import TooLargeError
 from vae4counts.models import VAE, GaussianMixtureModel, Latent, Model, observations
 from vae4counts.models.likelihoods.poisson import PoissonCounts
 
@@ -94,9 +95,9 @@ def test_more_than_fits_is_refused(
     drawn = run.posterior(adata, 10, ["z", "counts"])
     groups = [drawn[name] for name in drawn.groups() if name != "observed_data"]
     size = sum(variable.nbytes for group in groups for variable in group.data_vars.values())
-    monkeypatch.setattr(arviz_export, "MAX_BYTES", size)
+    monkeypatch.setattr(sizes, "MAX_BYTES", size)
     run.posterior(adata, 10, ["z", "counts"])
-    with pytest.raises(TooManyDrawsError, match=r"11 draws of z, counts for 100 .*Run\.predictive"):
+    with pytest.raises(TooLargeError, match=r"11 draws of z, counts for 100 .*Run\.predictive"):
         run.posterior(adata, 11, ["z", "counts"])
     run.posterior(adata, 11)
 
