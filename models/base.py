@@ -88,6 +88,8 @@ class Model(Configured, nn.Module, abc.ABC):
             counts, and its draws are counts.
         given_library: Whether the model is conditioned on each observation's total count, which it
             then does not have to explain.
+        given_total: Whether the counts are modelled given that they add up to that total, which
+            their log-probability then has no part of.
         scales_with_library: Whether a library size scales the expected counts.
         n_latent: Dimension ``L`` of the latent space, the site ``"z"``; None without one.
         rotation_invariant: Whether rotating ``z`` leaves its prior as it is.
@@ -101,6 +103,7 @@ class Model(Configured, nn.Module, abc.ABC):
     numbers_per_draw: int
     holds_counts: bool = True
     given_library: bool = False
+    given_total: bool = False
     scales_with_library: bool = False
     n_latent: int | None = None
     rotation_invariant: bool = False

@@ -49,6 +49,8 @@ class CountMixture(Model):
         self.likelihood.build(n_features)
         n_outputs = self.likelihood.outputs_per_feature * n_features
         self.numbers_per_draw = n_components * n_outputs
+        self.given_total = self.likelihood.library_is_total
+        self.lumped_from = self.likelihood.lumped_from
         self.library = LIBRARIES["observed"]()
         self.latents = (Latent("component", states=n_components),)
         self.logits = nn.Parameter(torch.zeros(n_components))

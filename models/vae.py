@@ -79,6 +79,7 @@ class VAE(Model):
         self.n_latent = self.prior.n_latent
         self.rotation_invariant = self.prior.rotation_invariant
         self.given_library = self.library.given
+        self.given_total = self.likelihood.library_is_total
         self.scales_with_library = self.library.scales
         self.lumped_from = self.likelihood.lumped_from
 

@@ -187,6 +187,53 @@ def adata() -> AnnData:
     return AnnData(counts, obs, var, layers={"raw": counts.copy()})
 
 
+# What people call features, classes and files, and what has a meaning in some language.
+NASTY = (
+    "",
+    " ",
+    "_hidden",
+    "$",
+    "$x$",
+    "$x^{$",
+    r"a\$b$c",
+    "[bold]",
+    "[/]",
+    "[link=x]",
+    ":smile:",
+    "</script><script>alert(1)</script>",
+    "<!--",
+    "a & b",
+    'a"b',
+    "{braces}",
+    "%s",
+    "a\nb",
+    "a\tb\r",
+    "\x1b[31mred",
+    "zero\x00",
+    "x" * 300,
+    "Zählung Ω",
+    "细胞",
+    "خلية",
+    "👩‍🔬",
+    "\u202eleft",
+    "no\xa0break",
+    "surrogate\udc80",
+    "-rf",
+    "../up",
+    "a/b",
+    "1.0",
+    "nan",
+    "None",
+    "'quoted'",
+)
+
+
+@pytest.fixture(scope="session")
+def nasty() -> tuple[str, ...]:
+    """Names that mean something to matplotlib, rich, HTML, a terminal or a shell."""
+    return NASTY
+
+
 @pytest.fixture(scope="session")
 def make() -> Callable[..., Any]:
     """The function `small`."""

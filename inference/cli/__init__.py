@@ -6,6 +6,9 @@ What a command needs is imported inside of it, so that ``--help`` is instant.
 from __future__ import annotations
 
 import os
+import sys
+
+from vae4counts.inference.fitting.stream import never_fail_to_encode
 
 from . import annotate, compare, datasets, evaluate, figures, fit, report
 from .application import app
@@ -26,4 +29,6 @@ __all__ = [
 def main() -> None:
     """Run the command line: the entry point of the package."""
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else is set
+    for stream in (sys.stdout, sys.stderr):  # Typer's own messages and help too
+        never_fail_to_encode(stream)
     app()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from vae4counts.data.text import one_line
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
@@ -37,7 +39,8 @@ def compare_command(
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations."""
     with one_line_errors():
-        from vae4counts.inference import Run, RunDirectoryError, SettingsError, compare
+        from vae4counts.inference import Run, RunDirectoryError, SettingsError
+        from vae4counts.inference.run.comparison import compare_on, on_each
 
         layer = layers.chosen_layer
         runs = {str(directory): Run.load(directory) for directory in directories}
@@ -46,32 +49,47 @@ def compare_command(
         first = runs[str(directories[0])]
         source = source_name(first, directories[0], data)
         adata = load_like(first, source, layer)
-        if data is None:
-            for directory, run in runs.items():
-                if not run.knows(adata, layer=layer):
+        try:
+            on_data = on_each(runs, adata, layer)
+            for directory, on in on_data.items():
+                if data is None and not on.is_fitted:
                     raise RunDirectoryError(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
                         "same data, or use --data to name data that no run was fitted to"
                     )
-        try:
-            table = compare(runs, adata, layer=layer, num_samples=samples)
+            table = compare_on(on_data, samples)
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
     _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
 
 
 def _show(table: pd.DataFrame, title: str) -> None:
-    shown = Table("", "run", "log-likelihood", "difference from the best", "bad k", title=title)
-    for name, row in table.iterrows():
-        shown.add_row(
-            f"{row['rank'] + 1:.0f}",
-            str(name),
-            f"{row['log_likelihood']:,.2f} ± {row['se']:,.2f}",
-            f"{row['difference']:,.3f} ± {row['difference_se']:,.3f}" if row["rank"] else "",
-            f"{row['bad_k']:.0%}",
-        )
+    given_differs = len(set(table["given"])) > 1
+    columns = ["", "run", "log-likelihood", "difference from the best", "bad k"]
+    shown = Table(*columns, *(["given"] if given_differs else []), title=one_line(title))
+    shown.columns[1].overflow = "fold"
+    for _, alike in table.groupby("given", sort=False):
+        shown.add_section()
+        for name, row in alike.iterrows():
+            shown.add_row(
+                f"{row['rank'] + 1:.0f}",
+                one_line(name),
+                f"{row['log_likelihood']:,.2f}{_error(row['se'], 2)}",
+                f"{row['difference']:,.3f}{_error(row['difference_se'], 3)}" if row["rank"] else "",
+                f"{row['bad_k']:.0%}",
+                *([row["given"]] if given_differs else []),
+            )
     screen.print(shown)
     screen.print(
         "± is a standard error; bad k is the share of observations whose importance weights have "
         "too heavy a tail to be trusted."
     )
+    if given_differs:
+        screen.print(
+            "Runs are ranked among those that are given the same of each observation's total count."
+        )
+
+
+def _error(value: float, digits: int) -> str:
+    """A standard error, which a single observation does not have."""
+    return "" if isnan(value) else f" ± {value:,.{digits}f}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
 from vae4counts.inference.cli.application import app, screen
 
@@ -25,7 +26,7 @@ def datasets_command() -> None:
     for name, known in DATASETS.items():
         n, g = known.shape
         table.add_row(
-            f"[bold]{name}[/]\n{n:,} x {g:,}\n{_availability(known)}",
+            Text(name, style="bold").append(f"\n{n:,} x {g:,}\n{_availability(known)}", "not bold"),
             f"{known.title}\n{known.source}\n{known.licence}",
         )
     screen.print(table)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from vae4counts.data.text import one_line
 from vae4counts.inference.cli.application import screen
 
 
@@ -14,7 +15,7 @@ def show_metrics(metrics: dict[str, Any], title: str) -> None:
     from vae4counts.inference.run.metric_names import METRICS
 
     held_out = "held-out observations" if "n_test" in metrics else "observations"
-    table = Table(title=title, show_header=False)
+    table = Table(title=one_line(title), show_header=False)
     for key, what in {"n": held_out, **METRICS}.items():
         value = metrics.get(key)
         if value is not None:

@@ -241,7 +241,7 @@ def subject_of(
     return {
         "model": re.sub(" at 0x[0-9a-f]+", "", description(model)),
         "guide": re.sub(" at 0x[0-9a-f]+", "", description(guide)),
-        "features": hashlib.sha256("\n".join(features).encode()).hexdigest(),
+        "features": hashlib.sha256("\n".join(features).encode(errors="surrogatepass")).hexdigest(),
         "data": fingerprint,
         **{name: value for name, value in flat.items() if name not in FREE_SETTINGS},
     }

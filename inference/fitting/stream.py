@@ -14,15 +14,30 @@ from rich.console import Console
 PLAIN = {"±": "+-", "…": "..."}
 
 
-def _in_plain(error: UnicodeError) -> tuple[str, int]:
-    """Write characters that an encoding does not have in those that it has."""
+def _in_plain(error: UnicodeError) -> tuple[bytes, int]:
+    """Write characters that an encoding does not have in those that it has.
+
+    Bytes of a file's name that are no text (surrogates, to Python) are written as they are.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(PLAIN.get(c, ascii(c)[1:-1]) for c in lacking), error.end
+    written = (
+        bytes([ord(c) - 0xDC00])
+        if "\udc80" <= c <= "\udcff"
+        else PLAIN.get(c, ascii(c)[1:-1]).encode("ascii")
+        for c in lacking
+    )
+    return b"".join(written), error.end
 
 
 codecs.register_error("vae4counts.plain", _in_plain)
+
+
+def never_fail_to_encode(stream: Any) -> None:
+    """Have a stream of text write what its encoding does not have in other characters."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors != "vae4counts.plain":
+        stream.reconfigure(errors="vae4counts.plain")
 
 
 class Stream(Console):
@@ -41,8 +56,7 @@ class Stream(Console):
 
     def print(self, *objects: Any, **how: Any) -> None:
         """Print as `rich.console.Console.print` does, if that can be."""
-        if isinstance(self.file, io.TextIOWrapper) and self.file.errors == "strict":
-            self.file.reconfigure(errors="vae4counts.plain")
+        never_fail_to_encode(self.file)
         try:
             super().print(*objects, **how)
         except OSError:

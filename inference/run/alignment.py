@@ -19,7 +19,8 @@ MAX_MISSING_SHARE = 0.2
 
 def fingerprint(names: pd.Index, counts: Counts) -> str:
     """Return a digest of the observations' names and total counts, in order."""
-    digest = hashlib.sha256("\n".join(map(str, names)).encode())
+    # names may hold half of a pair of surrogates, as those of files do
+    digest = hashlib.sha256("\n".join(map(str, names)).encode(errors="surrogatepass"))
     digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 

@@ -13,9 +13,15 @@ from vae4counts.inference.posterior.comparison import largest_k, rank
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
+from vae4counts.models import Model
 
 # From this share of observations with bad weights on, the log-likelihoods come with a warning.
 MAX_BAD_SHARE = 0.1
+
+
+# What a model may be given of an observation's total count, in words. The less it is given, the
+# more its log-likelihood has to explain.
+GIVEN = ("the total", "the library size", "nothing")
 
 
 def compare(
@@ -28,12 +34,18 @@ def compare(
 ) -> pd.DataFrame:
     """Rank runs by the log-likelihood of observations that none of them was trained on.
 
-    Columns: ``rank``, from 0 as in ArviZ; ``log_likelihood`` and its standard error ``se``, means
-    per observation in nats; ``difference`` from the best run, with ``difference_se``, the standard
-    error of the mean of the paired differences (a difference within two of them is no
-    difference); and ``bad_k``, the share of observations whose importance weights have too heavy
-    a tail to be trusted. They are ArviZ's ``elpd``, ``se``, ``elpd_diff`` and ``dse`` divided by
-    the number of observations (for the standard errors too).
+    Columns: ``given``, what the model is given of each observation's total count; ``rank``, from 0
+    as in ArviZ; ``log_likelihood`` and its standard error ``se``, means per observation in nats;
+    ``difference`` from the best run, with ``difference_se``, the standard error of the mean of the
+    paired differences (a difference within two of them is no difference); and ``bad_k``, the share
+    of observations whose importance weights have too heavy a tail to be trusted. They are ArviZ's
+    ``elpd``, ``se``, ``elpd_diff`` and ``dse`` divided by the number of observations (for the
+    standard errors too).
+
+    Runs are ranked among those that are given the same: "the total" exactly, as by a multinomial,
+    whose log-likelihood has nothing of it to explain (a Poisson likelihood is a multinomial that
+    has, and can be compared with a negative binomial); "the library size", of which the counts'
+    own total may differ; or "nothing".
 
     The observations are held out, so nothing has to be left out of a fit. `arviz.loo` on the draws
     of a run would not do: it removes what an observation says about its own latents by weights
@@ -48,41 +60,86 @@ def compare(
         seed: Seed of the draws.
 
     Returns:
-        A row a run, the best first.
+        A row a run, the best first among those that are given the same.
 
     Raises:
         DataError: The runs have different features, or different held-out observations.
         ValueError: Too few runs or draws, or a model whose likelihood is not one of the counts.
 
     Warns:
-        UserWarning: Some of the runs are given each observation's total and others have to
-            explain it, or weights are bad.
+        UserWarning: The runs are not given the same, or were fitted to different data; or weights
+            are bad.
+    """
+    return compare_on(on_each(runs, adata, layer, seed), num_samples)
+
+
+def on_each(
+    runs: Mapping[str, Run],
+    adata: Data,
+    layer: str | AsFitted | None = AS_FITTED,
+    seed: int = 0,
+) -> dict[str, RunOnData]:
+    """Return each run on the same data, which are read and recognised once if all read them alike.
+
+    Raises:
+        DataError: The runs have different features, or the data cannot be read.
+        ValueError: Too few runs.
     """
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
     _check_features(runs)
-    on_data = {name: run.on(adata, layer=layer, seed=seed) for name, run in runs.items()}
+    first, *others = runs.items()
+    found = {first[0]: first[1].on(adata, layer=layer, seed=seed)}
+    for name, run in others:
+        read = found[first[0]].through(run)
+        found[name] = run.on(adata, layer=layer, seed=seed) if read is None else read
+    return found
+
+
+def compare_on(on_data: Mapping[str, RunOnData], num_samples: int = 500) -> pd.DataFrame:
+    """Rank runs on the same data: see `compare`."""
     _check_held_out(on_data)
-    given = [name for name, run in runs.items() if run.model.given_library]
-    modelled = [name for name in runs if name not in given]
-    if given and modelled:
+    _warn_of_data(on_data)
+    given = {name: _given(each.run.model) for name, each in on_data.items()}
+    kinds = {kind: [name for name in on_data if given[name] == kind] for kind in GIVEN}
+    kinds = {kind: names for kind, names in kinds.items() if names}
+    if len(kinds) > 1:
+        listed = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
         warnings.warn(
-            f"{', '.join(given)}: given the total count of each observation, which "
-            f"{', '.join(modelled)} must explain too: their log-likelihoods are not comparable",
-            stacklevel=2,
+            "the runs are not given the same of each observation's total count, and are ranked "
+            f"apart, since their log-likelihoods are not comparable ({listed})",
+            stacklevel=3,
         )
     results = {name: each.log_likelihoods(num_samples) for name, each in on_data.items()}
-    table = rank({name: result["log_likelihood"].to_numpy() for name, result in results.items()})
+    values = {name: result["log_likelihood"].to_numpy() for name, result in results.items()}
+    table = pd.concat([rank({name: values[name] for name in names}) for names in kinds.values()])
     bad = {name: (result["pareto_k"] > largest_k(num_samples)) for name, result in results.items()}
-    table["bad_k"] = pd.Series({name: values.mean() for name, values in bad.items()})
+    table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
+    table.insert(0, "given", pd.Series(given))
     if (table["bad_k"] > MAX_BAD_SHARE).any():
         warnings.warn(
             f"for over {100 * MAX_BAD_SHARE:.0f} % of the observations the importance weights have "
             "too heavy a tail (column bad_k): these log-likelihoods are too low by an unknown "
             "amount; take more draws, or train the guide for longer",
-            stacklevel=2,
+            stacklevel=3,
         )
     return table
+
+
+def _given(model: Model) -> str:
+    total, library, nothing = GIVEN
+    return total if model.given_total else library if model.given_library else nothing
+
+
+def _warn_of_data(on_data: Mapping[str, RunOnData]) -> None:
+    (first, reference), *others = on_data.items()
+    differ = [n for n, each in others if each.run.fingerprint != reference.run.fingerprint]
+    if differ:
+        warnings.warn(
+            f"{', '.join(differ)}: not fitted to the data that {first} was fitted to, so that the "
+            "difference is also one of the data",
+            stacklevel=4,
+        )
 
 
 def _check_features(runs: Mapping[str, Run]) -> None:
@@ -102,8 +159,8 @@ def _check_held_out(runs: Mapping[str, RunOnData]) -> None:
         if run.is_fitted != reference.is_fitted:
             fitted, new = (name, first) if run.is_fitted else (first, name)
             raise DataError(
-                f"{fitted} was fitted to these observations and {new} was not: compare runs of the "
-                "same data, or use data that neither was fitted to"
+                f"{fitted} was fitted to these observations and {new} to other data: compare runs "
+                "of the same data, or use data that neither was fitted to"
             )
         if not np.array_equal(run.held_out, reference.held_out):
             raise DataError(

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import methodcaller
 from typing import Any
@@ -55,7 +55,7 @@ class RunOnData:
         label: The column of ``obs`` with known classes; None for none.
         seed: The seed of all draws.
         counts: The counts of the model's features, in the model's order, on its device.
-        is_fitted: Whether these are the observations that the run was fitted to, in their order.
+        fingerprint: A digest of the observations' names and total counts, see `FittedPair`.
     """
 
     run: FittedPair
@@ -64,7 +64,7 @@ class RunOnData:
     label: str | None
     seed: int
     counts: Counts
-    is_fitted: bool
+    fingerprint: str
 
     @classmethod
     def of(
@@ -84,15 +84,26 @@ class RunOnData:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 counts = counts_of(aligned, layer=layer)
-        is_fitted = fingerprint(adata.obs_names, counts) == run.fingerprint
-        if not is_fitted:  # the fit has warned about its own data already
+        known_by = fingerprint(adata.obs_names, counts)
+        if known_by != run.fingerprint:  # the fit has warned about its own data already
             for warning in caught:
                 warnings.warn(warning.message, warning.category, stacklevel=4)
-        return cls(run, adata, layer, label, seed, counts.to(run.device), is_fitted)
+        return cls(run, adata, layer, label, seed, counts.to(run.device), known_by)
+
+    def through(self, run: FittedPair) -> RunOnData | None:
+        """Return the same data as another run sees them; None if it reads them differently."""
+        same = run.features == self.run.features and run.layer == self.run.layer
+        counts = self.counts.to(run.device)
+        return replace(self, run=run, label=run.label, counts=counts) if same else None
 
     def __repr__(self) -> str:
         size = f"{len(self.counts):,} observations x {self.counts.n_features:,} features"
         return f"RunOnData({self.run.model.title}, {size})"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether these are the observations that the run was fitted to, in their order."""
+        return self.fingerprint == self.run.fingerprint
 
     @property
     def held_out(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from rich.progress import Progress
+from rich.table import Table
 
 from vae4counts.inference.fitting.stream import Stream
 
@@ -70,3 +71,25 @@ def test_the_interpreter_ends_without_a_word() -> None:
     process.stderr.close()
     assert process.wait() == 0
     assert said == "done\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape", "backslashreplace"])
+def test_nothing_fails_to_be_encoded(encoding: str, errors: str, nasty: tuple[str, ...]) -> None:
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding=encoding, errors=errors)
+    stream = Stream(file=file, width=4000)
+    table = Table("±", title="細胞")
+    for name in (*nasty, "± …"):
+        stream.print(name, soft_wrap=True)
+        table.add_row(name)
+    stream.print(table)
+    file.flush()
+    lines = written.getvalue().decode(encoding, errors="surrogateescape").splitlines()
+    assert "[bold]" in lines
+    assert ":smile:" in lines
+    if encoding == "ascii":
+        assert "+- ..." in lines
+        assert r"Z\xe4hlung \u03a9" in lines
+    if encoding in ("ascii", "utf-8"):  # the others have a character for that byte
+        assert "surrogate\udc80" in lines

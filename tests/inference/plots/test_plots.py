@@ -14,7 +14,7 @@ from matplotlib.colors import rgb_to_hsv
 
 from vae4counts.data import DataError
 from vae4counts.inference import plots
-from vae4counts.inference.plots.style import apart
+from vae4counts.inference.plots.style import apart, plain
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +170,97 @@ def test_names_are_moved_apart() -> None:
     assert np.diff(np.sort(moved)).min() > 1 - 1e-6
     assert (np.argsort(moved) == [1, 3, 2, 0]).all()
     np.testing.assert_array_equal(apart(np.array([5.0, 1.0]), 1.0), [5, 1])
+
+
+def named(names: tuple[str, ...]) -> dict[str, Callable[..., Axes]]:
+    """Each figure that shows people's names, with these for features, classes and columns."""
+    n = len(names)
+    square = pd.DataFrame(np.abs(RNG.normal(size=(n, n))) + 0.1, list(names), list(names))
+    changes = pd.DataFrame(
+        {
+            "lfc_mean": RNG.normal(size=n),
+            "bayes_factor": RNG.normal(size=n),
+            "proba_de": np.linspace(0.5, 1, n),
+            "is_de_fdr_0.05": True,
+            "comparison": " vs ".join(names),
+        },
+        index=list(names),
+    )
+    plane, classes = RNG.normal(size=(3 * n, 2)), pd.Series(list(names) * 3)
+    few = pd.DataFrame(np.arange(6).reshape(3, 2), list(names[:3]), ["0", "1"])
+    return {
+        "latent_space": lambda: plots.latent_space(plane, classes),
+        "few classes": lambda: plots.latent_space(plane[:6], pd.Series(list(names[:6]))),
+        "traversal": lambda: plots.traversal(
+            square.rename_axis("to ".join(names)).set_axis(np.arange(n)), list(names[:8])
+        ),
+        "component_heatmap": lambda: plots.component_heatmap(few),
+        "top_features_heatmap": lambda: plots.top_features_heatmap(square, n=1),
+        "cooccurrence_heatmap": lambda: plots.cooccurrence_heatmap(square.iloc[:3, :3]),
+        "volcano": lambda: plots.volcano(changes, n=50),
+    }
+
+
+@pytest.mark.parametrize("figure", named(("a",) * 8))
+def test_any_name_is_drawn_as_it_is(figure: str, nasty: tuple[str, ...]) -> None:
+    """Warnings are errors: of missing glyphs, of labels that are left out, of squeezed axes."""
+    for start in range(0, len(nasty), 6):
+        names = (*nasty[start:], *nasty[:start])
+        names = tuple(dict.fromkeys(names))
+        ax = named(names)[figure]()
+        ax.figure.canvas.draw()
+        plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["$x$", "$x^{$", "a$b", r"a\$b$c", "_hidden", "[bold]"])
+def test_names_are_no_mathematics_and_never_left_out(name: str) -> None:
+    ax = plots.latent_space(PLANE[:4], pd.Series([name, "b", "b", name]))
+    ax.figure.canvas.draw()
+    (entry,) = [text for text in ax.get_legend().get_texts() if text.get_text() != "b"]
+    shown, is_mathematics = entry._preprocess_math(entry.get_text())
+    assert (shown, is_mathematics) == (name, False)
+
+
+def test_characters_without_a_glyph_are_marked() -> None:
+    assert plain("细a") == "?a"
+    assert plain("Ωé") == "Ωé"
+
+
+def test_thousands_of_classes_are_a_few_and_others(recwarn: Any) -> None:
+    classes = pd.Series([f"type {i % 2000 if i > 900 else i % 3}" for i in range(5000)])
+    plane = RNG.normal(size=(5000, 2))
+    ax = plots.latent_space(plane, classes)
+    entries = legend(ax)
+    assert len(entries) == 48
+    assert entries[-1].endswith("1,953 others")
+    assert sum(len(dots.get_offsets()) for dots in ax.collections) == 5000
+    assert any(entry.endswith("type 0") for entry in entries)
+    table = pd.crosstab(classes, pd.Series(np.arange(5000) % 100)).rename(columns=str)
+    heat = plots.component_heatmap(table)
+    assert [len(heat.get_yticks()), len(heat.get_xticks())] == [48, 48]
+    assert heat.get_yticklabels()[-1].get_text() == "1,953 others"
+    numbers = [int(text) for text in texts(heat)]
+    assert sum(numbers) == 5000
+
+
+def test_wide_tables_are_cut_and_long_lists_refused() -> None:
+    wide = pd.DataFrame(RNG.normal(size=(9, 300)), [f"g{i}" for i in range(9)])
+    wide.columns.name = "component"
+    ax = plots.top_features_heatmap(wide)
+    assert len(ax.get_xticks()) == 48
+    assert "the first 48 of 300" in ax.get_xlabel()
+    assert plots.component_weights(np.full(5000, 1 / 5000)).figure.get_figwidth() <= 20
+    names = [f"g{i}" for i in range(60)]
+    many = pd.DataFrame(np.ones((60, 60)), names, names)
+    with pytest.raises(DataError, match="60 features cannot be read: choose 48 or fewer"):
+        plots.cooccurrence_heatmap(many)
+    with pytest.raises(DataError, match="60 features cannot be told apart"):
+        plots.traversal(many.set_axis(range(60)), names)
+
+
+def test_observations_without_a_class_are_pale_and_behind() -> None:
+    classes = pd.Series(["a", None, "b", np.nan] * 3)
+    ax = plots.latent_space(RNG.normal(size=(12, 2)), classes)
+    assert legend(ax) == ["a", "b", "no class"]
+    (pale,) = [dots for dots in ax.collections if len(dots.get_offsets()) == 6]
+    assert pale.get_zorder() < min(d.get_zorder() for d in ax.collections[:2])

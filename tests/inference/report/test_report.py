@@ -17,8 +17,10 @@ from anndata import AnnData
 from vae4counts.data import UnknownName
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, RunDirectoryError, fit, write_report
-from vae4counts.inference.report import SECTIONS
+from vae4counts.inference.report import SECTIONS, elements
 from vae4counts.inference.report.elements import shown
+from vae4counts.inference.report.figures import FIGURES, write_figure
+from vae4counts.inference.report.subject import Subject
 from vae4counts.models import GMVAE, VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Categorical
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -164,6 +166,45 @@ def test_names_are_never_read_as_html(adata: AnnData, tmp_path: Path) -> None:
     assert not page.all("i")
     for text in (NASTY, "<!--", "{braces}", "a & b", 'a"b', "'<b>' holds 2"):
         assert text in page.text
+
+
+def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_path: Path) -> None:
+    """Warnings are errors: a section that fails would warn."""
+    rng = np.random.default_rng(0)
+    n, names = 3 * len(nasty), [*nasty, *(f"{name} again" for name in nasty)]
+    adata = AnnData(
+        rng.poisson(2.0, (n, len(names))).astype(np.float32),
+        pd.DataFrame({"<b>_$": [*nasty] * 3}, [f"{name}{i}" for i, name in enumerate(nasty * 3)]),
+        pd.DataFrame(index=names),
+    )
+    run = quick(GMVAE(len(names), GaussianMixture(2, 3), decoder="linear"), adata, label="<b>_$")
+    run.settings["data"] = "".join(nasty[:-5])
+    write_report(run, adata, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert set(page.sections) == set(SECTIONS) - {"directions"}
+    assert len(page.all("script")) == 2
+    assert not page.all("b")
+    subject = Subject(run.on(adata))
+    for name in FIGURES:
+        write_figure(name, subject, tmp_path / f"{name}.png")
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES)
+
+
+def test_five_thousand_classes_and_long_tables_are_no_large_page(
+    run: Run, adata: AnnData, tmp_path: Path
+) -> None:
+    counts = adata.layers["raw"][np.arange(6000) % 100]
+    groups = {"group": [f"class {i % 5000}" for i in range(6000)]}
+    obs = pd.DataFrame(groups, index=[f"cell {i}" for i in range(6000)])
+    many = AnnData(counts, obs, adata.var, layers={"raw": counts})
+    write_report(run, many, tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert len(page.source.encode()) < 2e6
+    assert "4,953 others" in page.source
+    long = pd.DataFrame(np.zeros((5000, 100)))
+    assert elements.table(long, "Long").count("<tr>") == 201
+    assert "Long (200 of 5,000 rows and 60 of 100 columns)" in elements.table(long, "Long")
+    assert shown(list(range(60))).endswith("49, and 10 more")
 
 
 def test_ten_thousand_observations_are_no_large_page(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,21 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
+from scipy import stats
 
-from vae4counts.data import DataError
+from vae4counts.data import DataError, counts_of
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, compare, fit
 from vae4counts.inference.posterior.comparison import largest_k
-from vae4counts.models import VAE, MLPDecoder
-from vae4counts.models.likelihoods import Categorical, Likelihood, NegativeBinomial, Poisson
+from vae4counts.inference.run import on_data
+from vae4counts.models import VAE, CountMixture, MLPDecoder
+from vae4counts.models.likelihoods import (
+    Categorical,
+    Likelihood,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+)
 from vae4counts.models.priors import StandardNormal
 
 pytestmark = pytest.mark.slow
@@ -101,7 +110,7 @@ def test_runs_that_cannot_be_compared(adata: AnnData) -> None:
         compare({"a": run, "b": fitted(adata[:, 1:].copy())}, adata)
     other = adata.copy()
     other.obs_names = [f"new-{name}" for name in adata.obs_names]
-    with pytest.raises(DataError, match="b was fitted to these observations and a was not"):
+    with pytest.raises(DataError, match="b was fitted to these observations and a to other data"):
         compare({"a": run, "b": fitted(other)}, other)
     with pytest.raises(ValueError, match="takes all counts from 2 on as one"):
         compare({"a": run, "b": fitted(adata, Categorical(3))}, adata)
@@ -111,10 +120,60 @@ def test_runs_that_cannot_be_compared(adata: AnnData) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
-def test_what_is_given_the_total_is_told_apart(adata: AnnData) -> None:
-    runs = {"given": fitted(adata), "not": fitted(adata, library="latent")}
-    with pytest.warns(UserWarning, match="given: given the total count .* not must explain"):
-        compare(runs, adata, num_samples=100)
+def test_what_is_not_given_the_same_is_ranked_apart(adata: AnnData) -> None:
+    runs = {
+        "free": fitted(adata, library="latent"),
+        "multinomial": fitted(adata, Multinomial()),
+        "poisson": fitted(adata),
+        "nb": fitted(adata, NegativeBinomial()),
+    }
+    with pytest.warns(UserWarning, match=r"ranked apart.*multinomial: the total; poisson, nb: the"):
+        table = compare(runs, adata, num_samples=100)
+    assert table["given"].to_dict() == {
+        "multinomial": "the total",
+        "poisson": "the library size",
+        "nb": "the library size",
+        "free": "nothing",
+    }
+    assert table["rank"][["multinomial", "free"]].tolist() == [0, 0]
+    assert sorted(table["rank"][["poisson", "nb"]]) == [0, 1]
+    assert table["difference"][["multinomial", "free"]].tolist() == [0, 0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "the runs are not given the same")
+        compare({"poisson": runs["poisson"], "nb": runs["nb"]}, adata, num_samples=100)
+
+
+def test_the_model_says_what_it_is_given() -> None:
+    """A multinomial is Poisson counts given their total: it is paid for by that Poisson."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(3.0, (5, 7))
+    shares, total = np.full(7, 1 / 7), counts.sum(1)
+    given = stats.multinomial.logpmf(counts, total, shares)
+    paid = stats.poisson.logpmf(counts, total[:, None] * shares).sum(1)
+    np.testing.assert_allclose(given + stats.poisson.logpmf(total, total), paid)
+    assert VAE(7, likelihood=Multinomial()).given_total
+    assert CountMixture(7, likelihood=Multinomial()).given_total
+    assert not VAE(7, likelihood=Poisson()).given_total
+
+
+@pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
+def test_runs_of_different_data_say_so(adata: AnnData) -> None:
+    runs = {"a": fitted(adata), "b": fitted(adata[:80].copy())}
+    other = adata.copy()
+    other.obs_names = [f"new-{name}" for name in adata.obs_names]
+    with pytest.warns(UserWarning, match="b: not fitted to the data that a was fitted to"):
+        compare(runs, other, num_samples=100)
+
+
+@pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
+def test_data_are_read_once(adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {name: fitted(adata) for name in "abc"}
+    reads = []
+    monkeypatch.setattr(
+        on_data, "counts_of", lambda *given, **how: reads.append(1) or counts_of(*given, **how)
+    )
+    compare(runs, adata, num_samples=100)
+    assert len(reads) == 1
 
 
 def test_bad_weights_are_said(adata: AnnData) -> None:
