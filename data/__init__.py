@@ -1,4 +1,4 @@
-"""From files to sparse batches."""
+"""Read files, and make sparse batches of them."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""From a model/guide pair and data to results."""
+"""Fit model/guide pairs to data, and ask the result."""
 
 import lazy_loader
 

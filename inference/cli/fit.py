@@ -25,6 +25,7 @@ from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.inference.run.fitted_pair import FittedPair
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
 
@@ -51,7 +52,8 @@ def fit_command(
 ) -> None:
     """Fit a model to counts; leave model, metrics, annotated data and figures in a directory.
 
-    Now and then, and when it is stopped by SIGTERM or Ctrl-C, the state is saved in OUT.partial.
+    The state is saved in OUT.partial every few minutes, when training ends, and when the command
+    is stopped by SIGTERM, SIGHUP or Ctrl-C.
     """
     with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
@@ -97,7 +99,28 @@ def fit_command(
         complete(on, out, writes=is_first)
     if is_first:
         show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
+        if "epoch_kept" in on.run.metrics:  # which a resumed run of an older version lacks
+            screen.print(how_training_ended(on.run))
         screen.print(f"Results are in {out}")
+
+
+def how_training_ended(run: FittedPair) -> str:
+    """Say when training ended and why, and which epoch's parameters are kept."""
+    epochs, kept = len(run.history), run.metrics["epoch_kept"]
+    patience = run.settings["schedule"]["patience"]
+    plain = int((run.history.phase == "plain").sum())
+    words = [f"Training took all of its {epochs} epochs."]
+    if run.metrics["stopped_early"]:
+        words = [
+            f"Training stopped after {epochs} epochs: the validation ELBO had not grown for "
+            f"{patience}."
+        ]
+    words.append(f"The parameters are those of epoch {kept}.")
+    if kept == epochs:
+        words.append("The validation ELBO was still growing: more epochs may help.")
+    if plain:
+        words.append(f"The components started after epoch {plain}.")
+    return " ".join(words)
 
 
 @contextmanager
@@ -117,7 +140,7 @@ def _resumable_later() -> Iterator[None]:
 
 @contextmanager
 def _checkpoints(out: Path, *, resume: bool, writes: bool) -> Iterator[Path]:
-    """Give the directory for checkpoints, which the process that writes looks after."""
+    """Give the directory for checkpoints; the process that writes makes and locks it."""
     from vae4counts.inference.run import storage
 
     if writes:

@@ -65,7 +65,7 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """Data to look at through a run.
+    """A run on data.
 
     Attributes:
         name: Where the data come from.

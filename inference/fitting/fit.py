@@ -1,4 +1,4 @@
-"""From a pair and data to a run."""
+"""Fit a model/guide pair to data."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,17 +62,32 @@ class Trained:
         history: A record per epoch.
         state: Parameters and buffers of the pair, by their names in `pair_of`.
         seconds: How long the fit took, in all processes that it was resumed in.
+        most_epochs: How many epochs it might have taken.
     """
 
     history: list[EpochRecord]
     state: dict[str, torch.Tensor]
     seconds: float
+    most_epochs: int
+
+    @property
+    def epoch_kept(self) -> int:
+        """The epoch of the history whose parameters were kept: the best at full KL weight."""
+        last = self.history[-1].phase
+        candidates = [
+            (record.kl_weight, record.validation_elbo, -number)
+            for number, record in enumerate(self.history, 1)
+            if record.phase == last and math.isfinite(record.validation_elbo)
+        ]
+        return -max(candidates)[2]
 
     def metrics(self, n_training: int) -> dict[str, Any]:
-        """Return how long training took and how fast it was."""
+        """Return how long training took, when it ended, and how fast it was."""
         seconds = sum(record.seconds for record in self.history)
         return {
             "epochs": len(self.history),
+            "epoch_kept": self.epoch_kept,
+            "stopped_early": len(self.history) < self.most_epochs,
             "batches_skipped": sum(record.skipped for record in self.history),
             "seconds": self.seconds,
             "observations_per_second": n_training * len(self.history) / seconds,
@@ -93,4 +109,4 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
         phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
         history = phases.run(job.phase, job.restarts, warm_start=job.warm_start)
     state = {name: value.detach() for name, value in pair.state_dict().items()}
-    return Trained(history, state, resumable.seconds)
+    return Trained(history, state, resumable.seconds, job.phase.epochs)

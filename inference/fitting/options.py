@@ -285,7 +285,7 @@ class Checkpoints(Options):
 
 @dataclass(frozen=True)
 class Compute(Options):
-    """With what to compute, beside the kind of device."""
+    """How many processes compute, and at what precision."""
 
     devices: int = option(
         1,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -32,6 +34,10 @@ Result = TypeVar("Result")
 # How long a process waits for the others before it gives up: longer than any of them reads,
 # clusters or writes alone. A process that has died is noticed at once.
 TIMEOUT = timedelta(minutes=10)
+GUARD_ADVICE = (
+    "it could not start; a script that asks for several devices has to call fit below "
+    "if __name__ == '__main__':"
+)
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
@@ -155,10 +161,12 @@ def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Re
         What the function returned; of several new processes, in the first of them.
 
     Raises:
-        ProcessError: A process that was started has raised an error, or was killed.
+        ProcessError: The new processes could not import what is to be trained; or one of them has
+            raised an error, or was killed.
     """
     if devices == 1 or started_here() is not None:
         return function(*arguments)
+    check_importable(*arguments)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -175,8 +183,35 @@ def launch(devices: int, function: Callable[..., Result], *arguments: Any) -> Re
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         last = str(failure.message).strip().splitlines()[-1]
+        if last.startswith("To enable traceback"):  # it has not come as far as to our function
+            last = GUARD_ADVICE
         raise ProcessError(f"process {rank} of {devices} has ended: {last}") from error
     return results[0]
+
+
+def check_importable(*arguments: Any) -> None:
+    """Make sure that new processes find the classes of the modules among the arguments.
+
+    Raises:
+        ProcessError: They do not: a class was typed in, or the program was.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and not Path(file).exists():
+        raise ProcessError(
+            f"new processes cannot import {file}: put the program in a file, or leave devices at 1"
+        )
+    own = {
+        type(part).__name__
+        for each in arguments
+        if isinstance(each, nn.Module)
+        for part in each.modules()
+        if type(part).__module__ == "__main__"
+    }
+    if own and file is None:
+        raise ProcessError(
+            f"new processes cannot import {', '.join(sorted(own))}, which this notebook or prompt "
+            "defines: put it in a module and import it from there, or leave devices at 1"
+        )
 
 
 def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -> Fabric:

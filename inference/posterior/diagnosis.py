@@ -81,7 +81,7 @@ class Diagnosis:
 
     @property
     def warning(self) -> str | None:
-        """What is wrong and what to try, in words; None if nothing is."""
+        """What is wrong and what to try; None if nothing is, or too little is known."""
         if len(self.component_weights) == 1 or self.nats_standard_error is None:
             return None
         n, held_out = len(self.component_weights), f"{self.n_validation} held-out observations"

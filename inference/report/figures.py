@@ -1,7 +1,7 @@
 """The figures of a run: in its directory, and in its report.
 
 A figure is a function of a `Subject` in the table `FIGURES`: it returns the figure, or None where
-the run has nothing of the kind.
+it does not apply to the run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the page shows of data, training and results: one function for each section.
 
-Each takes a `Subject` and returns its `Section`, or None where the run has nothing of the kind.
+Each takes a `Subject` and returns its `Section`, or None where it does not apply to the run.
 The sections that look inside the model are in `insights`.
 """
 

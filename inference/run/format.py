@@ -1,4 +1,4 @@
-"""From the description in a run directory to the pair: any format, and nothing taken on trust."""
+"""Make a pair from the description in a run directory, of any format, after checking it."""
 
 from __future__ import annotations
 

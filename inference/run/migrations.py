@@ -1,4 +1,4 @@
-"""From the descriptions that older editions wrote to today's: one function for each format."""
+"""Bring descriptions of older formats up to date: one function for each format."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from vae4counts.models.likelihoods.registry import LIKELIHOODS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-EXAMPLES = int(os.environ.get("VAE4COUNTS_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("VAE4COUNTS_EXAMPLES", "8"))
 SECONDS = 30
 NAMES = st.one_of(
     st.sampled_from(
@@ -189,10 +189,12 @@ def call(*words: object) -> Result:
     """Run a command, and make sure that it ends as it should."""
     started = time.monotonic()
     result = CliRunner().invoke(app, list(map(str, words)))
-    assert result.exit_code in (0, 2), (words, result.output, result.exception)
+    # counts of 10^15 may have no finite loss, which is a failed fit, not bad input
+    has_failed = result.exit_code == 1 and "is not finite" in result.stderr
+    assert has_failed or result.exit_code in (0, 2), (words, result.output, result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
-    if result.exit_code == 2:
+    if result.exit_code:
         assert "error: " in result.stderr, words
     assert time.monotonic() - started < SECONDS, words
     return result
