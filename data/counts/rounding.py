@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from vae4counts.data.counts.layers import RAW, find_layer
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.stored_matrix import is_on_disk
 from vae4counts.data.errors import DataError
+from vae4counts.data.warning import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,10 +47,9 @@ def round_counts(adata: AnnData, layer: str | None = None) -> AnnData:
     whole = np.rint(counts.data)
     n_rounded = int((whole != counts.data).sum())
     if n_rounded:
-        warnings.warn(
+        warn(
             f"{name}: {n_rounded:,} of {counts.nnz:,} values above or below 0 were fractional and "
-            f"have been rounded (the largest is {counts.data.max():g}).",
-            stacklevel=2,
+            f"have been rounded (the largest is {counts.data.max():g})."
         )
     counts.data = whole
     counts.eliminate_zeros()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.warning import warn
+
+
+class UnusedFeatures(UserWarning):
+    """Features without counts: odd in data to fit, but not in a part of them."""
+
 
 # float32 represents every whole number up to this one.
 LARGEST_EXACT = 2**24
@@ -81,13 +86,14 @@ def check_counts(
         used += np.bincount(block.indices, minlength=n_columns)
         largest = max(largest, block.data.max(initial=0))
         row += block.shape[0]
-    _warn_of_zeros(name, n_rows - np.count_nonzero(totals), n_rows, "observations")
-    _warn_of_zeros(name, n_columns - np.count_nonzero(used), n_columns, "features")
+    if empty := n_rows - np.count_nonzero(totals):
+        warn(f"{name}: {empty} of {n_rows} observations have no counts at all.")
+    if unused := n_columns - np.count_nonzero(used):
+        warn(f"{name}: {unused} of {n_columns} features have no counts at all.", UnusedFeatures)
     if largest > LARGEST_EXACT:
-        warnings.warn(
+        warn(
             f"{name} has counts up to {largest:.0f}; above {LARGEST_EXACT} they are rounded "
-            "to the nearest number that float32 holds.",
-            stacklevel=3,
+            "to the nearest number that float32 holds."
         )
     return totals
 
@@ -127,8 +133,3 @@ def suggest_layer(layers: Iterable[str] | None) -> str:
         " Name the layer that holds raw counts with layer=... (--layer on the command line); "
         f"other layers here: {listed}."
     )
-
-
-def _warn_of_zeros(name: str, n_zero: int, n_all: int, what: str) -> None:
-    if n_zero:
-        warnings.warn(f"{name}: {n_zero} of {n_all} {what} have no counts at all.", stacklevel=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.warning import warn
 
 _N_NAMES = 5  # names in a warning
 
@@ -57,4 +57,4 @@ def warn_of_unmatched(names: Sequence[str], n_all: int, what: str) -> None:
     """Warn of observations without a match, with their number and the first of their names."""
     if len(names):
         listed = ", ".join(names[:_N_NAMES]) + (", ..." if len(names) > _N_NAMES else "")
-        warnings.warn(f"{len(names)} of {n_all} observations have {what}: {listed}", stacklevel=3)
+        warn(f"{len(names)} of {n_all} observations have {what}: {listed}")

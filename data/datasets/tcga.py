@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 
 import anndata
@@ -20,6 +19,7 @@ from vae4counts.data.readers.as_anndata import unique_names
 from vae4counts.data.readers.records import read_records
 from vae4counts.data.readers.xena import read_blocks, read_samples
 from vae4counts.data.readers.xena_file import expected_counts
+from vae4counts.data.warning import warn
 
 FOLDER = "tcga-pancancer"
 ATLAS_URL = "https://tcga-pancan-atlas-hub.s3.us-east-1.amazonaws.com/download"
@@ -93,10 +93,9 @@ def load_tcga_pancancer_rna_seq(
     share = float(adata.uns["rounding"]["share_fractional"])
     if share > _MAX_SHARE_FRACTIONAL:
         low, high = _PRECISE_RANGE
-        warnings.warn(
+        warn(
             f"{share:.0%} of the values from {low:g} to {high:g} are fractional: "
-            "are they expected counts, or are they normalised?",
-            stacklevel=2,
+            "are they expected counts, or are they normalised?"
         )
     return adata
 

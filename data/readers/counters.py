@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 
 from anndata import AnnData
+
+from vae4counts.data.warning import warn
 
 # Of HTSeq, of STAR and of featureCounts.
 _COUNTER = re.compile(
@@ -29,9 +30,8 @@ def without_counters(adata: AnnData, source: object) -> AnnData:
     counters = [name for name in adata.var_names if is_counter(name)]
     if not counters:
         return adata
-    warnings.warn(
+    warn(
         f"{source}: {', '.join(counters)} {'are' if len(counters) > 1 else 'is'} left out: reads "
-        "that belong to no feature.",
-        stacklevel=3,
+        "that belong to no feature."
     )
     return adata[:, ~adata.var_names.isin(counters)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from anndata import AnnData
 
 from vae4counts.data.errors import UnknownName
+from vae4counts.data.warning import warn
 
 # The column of `var` that Cell Ranger's files have, and scanpy's readers give.
 COLUMN = "feature_types"
@@ -34,9 +33,8 @@ def choose_feature_type(adata: AnnData, chosen: str | None, source: object) -> A
         return adata[:, (types == chosen).to_numpy()]
     if len(numbers) > 1:
         listed = ", ".join(f"{number:,} {kind!r}" for kind, number in numbers.items())
-        warnings.warn(
+        warn(
             f"{source} holds features of several types, and all are kept: {listed}. To keep one, "
-            f"name it with --feature-type (feature_type={next(iter(numbers))!r}).",
-            stacklevel=3,
+            f"name it with --feature-type (feature_type={next(iter(numbers))!r})."
         )
     return adata

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from vae4counts.data.readers.counters import is_counter
+from vae4counts.data.warning import warn
 
 # Names that are looked at, evenly spaced.
 N_SAMPLED_NAMES = 1000
@@ -154,10 +154,9 @@ def is_sideways(adata: AnnData, source: object) -> bool:
     against = _named_like(adata, sideways=False)
     found = [*_named_like(adata, sideways=True), *_described(adata)]
     if found and not against:
-        warnings.warn(
+        warn(
             f"{source} is read as features x observations, because {found[0]}. "
-            "If its rows are observations, say so with --no-transpose (transpose=False).",
-            stacklevel=3,
+            "If its rows are observations, say so with --no-transpose (transpose=False)."
         )
         return True
     n, g = adata.shape
@@ -180,8 +179,7 @@ def warn_if_sideways(adata: AnnData, source: object) -> None:
 
 
 def _warn(source: object, reason: str) -> None:
-    warnings.warn(
+    warn(
         f"{source} looks like features x observations: {reason}. Observations should be rows: if "
-        "they are columns here, say so with --transpose (transpose=True).",
-        stacklevel=4,
+        "they are columns here, say so with --transpose (transpose=True)."
     )

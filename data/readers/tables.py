@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from vae4counts.data.readers.as_anndata import as_anndata
 from vae4counts.data.readers.compression import bare_name, open_bytes
 from vae4counts.data.readers.orientation import describe_features, names_features
 from vae4counts.data.readers.utf8 import reading_text
+from vae4counts.data.warning import warn
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _ID = re.compile(r"(?i:.*[\s_.-]ids?)|.*[a-z]I[Dd]|Unnamed: 0")
@@ -91,7 +91,7 @@ def read_table(path: str | Path) -> AnnData:
     if ids := [
         names[j] for j in aside if _ID.fullmatch(names[j]) and not describe_features(names[j])
     ]:
-        warnings.warn(f"{path}: the ids in {', '.join(ids)} are not counted.", stacklevel=2)
+        warn(f"{path}: the ids in {', '.join(ids)} are not counted.")
     obs = pd.DataFrame({names[j]: frame.iloc[:, j] for j in aside}, index=frame.index)
     kept = [j for j in range(len(names)) if j not in set(aside)]
     if not kept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from vae4counts.data.errors import DataError
 from vae4counts.data.readers.as_anndata import as_anndata
 from vae4counts.data.readers.compression import bare_name
 from vae4counts.data.readers.xena import Block, read_blocks, read_samples
+from vae4counts.data.warning import warn
 
 # Names that Xena gives to tables of log2(count + 1), with or without a project before them.
 _COUNTS = re.compile(r".*(htseq_counts|star_counts|gene_expected_count)(\.tsv)?")
@@ -47,10 +47,9 @@ def read_xena_counts(path: Path) -> AnnData:
         blocks.append(sp.csc_matrix(np.rint(expected_counts(block, path, samples)).T))
     if not blocks:
         raise DataError(f"{path} has a header, but no features.")
-    warnings.warn(
+    warn(
         f"{path} holds log2(count + 1) of features x samples, by its name: the counts are "
-        "restored and rounded. Give the file another name to read it as it is.",
-        stacklevel=2,
+        "restored and rounded. Give the file another name to read it as it is."
     )
     var = pd.DataFrame(index=features)
     return as_anndata(sp.hstack(blocks), pd.DataFrame(index=samples), var)

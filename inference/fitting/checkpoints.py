@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import shutil
-import warnings
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from vae4counts.data.warning import warn
 from vae4counts.inference.fitting.state import State
 from vae4counts.inference.run import storage
 
@@ -85,10 +85,7 @@ class CheckpointFiles:
             storage.flush(self.directory)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            warnings.warn(
-                f"no checkpoint could be written to {self.directory}, training continues: {error}",
-                stacklevel=2,
-            )
+            warn(f"no checkpoint could be written to {self.directory}, training continues: {error}")
             return False
         finally:
             self._last = monotonic()
@@ -120,7 +117,7 @@ def latest(directory: Path) -> tuple[Path, State] | None:
             errors.append(error)
         else:
             for damage in errors:
-                warnings.warn(f"{damage}; the fit continues from {path.name}", stacklevel=2)
+                warn(f"{damage}; the fit continues from {path.name}")
             return path, state
     if errors:
         raise errors[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from vae4counts.data import CountLoader, Data, counts_of, to_anndata
+from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
 from vae4counts.inference.fitting.job import TrainingJob, train
@@ -195,7 +195,7 @@ def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> Non
     try:
         orient_signs(model, guide)
     except Exception as error:  # whatever it is, it must not cost the fit
-        warnings.warn(f"the signs of the latents stay as they are: {error}", stacklevel=3)
+        warn(f"the signs of the latents stay as they are: {error}")
         pair.load_state_dict(state)
 
 
@@ -211,8 +211,8 @@ def _diagnosis(model: Model, guide: Guide, job: TrainingJob) -> dict[str, Any]:
         with own_randomness(device, job.seed), fast_products():
             diagnosis = diagnose(model, guide, *loaders)
     except Exception as error:  # whatever it is, it must not cost the fit
-        warnings.warn(f"the mixture could not be examined: {error}", stacklevel=3)
+        warn(f"the mixture could not be examined: {error}")
         return {}
     if diagnosis.warning:
-        warnings.warn(diagnosis.warning, stacklevel=3)
+        warn(diagnosis.warning)
     return diagnosis.to_dict()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import asdict
 
 import numpy as np
@@ -19,6 +18,7 @@ from vae4counts.data import (
     random_split,
     split_from_column,
 )
+from vae4counts.data.warning import warn
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -51,10 +51,9 @@ def split_observations(
         groups = classes_of(find_column(obs, options.group)).iloc[kept]
         known = groups.notna().to_numpy()
         if not known.all():
-            warnings.warn(
+            warn(
                 f"{int((~known).sum())} observations have no value in obs[{options.group!r}]: they "
-                "are in no part",
-                stacklevel=3,
+                "are in no part"
             )
         split = grouped_split(groups[known].to_numpy(), **shares, seed=seed)
         return split.among(kept[known])

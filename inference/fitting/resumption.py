@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vae4counts.data.warning import warn
 from vae4counts.inference.fitting.checkpoints import (
     VALUES,
     CheckpointError,
@@ -158,7 +158,7 @@ class ResumableFit:
             return None
         resumed = latest(directory)
         if resumed is None:
-            warnings.warn(f"{directory} holds no checkpoint: the fit begins", stacklevel=4)
+            warn(f"{directory} holds no checkpoint: the fit begins")
         else:
             check_same(*resumed, self.subject)
         return resumed

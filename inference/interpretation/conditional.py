@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import torch
 
 from vae4counts.data import DataError
+from vae4counts.data.warning import warn
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import expected_counts, presence, prior_draws
 
@@ -38,10 +38,10 @@ def expected_given(
         num_samples: Draws from the prior.
 
     Returns:
-        A row for each other feature, the likeliest first: ``expected`` (its expected count),
-        ``probability`` (of one count or more), ``base`` (the same without anything given),
-        ``lift`` (their ratio). ``attrs["effective_samples"]`` is the number of draws that the
-        answer effectively rests on.
+        A row for each other feature, first those whose probability rises most by what is given:
+        ``expected`` (the expected count), ``probability`` (of one count or more), ``base`` (the
+        same without anything given), ``lift`` (their ratio). ``attrs["effective_samples"]`` is the
+        number of draws that the answer effectively rests on.
 
     Raises:
         DataError: Nothing is given, an unknown feature, or a value that is not a count.
@@ -74,10 +74,9 @@ def expected_given(
     answer = torch.einsum("c,caf->af", totals.softmax(0), torch.stack(weighted)).cpu().numpy()
     effective = (2 * totals.logsumexp(0) - torch.stack(log_squares).logsumexp(0)).exp().item()
     if not effective >= MIN_EFFECTIVE_DRAWS:
-        warnings.warn(
+        warn(
             f"only {effective:.0f} of {num_samples} draws make what is given likely: the answer is "
-            "noisy; use a larger num_samples",
-            stacklevel=4,
+            "noisy; use a larger num_samples"
         )
     base = plain.numpy() / num_samples
     table = pd.DataFrame(
@@ -88,7 +87,9 @@ def expected_given(
             "lift": answer[1] / np.maximum(base, np.finfo(float).tiny),
         },
         index=pd.Index([pair.features[j] for j in others], name="feature"),
-    ).sort_values("probability", ascending=False, kind="stable")
+    )
+    # features that are everywhere are likely whatever is given
+    table = table.iloc[np.argsort(table["base"] - table["probability"], kind="stable")]
     table.attrs["effective_samples"] = effective
     return table
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import warnings
 from pathlib import Path
 
 from markupsafe import Markup
 
 from vae4counts.data import Data
 from vae4counts.data.text import reason_of
+from vae4counts.data.warning import warn
 from vae4counts.inference.report.elements import paragraph
 from vae4counts.inference.report.sections import SECTIONS
 from vae4counts.inference.report.subject import Section, Subject
@@ -81,7 +81,7 @@ def _sections(subject: Subject) -> dict[str, Section]:
             continue
         except Exception as error:  # it may fail in any way
             words = f"could not be made ({reason_of(error)})"
-            warnings.warn(f"the section '{name}' of the report {words}", stacklevel=2)
+            warn(f"the section '{name}' of the report {words}")
             title = name.replace("-", " ").capitalize()
             section = Section(title, [paragraph(f"This section {words}.")])
         if section is not None:

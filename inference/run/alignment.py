@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from vae4counts.data import Counts, DataError, UnknownName, classes_of, is_on_disk
+from vae4counts.data.warning import warn
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
 MAX_MISSING_SHARE = 0.2
@@ -81,10 +81,7 @@ def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> 
         adata = _with_zeros(adata, missing, len(features), layer)
         names = names.append(pd.Index(missing))
     elif list(names[names.isin(features)]) != list(features):
-        warnings.warn(
-            "the features of the data are not in the model's order: they are matched by name",
-            stacklevel=4,
-        )
+        warn("the features of the data are not in the model's order: they are matched by name")
     return adata[:, names.get_indexer_for(features)]
 
 
@@ -101,7 +98,7 @@ def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | No
         raise DataError(f"{said}: name the features as in the data that the model was fitted to")
     if layer is not None and layer not in adata.layers:
         raise UnknownName("layer", layer, adata.layers)
-    warnings.warn(f"{said}: they are taken to have no counts", stacklevel=5)
+    warn(f"{said}: they are taken to have no counts")
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise DataError("X holds nothing: name the layer that holds the counts")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from vae4counts.data import Data, DataError
+from vae4counts.data.warning import warn
 from vae4counts.inference.posterior.comparison import largest_k, rank
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
@@ -105,10 +105,9 @@ def compare_on(on_data: Mapping[str, RunOnData], num_samples: int = 500) -> pd.D
     kinds = {kind: names for kind, names in kinds.items() if names}
     if len(kinds) > 1:
         listed = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
-        warnings.warn(
+        warn(
             "the runs are not given the same of each observation's total count, and are ranked "
-            f"apart, since their log-likelihoods are not comparable ({listed})",
-            stacklevel=3,
+            f"apart, since their log-likelihoods are not comparable ({listed})"
         )
     results = {name: each.log_likelihoods(num_samples) for name, each in on_data.items()}
     values = {name: result["log_likelihood"].to_numpy() for name, result in results.items()}
@@ -117,11 +116,10 @@ def compare_on(on_data: Mapping[str, RunOnData], num_samples: int = 500) -> pd.D
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
     table.insert(0, "given", pd.Series(given))
     if (table["bad_k"] > MAX_BAD_SHARE).any():
-        warnings.warn(
+        warn(
             f"for over {100 * MAX_BAD_SHARE:.0f} % of the observations the importance weights have "
             "too heavy a tail (column bad_k): these log-likelihoods are too low by an unknown "
-            "amount; take more draws, or train the guide for longer",
-            stacklevel=3,
+            "amount; take more draws, or train the guide for longer"
         )
     return table
 
@@ -135,10 +133,9 @@ def _warn_of_data(on_data: Mapping[str, RunOnData]) -> None:
     (first, reference), *others = on_data.items()
     differ = [n for n, each in others if each.run.fingerprint != reference.run.fingerprint]
     if differ:
-        warnings.warn(
+        warn(
             f"{', '.join(differ)}: not fitted to the data that {first} was fitted to, so that the "
-            "difference is also one of the data",
-            stacklevel=4,
+            "difference is also one of the data"
         )
 
 

@@ -26,6 +26,8 @@ from vae4counts.data import (
     is_on_disk,
     to_anndata,
 )
+from vae4counts.data.counts.validation import UnusedFeatures
+from vae4counts.data.warning import warn
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
@@ -87,7 +89,8 @@ class RunOnData:
         known_by = fingerprint(adata.obs_names, counts)
         if known_by != run.fingerprint:  # the fit has warned about its own data already
             for warning in caught:
-                warnings.warn(warning.message, warning.category, stacklevel=4)
+                if not issubclass(warning.category, UnusedFeatures):
+                    warn(warning.message, warning.category)
         return cls(run, adata, layer, label, seed, counts.to(run.device), known_by)
 
     def through(self, run: FittedPair) -> RunOnData | None:
@@ -157,9 +160,7 @@ class RunOnData:
                 processes=run.processes,
             )
         if result.n_labelled == 0 and result.components_used is not None:
-            warnings.warn(
-                "there are no ARI and NMI: none of these observations has a label", stacklevel=3
-            )
+            warn("there are no ARI and NMI: none of these observations has a label")
         if self.is_fitted:
             sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}
             run.metrics |= {**sizes, "n_features": len(run.features), **result.to_dict()}

@@ -61,7 +61,7 @@ def test_by_a_sum_over_components(
         "lift": probability / base,
     }
     compare(table, wanted, [f"gene{j}" for j in rest])
-    assert table["probability"].is_monotonic_decreasing
+    assert (table["probability"] - table["base"]).is_monotonic_decreasing
     assert set(table.index) == {f"gene{j}" for j in rest}
 
 
@@ -141,3 +141,19 @@ def test_more_than_the_largest_class(look: Look) -> None:
     three = view.expected_given({"gene0": 3}, num_samples=500)
     two = view.expected_given({"gene0": 2}, num_samples=500)
     np.testing.assert_array_equal(three, two)
+
+
+def test_first_what_is_raised_most(look: Look) -> None:
+    """A feature that is everywhere is likely, but says nothing."""
+    view = look(CountMixture(6, 2, Poisson()))
+    with torch.no_grad():
+        share = torch.tensor(
+            [[0.02, 0.02, 0.9, 1e-4, 1e-4, 0.06], [1e-4, 1e-4, 0.9, 0.05, 0.05, 0]]
+        )
+        view.model.outputs.copy_((share + 1e-6).log())
+        view.model.logits.zero_()
+    table = view.expected_given(["gene0"])
+    assert table.index[0] in {"gene1", "gene5"}
+    assert table["probability"].idxmax() == "gene2"
+    rise = (table["probability"] - table["base"]).to_numpy()
+    assert (np.diff(rise) <= 1e-12).all()
