@@ -45,8 +45,8 @@ def table(frame: pd.DataFrame, caption: str) -> Markup:
     n_rows, n_columns = frame.shape
     frame = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
     if frame.shape != (n_rows, n_columns):
-        rows, columns = frame.shape
-        caption += f" ({rows:,} of {n_rows:,} rows and {columns:,} of {n_columns:,} columns)"
+        height, width = frame.shape
+        caption += f" ({height:,} of {n_rows:,} rows and {width:,} of {n_columns:,} columns)"
     corner = frame.index.name or ""
     head = Markup().join(
         Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)
