@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,8 +96,10 @@ def latent_space(
     entries = [plain(name) for name in names]
     for i, (colour, marker) in enumerate(styles):
         chosen = plane[codes == i]
-        look = {"color": colour, "marker": marker, "zorder": 0 if colour == to_rgb(PALE) else 1}
-        ax.scatter(*chosen.T, s=size, linewidths=0, alpha=0.8, rasterized=True, **look)
+        behind = colour == to_rgb(PALE)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "zorder": 0 if behind else 1}
+        x, y = chosen.T
+        ax.scatter(x, y, s=size, linewidths=0, alpha=0.8, rasterized=True, **look)
         # large and opaque in the legend, where no points tell the colour
         ax.scatter([], [], s=30, label=str(i), **look)
         if many:
