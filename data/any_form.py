@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,13 +42,14 @@ def _converted(data: Any) -> AnnData:
     if isinstance(data, (str, Path)):
         return load(data)
     if isinstance(data, pd.DataFrame):
-        return AnnData(
-            data.to_numpy(), _named(data.index.astype(str)), _named(data.columns.astype(str))
-        )
-    if hasattr(data, "mod"):
+        return AnnData(data.to_numpy(), _named(data.index), _named(data.columns))
+    if isinstance(getattr(data, "mod", None), Mapping):
         known = ", ".join(repr(name) for name in data.mod)
         raise DataError(f"This is a MuData: name one of its modalities, data[...]: {known}.")
-    data = data.tocsr() if sp.issparse(data) else np.asarray(data)
+    try:
+        data = data.tocsr() if sp.issparse(data) else np.asarray(data)
+    except ValueError as error:
+        raise DataError(f"Rows of different lengths are no table of counts: {error}") from error
     if data.ndim != 2 or not np.issubdtype(data.dtype, np.number):
         raise DataError(
             f"Data of type {type(data).__name__}, shape {data.shape} and dtype {data.dtype} are no "
@@ -58,4 +60,4 @@ def _converted(data: Any) -> AnnData:
 
 
 def _named(names: pd.Index) -> pd.DataFrame:
-    return pd.DataFrame(index=names)
+    return pd.DataFrame(index=names.astype(object).map(str, na_action="ignore"))

@@ -12,7 +12,7 @@ import inspect
 import json
 import numbers
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
@@ -202,7 +202,9 @@ def _anew(value: Any, owner: Configured) -> Any:
         return value.anew()
     if isinstance(value, (list, tuple)):
         return type(value)(_anew(item, owner) for item in value)
-    if isinstance(value, nn.Module):
+    if isinstance(value, Mapping):
+        return {key: _anew(item, owner) for key, item in value.items()}
+    if isinstance(value, (nn.Module, nn.Parameter)):
         raise TypeError(
             f"{type(owner).__name__} holds a {type(value).__name__}, which cannot be made anew: "
             "derive its class from vae4counts.models.Configured"

@@ -89,7 +89,7 @@ class DataOptions(Options):
 
     def settings_with(self, source: str) -> dict[str, Any]:
         """Return what a run says of the data that it was fitted to."""
-        path = Path(source)
+        path = Path(source).expanduser()
         return {
             "ignore_label": self.ignored_labels,
             "data": str(path.resolve()) if path.exists() else source,

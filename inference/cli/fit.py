@@ -19,6 +19,7 @@ from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.pair_options import PairOptions
+from vae4counts.inference.cli.places import as_place
 from vae4counts.inference.cli.results import check_annotation, complete
 from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule, SplitOptions
 
@@ -55,6 +56,7 @@ def fit_command(
     The state is saved in OUT.partial every few minutes, when training ends, and when the command
     is stopped by SIGTERM, SIGHUP or Ctrl-C.
     """
+    out = as_place(out)
     with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
@@ -167,8 +169,8 @@ def _publish(run: Run, out: Path) -> None:
     """Write the run's files.
 
     Raises:
-        OSError: There is no room for them. The checkpoints stay; without any, the results are in
-            a temporary directory, which the message names.
+        OSError: There is no room for them. The checkpoints stay, and the results are in a
+            temporary directory, which the message names.
     """
     from vae4counts.inference.fitting.checkpoints import found
     from vae4counts.inference.run import storage
@@ -176,10 +178,12 @@ def _publish(run: Run, out: Path) -> None:
     try:
         storage.publish(run.write, out)
     except (OSError, storage.RunDirectoryError) as error:
+        said = f"the results cannot be written to {out} ({error})"
         if found(storage.checkpoints_of(out)):
-            advice = "make room there, and run the same command with --resume"
-        else:
+            said += "; when they can, run the same command with --resume"
+        try:
             elsewhere = Path(tempfile.mkdtemp(prefix="vae4counts-")) / out.name
             run.save(elsewhere)
-            advice = f"they are in {elsewhere} instead"
-        raise OSError(f"the results cannot be written to {out} ({error}): {advice}") from error
+        except OSError as other:
+            raise OSError(f"{said}; nor can they elsewhere ({other})") from error
+        raise OSError(f"{said}; until then they are in {elsewhere}") from error

@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 
+def as_place(path: Path) -> Path:
+    """Return a path whose ``~`` and ``..`` mean what they mean in a shell."""
+    expanded = path.expanduser()
+    return expanded.resolve() if ".." in expanded.parts else expanded
+
+
 def check_place(path: Path) -> None:
     """Make sure that a file can be made, or replaced.
 

@@ -22,6 +22,7 @@ from vae4counts.inference.fitting.options import (
     Schedule,
     SplitOptions,
     check_is,
+    truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair, pair_of
 from vae4counts.inference.fitting.plan import plan_training, split_observations
@@ -100,6 +101,7 @@ def fit(
         warm_start: Whether to begin from the parameters that the pair has, as to continue a run
             with ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and
             the KL terms have their full weight unless ``schedule.warm_up_steps`` is given.
+            Otherwise only frozen parameters (``requires_grad=False``) keep their values.
         split: Which observations are for what, see `SplitOptions`; or the name of a column of
             ``obs`` that says "train", "validation" or "test".
         schedule: How training proceeds, see `Schedule`.
@@ -112,7 +114,7 @@ def fit(
 
     Raises:
         CheckpointError: No checkpoint is whole, or they are of another fit.
-        FitInterrupted: SIGINT or SIGTERM arrived; the step was finished, and its state saved
+        FitInterrupted: SIGINT, SIGTERM or SIGHUP arrived; the step was finished, and its state saved
             (only with ``checkpoints``, and in the main thread).
         DataError: Values that are not counts, or a column that does not say how to split.
         UnknownName: No such layer or column.
@@ -123,6 +125,10 @@ def fit(
         ProcessError: A process that was started has raised an error, or was killed.
     """
     adata = to_anndata(adata)
+    warm_start = truth("warm_start", warm_start)
+    for name, column in (("label", label), ("layer", layer)):
+        if column is not None:
+            check_is(str, name, column)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split = SplitOptions(column=split) if isinstance(split, str) else split
     if checkpoints is not None and not isinstance(checkpoints, Checkpoints):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS = get_args(Precision)
+LARGEST = 2**63 - 1
+"""That torch knows of whole numbers."""
 SHARES = 0.1, 0.1
 """Of the observations, for validation and for testing."""
 NON_FINITE = ("stop", "skip", "slow")
@@ -59,6 +61,18 @@ _KINDS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "Precision": (_text, "text"),
 }
 """By the name of a field's type: what makes a value one of Python's own, and how to name it."""
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return an argument that is true or false as Python's own.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    try:
+        return _truth(value)
+    except (KeyError, TypeError):
+        raise SettingsError(f"{name} is {value!r}: it must be True or False") from None
 
 
 def check_is(kind: type[Any], name: str, value: Any) -> None:
@@ -106,6 +120,8 @@ def checked(option: Field[Any], value: Any) -> Any:
         value = convert(value)
     except (KeyError, TypeError, ValueError):
         raise SettingsError(f"{name} is {value!r}: it must be {noun}") from None
+    if isinstance(value, int) and value > LARGEST:
+        raise SettingsError(f"{name} is {value}: it must be at most {LARGEST}")
     minimum, above, choices = bounds["minimum"], bounds["above"], bounds["choices"]
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingsError(f"{name} is {value}: it must be finite")
@@ -129,7 +145,8 @@ class Options:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.metadata and value is not None:
+            may_be_none = str(each.type).endswith("| None")
+            if each.metadata and not (value is None and may_be_none):
                 object.__setattr__(self, each.name, checked(each, value))
 
     def settings(self) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tupl
         model: The model.
         guide: Its guide.
         seed: Seed of the fresh parameters.
-        warm_start: Whether to keep the present parameters.
+        warm_start: Whether to keep the present parameters, all of them; frozen ones
+            (``requires_grad=False``) are kept in any case.
 
     Raises:
         SettingsError: The pair cannot be copied, or not be made anew.
@@ -39,7 +40,7 @@ def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tupl
     if not warm_start:
         try:
             redraw(own_model, own_guide, seed)
-        except TypeError as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise SettingsError(
                 f"the parameters cannot be drawn anew: {error}; or begin from those that the pair "
                 "has, with warm_start=True"
@@ -49,11 +50,18 @@ def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tupl
 
 
 def redraw(model: Model, guide: Guide, seed: int) -> None:
-    """Give a pair new random parameters, as if it were made anew.
+    """Give a pair new random parameters, as if it were made anew; frozen ones stay.
 
     Raises:
-        TypeError: A part of it cannot be made anew.
+        LookupError, RuntimeError, TypeError, ValueError: A part of it cannot be made anew.
     """
     with own_randomness(CPU, seed):
         for part in (model, guide):
-            part.load_state_dict(part.anew().state_dict())
+            fresh = part.anew().state_dict()
+            frozen = {name for name, own in part.named_parameters() if not own.requires_grad}
+            part.load_state_dict(
+                {
+                    name: own if name in frozen else fresh[name]
+                    for name, own in part.state_dict().items()
+                }
+            )

@@ -92,7 +92,9 @@ def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | No
         f"{len(missing)} of the model's {wanted} features ({share:.0%}) are missing from the data, "
         f"such as {missing[0]!r}"
     )
-    if share > MAX_MISSING_SHARE or is_on_disk(adata, layer):
+    if is_on_disk(adata, layer):
+        raise DataError(f"{said}, which stay on disk: read them into memory to go on without")
+    if share > MAX_MISSING_SHARE:
         raise DataError(f"{said}: name the features as in the data that the model was fitted to")
     if layer is not None and layer not in adata.layers:
         raise UnknownName("layer", layer, adata.layers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
+
+# What file systems say that have no locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 # The errors that reading broken files, or building the classes that they name, ends in.
 _BROKEN = (
@@ -51,6 +56,12 @@ def check_free(directory: Path) -> None:
     """
     if directory.resolve() == Path.cwd():
         raise RunDirectoryError(f"{directory} is the current directory: name one to make")
+    if os.path.ismount(directory):
+        raise RunDirectoryError(
+            f"{directory} is where a file system is mounted: name a directory below it"
+        )
+    if directory.is_file():
+        raise RunDirectoryError(f"{directory} is a file: name a directory to make")
     if directory.is_dir() and not any(directory.iterdir()):
         return
     if directory.exists():
@@ -153,12 +164,18 @@ def _lock(out: Path) -> Iterator[None]:
         raise RunDirectoryError(
             f"another process is fitting to {out}: wait for it, or choose another directory"
         ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        warnings.warn(f"{path.parent} cannot be locked: fit to {out} only once", stacklevel=4)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows removes it only when it is released
+            path.unlink()
         lock.release()
         with suppress(OSError):
+            path.unlink(missing_ok=True)
             path.parent.rmdir()
 
 
@@ -215,6 +232,10 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # some network file systems flush files, but know nothing of directories
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
     finally:
         os.close(descriptor)
 
