@@ -103,7 +103,7 @@ def fit_command(
         show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
         if "epoch_kept" in on.run.metrics:  # which a resumed run of an older version lacks
             screen.print(how_training_ended(on.run))
-        screen.print(f"Results are in {out}")
+        screen.print(f"Results are in {out}", soft_wrap=True)
 
 
 def how_training_ended(run: FittedPair) -> str:

@@ -44,7 +44,8 @@ def expected_given(
         number of draws that the answer effectively rests on.
 
     Raises:
-        DataError: Nothing is given, an unknown feature, or a value that is not a count.
+        DataError: Nothing is given, an unknown feature, a value that is not a count, or what no
+            draw makes possible.
         NotInModelError: The model's features are not independent given its latents (a
             multinomial).
 
@@ -70,6 +71,11 @@ def expected_given(
         weighted.append(torch.einsum("s,saf->af", log_weights.softmax(0), answers))
         plain = plain + present.sum(0).cpu()
     totals = torch.stack(log_totals)
+    if totals.max() == -torch.inf:
+        raise DataError(
+            f"none of {num_samples} draws from the model makes what is given possible: give "
+            "something likelier, or use a larger num_samples"
+        )
     # each chunk counts by the total weight of its draws
     answer = torch.einsum("c,caf->af", totals.softmax(0), torch.stack(weighted)).cpu().numpy()
     effective = (2 * totals.logsumexp(0) - torch.stack(log_squares).logsumexp(0)).exp().item()
@@ -89,7 +95,7 @@ def expected_given(
         index=pd.Index([pair.features[j] for j in others], name="feature"),
     )
     # features that are everywhere are likely whatever is given
-    table = table.iloc[np.argsort(table["base"] - table["probability"], kind="stable")]
+    table = table.iloc[np.argsort(base - answer[1], kind="stable")]
     table.attrs["effective_samples"] = effective
     return table
 

@@ -96,8 +96,8 @@ def latent_space(
     entries = [plain(name) for name in names]
     for i, (colour, marker) in enumerate(styles):
         chosen = plane[codes == i]
-        look: dict[str, Any] = {"color": colour, "marker": marker}
-        look["zorder"] = 0 if colour == to_rgb(PALE) else 1
+        behind = colour == to_rgb(PALE)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "zorder": 0 if behind else 1}
         x, y = chosen.T
         ax.scatter(x, y, s=size, linewidths=0, alpha=0.8, rasterized=True, **look)
         # large and opaque in the legend, where no points tell the colour

@@ -42,11 +42,10 @@ def facts(named: Mapping[str, Any], caption: str) -> Markup:
 
 def table(frame: pd.DataFrame, caption: str) -> Markup:
     """Return a table with names of its rows and columns; of a large one the beginning."""
-    n_rows, n_columns = frame.shape
-    frame = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
-    if frame.shape != (n_rows, n_columns):
-        height, width = frame.shape
-        caption += f" ({height:,} of {n_rows:,} rows and {width:,} of {n_columns:,} columns)"
+    whole, frame = frame, frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
+    if frame.shape != whole.shape:
+        parts = [f"{n:,} of {n_all:,}" for n, n_all in zip(frame.shape, whole.shape, strict=True)]
+        caption += f" ({parts[0]} rows and {parts[1]} columns)"
     corner = frame.index.name or ""
     head = Markup().join(
         Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)

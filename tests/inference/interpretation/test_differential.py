@@ -215,3 +215,24 @@ def test_a_mask_with_names_is_aligned(view: Interpretation, first: np.ndarray) -
 def test_a_mixture_without_a_decoder(look: Look) -> None:
     with pytest.raises(NotInModelError, match="CountMixture has no latent space"):
         look(CountMixture(6, 2)).differential_expression("group", "0")
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (pd.array([True, None] * 30, dtype="boolean"), "idx1 is missing for 30 observations"),
+        (np.arange(60) % 2, "idx1 holds int64: it must be a boolean mask"),
+        (np.arange(5), r"idx1 has shape \(5,\)"),
+        (np.zeros(60, dtype=bool), "idx1 selects no observation"),
+    ],
+)
+def test_masks_that_select_nothing_clearly(view: Interpretation, mask: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        view.differential_expression(idx1=mask, num_pairs=10)
+
+
+def test_masks_of_pandas_and_no_groups(view: Interpretation) -> None:
+    mask = pd.array([True, False] * 30, dtype="boolean")
+    assert len(view.differential_expression(idx1=mask, num_pairs=10)) == 6
+    with pytest.raises(DataError, match=r"no group of .* is named: name one of 0, 1, 2"):
+        view.differential_expression("group", [], num_pairs=10)

@@ -10,6 +10,8 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation import Interpretation, NotInModelError
+from vae4counts.inference.posterior import sizes
+from vae4counts.inference.posterior.sizes import TooLargeError
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.likelihoods import Categorical, Poisson, ZeroInflatedPoisson
 from vae4counts.models.priors import StandardNormal
@@ -106,3 +108,17 @@ def test_unknown_features_and_models_without_rates(look: Look) -> None:
         view.denoised("gene0")
     with pytest.raises(NotInModelError, match="CountMixture has no latent space"):
         look(CountMixture(6, 2)).denoised()
+
+
+def test_dense_tables_have_a_limit(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = look(VAE(6, StandardNormal(2)))
+    monkeypatch.setattr(sizes, "MAX_BYTES", 60 * 6 * 4)
+    assert view.denoised().shape == (60, 6)
+    monkeypatch.setattr(sizes, "MAX_BYTES", 60 * 6 * 4 - 1)
+    with pytest.raises(TooLargeError, match=r"60 observations x 6 .* name some features"):
+        view.denoised()
+    assert view.denoised(["gene1", "gene2"]).shape == (60, 2)
+    monkeypatch.setattr(sizes, "MAX_BYTES", 3 * 8 * 25)
+    with pytest.raises(TooLargeError, match=r"A table of 6 x 6 features .* name fewer features"):
+        view.feature_correlation()
+    assert view.feature_correlation([f"gene{j}" for j in range(5)]).shape == (5, 5)

@@ -180,3 +180,12 @@ def test_dimensions_are_those_that_the_model_declares(few_counts: Batch) -> None
 def few_counts(batch_of: Callable[..., Batch]) -> Batch:
     """Five observations of seven counts."""
     return batch_of(np.random.default_rng(0).poisson(1.0, size=(5, 7)))
+
+
+def test_the_log_likelihood_says_what_it_is_not_for(run: Run, adata: AnnData) -> None:
+    """PSIS-LOO would take p(x | z), with z inferred from x, for a prediction of x."""
+    drawn = run.posterior(adata, 3)
+    note = drawn["log_likelihood"].attrs["note"]
+    assert "own latents: not for arviz.loo" in note
+    assert "vae4counts.inference.compare" in note
+    assert "note" not in drawn["posterior"].attrs

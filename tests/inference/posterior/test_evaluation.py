@@ -110,3 +110,11 @@ def test_models_without_components_have_no_say(few: Batch, a_pair: Maker) -> Non
     )
     assert result.components_used is result.component_perplexity is None
     assert result.ari is result.nmi is None
+    assert (
+        result.label_note == "VAE with StandardNormal has no components to compare the labels with"
+    )
+    mixture = a_pair("mixture", "marginal")
+    nothing = evaluate(*mixture, [few], num_samples=2, labels=np.full(5, np.nan, dtype=object))
+    assert nothing.ari is None
+    assert nothing.label_note == "none of the 5 evaluated observations has a label"
+    assert evaluate(*mixture, [few], num_samples=2).label_note is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
 
 from vae4counts.data import CountMatrix, DataError, UnknownName
@@ -105,3 +107,19 @@ def test_a_run_is_described_in_a_line(run: Run) -> None:
     assert "\n" not in repr(run)
     assert len(repr(run)) < 120
     assert run.model.title in repr(run)
+
+
+def test_names_may_be_numbers(run: Run, adata: AnnData) -> None:
+    """As those of a table without a header are, which a run keeps as text."""
+    adata.var_names = [str(j) for j in range(7)]
+    torch.manual_seed(0)
+    model = VAE(7, StandardNormal(2), decoder="linear")
+    fitted = fit(model, guide_for(model), adata, epochs=1, layer="raw", progress=False)
+    numbered = adata.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # AnnData wants text
+        numbered.var.index = pd.RangeIndex(7)
+    assert fitted.knows(numbered)
+    fitted.annotate(numbered, denoised=True)
+    assert np.isfinite(numbered.varm["loadings"]).all()
+    assert np.isfinite(numbered.layers["denoised"]).all()
