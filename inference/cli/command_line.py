@@ -8,7 +8,7 @@ from collections.abc import Collection
 import typer
 
 # Options that the results do not depend on.
-INCIDENTAL = ("checkpoint_minutes", "resume", "device", "devices", "non_finite", "clip_norm")
+INCIDENTAL = ("checkpoint_minutes", "resume", "device", "devices")
 
 
 def command_line(context: typer.Context, without: Collection[str] = INCIDENTAL) -> str:

@@ -79,7 +79,7 @@ class CheckpointFiles:
         try:
             unfinished.mkdir(parents=True)
             _write(unfinished, state)
-            if target.exists():  # a damaged one, from which the fit could not continue
+            if target.exists():  # damaged, or of the last step before training ended
                 shutil.rmtree(target)
             unfinished.replace(target)
             storage.flush(self.directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -30,6 +31,10 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
     except NotInModelError as error:
         raise SettingsError(str(error)) from error
     guide.check(model)
+    try:
+        model.config(), guide.config()
+    except TypeError as error:
+        warnings.warn(f"this run cannot be saved: {error}", stacklevel=3)
     if n_features != model.n_features:
         raise SettingsError(
             f"the model has {model.n_features} features but the data have {n_features}: "

@@ -25,7 +25,7 @@ from vae4counts.inference.fitting.options import (
     check_text,
     truth,
 )
-from vae4counts.inference.fitting.own_pair import own_pair, pair_of
+from vae4counts.inference.fitting.own_pair import own_pair
 from vae4counts.inference.fitting.plan import plan_training, split_observations
 from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
@@ -34,6 +34,7 @@ from vae4counts.inference.parallel.processes import Processes, launch
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.run.alignment import fingerprint, labels_of
+from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
 

@@ -13,13 +13,13 @@ from vae4counts.guides import Guide
 from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import Checkpoints, Precision
-from vae4counts.inference.fitting.own_pair import pair_of
 from vae4counts.inference.fitting.phases import Phases
 from vae4counts.inference.fitting.progress import ProgressBars
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import make_fabric
 from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import Model
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
 
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.options import SettingsError
@@ -13,11 +12,6 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.models import Model
 
 CPU = torch.device("cpu")
-
-
-def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
-    """Return a module that holds both."""
-    return nn.ModuleDict({"model": model, "guide": guide})
 
 
 def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tuple[Model, Guide]:

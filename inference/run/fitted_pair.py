@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 import torch
+from torch import nn
 
 from vae4counts.data import Split
 from vae4counts.guides import Guide
@@ -23,6 +24,11 @@ class AsFitted(Enum):
 
 
 AS_FITTED: Final = AsFitted.AS_FITTED
+
+
+def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
+    """Return a module that holds both; the names of its state are those of a run's weights."""
+    return nn.ModuleDict({"model": model, "guide": guide})
 
 
 @dataclass(repr=False)

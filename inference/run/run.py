@@ -12,10 +12,8 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save
-from torch import nn
 
 from vae4counts.data import Data, DataError, Split
-from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.posterior.evaluation import Evaluation
@@ -23,9 +21,8 @@ from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, R
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
-from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, pair_of
 from vae4counts.inference.run.on_data import RunOnData
-from vae4counts.models import Model
 
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
@@ -52,12 +49,13 @@ class Run(FittedPair):
             seed: Seed of all draws.
 
         Raises:
-            DataError: The values are not counts, or features of the model are missing.
+            DataError: The values are not counts, or over a fifth of the model's features are
+                missing.
             UnknownName: The data have no such layer.
 
         Warns:
-            UserWarning: The features are in another order than the model's; or what reading finds
-                odd about data that the run was not fitted to.
+            UserWarning: A few of the model's features are missing, or they are in another order;
+                or what reading finds odd about data that the run was not fitted to.
         """
         return RunOnData.of(self, adata, label, seed, layer)
 
@@ -181,7 +179,7 @@ class Run(FittedPair):
             "label": self.label,
             "settings": self.settings,
         }
-        state = _pair(self.model, self.guide).state_dict()
+        state = pair_of(self.model, self.guide).state_dict()
         state |= {f"split.{name}": torch.as_tensor(x) for name, x in asdict(self.split).items()}
         state = {name: value.cpu().contiguous() for name, value in state.items()}
         # save_file would make a file that only its owner can read
@@ -215,7 +213,7 @@ class Run(FittedPair):
             model, guide = run_format.make_pair(config)
             parts = {name: state.pop(f"split.{name}") for name in run_format.PARTS}
             split = Split(**{name: rows.numpy() for name, rows in parts.items()})
-            _pair(model, guide).load_state_dict(state)
+            pair_of(model, guide).load_state_dict(state)
         with storage.reading(directory / storage.HISTORY):
             # pandas' default rounds the last digit
             history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
@@ -227,8 +225,3 @@ class Run(FittedPair):
             metrics=storage.read_json(directory / storage.METRICS),
             **fields,
         )
-
-
-def _pair(model: Model, guide: Guide) -> nn.ModuleDict:
-    """Both as one module, whose state has the names of a run's weights."""
-    return nn.ModuleDict({"model": model, "guide": guide})

@@ -19,9 +19,9 @@ from vae4counts.inference import Checkpoints, NonFiniteError, Run, Schedule, Tra
 from vae4counts.inference.fitting import step
 from vae4counts.inference.fitting.checkpoints import latest
 from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
-from vae4counts.inference.fitting.own_pair import pair_of
 from vae4counts.inference.fitting.start import start_from_latents
 from vae4counts.inference.fitting.state import part
+from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal

@@ -20,6 +20,7 @@ from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.likelihoods.registry import LIKELIHOODS as KINDS
 from vae4counts.models.priors import PRIORS, GaussianMixture, StandardNormal, VampPrior
 
+pytestmark = pytest.mark.filterwarnings("ignore:this run cannot be saved")
 QUICK: dict[str, Any] = {"progress": False, "device": "cpu", "epochs": 2}
 
 
@@ -231,3 +232,10 @@ def test_what_follows_training_cannot_cost_the_fit(
         run = fit(model, guide_for(model), adata, **QUICK)
     assert len(run.history) == 2
     assert ("components_used" in run.metrics) == (name == "orient_signs")
+
+
+@pytest.mark.filterwarnings("default:this run cannot be saved")
+def test_a_pair_that_cannot_be_saved_is_said_before_training(adata: AnnData) -> None:
+    model = VAE(7, Held(2, len))
+    with pytest.warns(UserWarning, match="this run cannot be saved: Held holds a builtin"):
+        fit(model, guide_for(model), adata, **QUICK)
