@@ -224,7 +224,9 @@ def calls_of(module: str, *functions: str) -> Iterator[ast.Call]:
 
 
 def name_in(node: ast.AST) -> str:
-    """The name that a node is: ``VAE``, or the last one of ``models.VAE``."""
+    """The name that a node is: ``VAE``, or the last one of ``models.VAE``; none of torch's."""
+    if ast.unparse(node).startswith("torch."):
+        return ""
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
