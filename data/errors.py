@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from zipfile import BadZipFile
 
 from vae4counts.data.text import reason_of
 
@@ -30,7 +31,7 @@ class UnknownName(KeyError):  # noqa: N818 (reads as a sentence)
     def __str__(self) -> str:
         # KeyError prints the repr of its argument; people should read a sentence
         kind, name, known, advice = self.args
-        close = get_close_matches(name, known, n=1)
+        close = get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(map(repr, sorted(known))) or "none"
         return f"There is no {kind} {name!r}.{hint} Known: {listed}. {advice}".rstrip()
@@ -46,7 +47,7 @@ def reading(path: Path, form: str) -> Iterator[None]:
     """
     try:
         yield
-    except DataError:
+    except (DataError, MemoryError, BadZipFile):  # which have errors of their own
         raise
     except Exception as e:  # parsers raise nearly anything on broken bytes
         raise DataError(f"Cannot read {path} as {form}: {reason_of(e)}") from e

@@ -117,5 +117,5 @@ def _make(
             raise SettingsError(f"the {what} does not take {FLAGS.get(name, f'--{name}')}{advice}")
     try:
         return kind(*arguments, **given)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+    except (ValueError, RuntimeError) as error:  # the latter where there is not enough memory
+        raise SettingsError(str(error).splitlines()[0]) from error

@@ -22,6 +22,7 @@ from vae4counts.inference.fitting.options import (
     Schedule,
     SplitOptions,
     check_is,
+    check_text,
     truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair, pair_of
@@ -114,8 +115,8 @@ def fit(
 
     Raises:
         CheckpointError: No checkpoint is whole, or they are of another fit.
-        FitInterrupted: SIGINT, SIGTERM or SIGHUP arrived; the step was finished, and its state saved
-            (only with ``checkpoints``, and in the main thread).
+        FitInterrupted: SIGINT, SIGTERM or SIGHUP arrived; the step was finished, and its state
+            saved (only with ``checkpoints``, and in the main thread).
         DataError: Values that are not counts, or a column that does not say how to split.
         UnknownName: No such layer or column.
         IncompatiblePairError: The guide does not fit the model.
@@ -126,9 +127,7 @@ def fit(
     """
     adata = to_anndata(adata)
     warm_start = truth("warm_start", warm_start)
-    for name, column in (("label", label), ("layer", layer)):
-        if column is not None:
-            check_is(str, name, column)
+    check_text(label=label, layer=layer)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split = SplitOptions(column=split) if isinstance(split, str) else split
     if checkpoints is not None and not isinstance(checkpoints, Checkpoints):

@@ -85,6 +85,17 @@ def check_is(kind: type[Any], name: str, value: Any) -> None:
         raise SettingsError(f"{name} is {value!r}: it must be a {kind.__name__}")
 
 
+def check_text(**arguments: Any) -> None:
+    """Make sure that arguments are text, or None.
+
+    Raises:
+        SettingsError: One is something else.
+    """
+    for name, value in arguments.items():
+        if value is not None:
+            check_is(str, name, value)
+
+
 def option(
     default: Any,
     help: str,  # noqa: A002 (as typer and argparse call it)

@@ -57,11 +57,7 @@ def redraw(model: Model, guide: Guide, seed: int) -> None:
     """
     with own_randomness(CPU, seed):
         for part in (model, guide):
-            fresh = part.anew().state_dict()
-            frozen = {name for name, own in part.named_parameters() if not own.requires_grad}
-            part.load_state_dict(
-                {
-                    name: own if name in frozen else fresh[name]
-                    for name, own in part.state_dict().items()
-                }
-            )
+            state = part.anew().state_dict()
+            frozen = (name for name, own in part.named_parameters() if not own.requires_grad)
+            state.update({name: part.get_parameter(name).detach() for name in frozen})
+            part.load_state_dict(state)

@@ -62,6 +62,13 @@ class Stream(Console):
         except OSError:
             self.on_broken_pipe()
 
+    def _write_buffer(self) -> None:
+        """Write what has been printed; rich's progress bars come here without `print`."""
+        try:
+            super()._write_buffer()
+        except OSError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         """Print nothing more, nor what the interpreter would still write when it ends."""
         self.quiet = True

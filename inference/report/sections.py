@@ -149,7 +149,7 @@ def provenance(subject: Subject) -> Section:
     run = subject.run
     settings = {name.replace("_", " "): value for name, value in run.settings.items()}
     seeds = {"seed of the fit": run.settings.get("seed"), "seed of this page": subject.on.seed}
-    digest = {"digest of the fitted data (names and total counts)": run.fingerprint}
+    digest = {"digest of the fitted data (names and counts)": run.fingerprint}
     return Section(
         "Versions and seeds",
         [

@@ -8,16 +8,46 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
 
-from vae4counts.data import Counts, DataError, UnknownName, classes_of, is_on_disk
+from vae4counts.data import CountLoader, Counts, DataError, UnknownName, classes_of, is_on_disk
 from vae4counts.data.warning import warn
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
 MAX_MISSING_SHARE = 0.2
+# What fingerprints begin with that tell counts apart, not only totals.
+OF_COUNTS = "counts:"
+# Read at once for a fingerprint, which does not depend on it.
+FINGERPRINT_ROWS = 4096
 
 
 def fingerprint(names: pd.Index, counts: Counts) -> str:
+    """Return a digest of the observations' names and counts, in order.
+
+    Of the counts ``x_j`` of an observation it has the total and ``sum_j w_j x_j``, with random
+    whole numbers ``w``: exact, however the counts are stored and in which pieces they are read.
+    """
+    weights = np.random.default_rng(0).integers(2**20, size=counts.n_features)
+    weight = torch.from_numpy(weights)
+    digest = hashlib.sha256(by_totals(names, counts).encode())
+    for batch in CountLoader(counts, batch_size=FINGERPRINT_ROWS, shuffle=False):
+        table = batch.counts.cpu()
+        lengths = table.crow_indices().diff()
+        rows = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+        products = table.values().long() * weight[table.col_indices().long()]
+        sums = torch.zeros(len(lengths), dtype=torch.int64).index_add_(0, rows, products)
+        digest.update(sums.numpy().astype("<i8").tobytes())
+    return f"{OF_COUNTS}{digest.hexdigest()}"
+
+
+def fingerprint_like(fitted: str, names: pd.Index, counts: Counts) -> str:
+    """Return the fingerprint to compare with a fit's: one of 0.1.0 has names and totals alone."""
+    make = fingerprint if fitted.startswith(OF_COUNTS) else by_totals
+    return make(names, counts)
+
+
+def by_totals(names: pd.Index, counts: Counts) -> str:
     """Return a digest of the observations' names and total counts, in order."""
     # names may hold half of a pair of surrogates, as those of files do
     digest = hashlib.sha256("\n".join(map(str, names)).encode(errors="surrogatepass"))

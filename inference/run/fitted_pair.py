@@ -34,8 +34,7 @@ class FittedPair:
         guide: Its guide.
         features: Names of the features, in the model's order.
         split: Which observations of the fitted data were for training, validation and test.
-        fingerprint: A digest of the fitted data's names and total counts, by which they are
-            recognised.
+        fingerprint: A digest of the fitted data's names and counts, by which they are recognised.
         layer: The layer that held the counts; None for ``X``.
         label: The column of ``obs`` that holds known classes; None for none.
         settings: The arguments of the fit, JSON values.

@@ -38,7 +38,7 @@ from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.slots import check_free
-from vae4counts.inference.run.alignment import align, fingerprint, labels_of
+from vae4counts.inference.run.alignment import align, fingerprint_like, labels_of
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
 from vae4counts.models.config import description
 
@@ -57,7 +57,7 @@ class RunOnData:
         label: The column of ``obs`` with known classes; None for none.
         seed: The seed of all draws.
         counts: The counts of the model's features, in the model's order, on its device.
-        fingerprint: A digest of the observations' names and total counts, see `FittedPair`.
+        fingerprint: A digest of the observations' names and counts, see `FittedPair`.
     """
 
     run: FittedPair
@@ -86,7 +86,7 @@ class RunOnData:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 counts = counts_of(aligned, layer=layer)
-        known_by = fingerprint(adata.obs_names, counts)
+        known_by = fingerprint_like(run.fingerprint, adata.obs_names, counts)
         if known_by != run.fingerprint:  # the fit has warned about its own data already
             for warning in caught:
                 if not issubclass(warning.category, UnusedFeatures):

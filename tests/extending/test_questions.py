@@ -15,7 +15,7 @@ from vae4counts.models import VAE, Configured
 from vae4counts.models.priors import StandardNormal
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:for over 10 %:UserWarning", "ignore:.*given the total count:UserWarning"
+    "ignore:for over 10 %:UserWarning", "ignore:the runs are not given the same:UserWarning"
 )
 
 

@@ -64,7 +64,10 @@ from vae4counts.models.priors import StandardNormal
         (lambda: BasicOptions(epochs=np.array([1, 2])), "it must be a whole number"),
         (lambda: BasicOptions(learning_rate="1e-3"), "learning_rate is '1e-3': it must be a num"),
         (lambda: BasicOptions(device=0), "device is 0: it must be text"),
-        (lambda: SplitOptions(test=None, group=3), "group is 3: it must be text"),
+        (lambda: SplitOptions(group=3), "group is 3: it must be text"),
+        (lambda: SplitOptions(test=None), "test is None: it must be a number"),
+        (lambda: Schedule(patience=None), "patience is None: it must be a whole number"),
+        (lambda: BasicOptions(seed=2**64), "seed is .*: it must be at most"),
         (lambda: SplitOptions(column="a", test=0.2), "validation and test are shares"),
         (lambda: Schedule(handlers=KLWarmUp(3)), "it must be a list of handlers"),
         (lambda: Compute(precision="8-bit"), "one of 32-true, bf16-mixed"),  # type: ignore[arg-type]
@@ -103,6 +106,8 @@ def test_numbers_of_numpy_become_those_of_python(tmp_path: Path) -> None:
         ({"compute": "cpu"}, "compute is 'cpu': it must be a Compute"),
         ({"checkpoints": 3}, "directory is 3: it must be a path"),
         ({"schedule": Schedule(handlers=[1])}, "a handler is 1: it must be a Handler"),
+        ({"label": 3}, "label is 3: it must be a str"),
+        ({"warm_start": "no"}, "warm_start is 'no': it must be True or False"),
         ({"seed": -1}, "seed is -1: it must be 0 or more"),
     ],
 )

@@ -163,6 +163,17 @@ def test_restarts_differ_from_each_other(adata: AnnData, monkeypatch: pytest.Mon
     assert not any(same(starts[i], starts[j]) for i in range(3) for j in range(i))
 
 
+def test_frozen_parameters_stay(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    frozen = model.decoder.output.weight
+    with torch.no_grad():
+        frozen.fill_(0.25)
+    frozen.requires_grad_(False)
+    run = fit(model, guide_for(model), adata, **QUICK)
+    assert (run.model.decoder.output.weight == 0.25).all()
+    assert not same(state_of(model), state_of(run.model))
+
+
 class StopError(Exception):
     pass
 

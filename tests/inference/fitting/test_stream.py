@@ -39,8 +39,9 @@ def test_it_falls_silent(kind: str) -> None:
     stream.print("two")
 
 
-def test_a_bar_goes_on_without_a_reader() -> None:
-    with Progress(console=Stream(file=Closed(ERRORS["no reader"]))) as bar:
+@pytest.mark.parametrize("kind", ERRORS)
+def test_a_bar_goes_on_without_a_reader(kind: str) -> None:
+    with Progress(console=Stream(file=Closed(ERRORS[kind]), force_terminal=True)) as bar:
         task = bar.add_task("work", total=2)
         bar.update(task, advance=2)
     assert bar.finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
-from vae4counts.data import DataError, UnknownName
+from vae4counts.data import CountMatrix, DataError, UnknownName
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.inference.run.alignment import align
+from vae4counts.inference.run.alignment import align, fingerprint, fingerprint_like
 from vae4counts.models import VAE
 from vae4counts.models.priors import StandardNormal
 
@@ -77,6 +78,29 @@ def test_every_question_is_answered_with_a_feature_missing(adata: AnnData) -> No
     with pytest.warns(UserWarning, match="1 of the model's 7 features"):
         run.annotate(few, denoised=True)
     assert few.layers["denoised"].shape == few.shape
+
+
+def test_other_counts_of_the_same_totals_are_other_data(run: Run, adata: AnnData) -> None:
+    """As after rarefaction: names and totals are the same."""
+    assert run.on(adata).is_fitted
+    other = adata.copy()
+    raw = sp.csr_matrix(other.layers["raw"] if run.layer else other.X).toarray()
+    counts = raw[:, ::-1].copy()
+    if run.layer:
+        other.layers[run.layer] = counts
+    else:
+        other.X = counts
+    assert not run.on(other).is_fitted
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.csc_matrix, np.asarray])
+def test_a_fingerprint_does_not_depend_on_the_form(form: Any) -> None:
+    data = table(NAMES, dense=True)
+    names = pd.Index([f"c{i}" for i in range(6)])
+    wanted = fingerprint(names, CountMatrix.from_scipy(data.X))
+    assert fingerprint(names, CountMatrix.from_scipy(form(data.X).astype(np.int64))) == wanted
+    assert wanted.startswith("counts:")
+    assert fingerprint_like("abc", names, CountMatrix.from_scipy(data.X)) != wanted
 
 
 def test_a_run_is_described_in_a_line(run: Run) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +170,47 @@ def test_the_lock_of_a_killed_process_is_no_hindrance(out: Path) -> None:
     with storage.resumable(out, resume=False):
         pass
     assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_costs_a_warning(
+    number: int, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(storage.FileLock, "acquire", refuse)
+    with pytest.warns(UserWarning, match="cannot be locked"), storage.resumable(out, resume=False):
+        pass
+    assert not list(out.parent.iterdir())
+
+
+def test_a_file_system_that_cannot_flush_directories(
+    run: Run, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def only_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    storage.publish(run.write, out)
+    assert storage.has_ended(out)
+
+
+@pytest.mark.parametrize("name", ["/", "/proc"])
+@pytest.mark.skipif(not Path("/proc").is_mount(), reason="of Linux")
+def test_a_mount_point_cannot_be_replaced(name: str) -> None:
+    with pytest.raises(RunDirectoryError, match="where a file system is mounted"):
+        storage.check_free(Path(name))
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(RunDirectoryError, match="is a file: name a directory"):
+        storage.check_free(tmp_path / "file")
 
 
 def test_home_is_known(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
