@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,8 +25,8 @@ def group_mask(obs: pd.DataFrame, column: str, values: Values) -> np.ndarray:
             that exist.
     """
     found = classes_of(find_column(obs, column))
-    wanted = names_of(values)
-    known = found.dropna().unique()
+    known = list(found.dropna().unique())
+    wanted = [_meant(name, known) for name in names_of(values)]
     if not wanted:
         raise DataError(f"no group of obs[{column!r}] is named: name one of {', '.join(known)}")
     for value in wanted:
@@ -118,6 +119,15 @@ def two_groups(
         both = int((first & second).sum())
         raise DataError(f"{both} observations are in both groups: the groups must not overlap")
     return first, second, *names
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """Return the group that a text means: itself, or the same number without a point."""
+    with suppress(ValueError):
+        number = class_name(float(name))
+        if name not in known and number in known:
+            return number
+    return name
 
 
 def group_name(values: Values) -> str:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from vae4counts.data import DataError, classes_of
+from vae4counts.data.text import LONGEST_NAME
 from vae4counts.inference.plots.style import (
     MOST_ROWS,
     PALETTE,
@@ -26,6 +27,8 @@ from vae4counts.inference.plots.style import (
 MOST_POINTS = 5000
 # More classes than this are also numbered in the plane: their colours are hard to look up.
 EASY_CLASSES = 8
+# Entries in a column of a legend, and letters of an entry where there are several columns.
+LEGEND_ROWS, SHORT_NAME = 25, 20
 # Observations without a class are drawn in this colour, behind all others.
 PALE, NO_CLASS = "#D9D9D9", "no class"
 
@@ -88,12 +91,13 @@ def latent_space(
     """
     if len(classes) != len(plane):
         raise DataError(f"there are {len(classes)} classes for {len(plane)} observations")
-    ax = axes(ax)
     codes, names, styles = styled_classes(classes)
+    columns = 1 + (len(names) - 1) // LEGEND_ROWS
+    ax = axes(ax, 4 + 2 * columns)
     sides = (plane.min(axis=0), plane.max(axis=0))
     size = np.clip(20_000 / len(plane), 4, 20)
     many, short = len(names) > EASY_CLASSES, max(map(len, names)) <= 2
-    entries = [plain(name) for name in names]
+    entries = [plain(name, LONGEST_NAME if columns == 1 else SHORT_NAME) for name in names]
     for i, (colour, marker) in enumerate(styles):
         chosen = plane[codes == i]
         behind = colour == to_rgb(PALE)
@@ -111,8 +115,9 @@ def latent_space(
         loc="center left",
         bbox_to_anchor=(1, 0.5),
         frameon=False,
-        ncols=1 + (len(names) - 1) // 24,
+        ncols=columns,
         fontsize="small" if len(names) > 12 else "medium",
+        labelspacing=0.25 if len(names) > 12 else 0.5,
     )
     # only now, since matplotlib leaves out what has a label with a leading underscore
     for text, entry in zip(legend.get_texts(), entries, strict=True):

@@ -15,6 +15,7 @@ from vae4counts.data import DataError, UnknownName
 from vae4counts.inference import Run
 from vae4counts.inference.interpretation import Interpretation, NotInModelError, pair_on_data
 from vae4counts.inference.interpretation.differential import discoveries
+from vae4counts.inference.interpretation.observation_groups import group_mask
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.priors import StandardNormal
@@ -236,3 +237,11 @@ def test_masks_of_pandas_and_no_groups(view: Interpretation) -> None:
     assert len(view.differential_expression(idx1=mask, num_pairs=10)) == 6
     with pytest.raises(DataError, match=r"no group of .* is named: name one of 0, 1, 2"):
         view.differential_expression("group", [], num_pairs=10)
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int64", "category"])
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", np.int64(1), [1], np.array([1.0])])
+def test_groups_named_by_numbers(view: Interpretation, kind: str, value: Any) -> None:
+    view.obs["number"] = view.obs["group"].astype(kind)
+    wanted = (view.obs["group"] == 1).to_numpy()
+    np.testing.assert_array_equal(group_mask(view.obs, "number", value), wanted)
