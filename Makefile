@@ -12,11 +12,12 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/vae4counts fit pbmc68k-reduced --out $(DEMO) --label celltype
 
-# several threads are no faster on arrays as small as these, and much slower beside other work
+# several threads are no faster on arrays as small as these, and much slower beside other work;
+# the tests share the cores instead
 test quick: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"

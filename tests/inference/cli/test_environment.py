@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
-from vae4counts.inference import Run
 from vae4counts.inference.parallel.processes import Processes, make_fabric
 
 CLUSTERS = {
@@ -57,7 +58,7 @@ def test_srun_on_the_path_is_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.slow
-def test_everything_at_once(counts_file: Path, tmp_path: Path) -> None:
+def test_everything_at_once(run: Callable[..., Result], counts_file: Path, tmp_path: Path) -> None:
     odd = {
         **{key: value for cluster in CLUSTERS.values() for key, value in cluster.items()},
         "HOME": "/nonexistent",
@@ -71,21 +72,20 @@ def test_everything_at_once(counts_file: Path, tmp_path: Path) -> None:
         "LC_ALL": "xx_YY",
         "CUDA_VISIBLE_DEVICES": "7",
     }
-    command = [sys.executable, "-m", "vae4counts.inference", "fit", counts_file, "--epochs", "2"]
-    command += ["--components", "3", "--latents", "3"]  # three are drawn by UMAP, with numba
-    metrics = []
-    for name, environment in (("plain", {}), ("odd", odd)):
-        done = subprocess.run(  # noqa: S603
-            [*map(str, command), "--out", str(tmp_path / name)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        Run.load(tmp_path / name)
-        metrics.append(json.loads((tmp_path / name / "metrics.json").read_text()))
+    words = ["fit", str(counts_file), "--epochs", "2", "--components", "3", "--latents", "2"]
+    assert run(*words, "--out", tmp_path / "plain").exit_code == 0
+    done = subprocess.run(  # noqa: S603 (our own code)
+        [sys.executable, "-m", "vae4counts.inference", *words, "--out", str(tmp_path / "odd")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **odd},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    metrics = [
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "odd")
+    ]
     for each in metrics:
         del each["seconds"], each["observations_per_second"]
     assert metrics[0] == metrics[1]

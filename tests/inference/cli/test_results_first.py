@@ -228,7 +228,7 @@ def test_no_room_for_the_run_itself_keeps_its_checkpoints(
         patch.setattr(Run, "write", full)
         result = run("fit", counts_file, "--out", out, *QUICK)
     assert result.exit_code == 2
-    assert "make room there, and run the same command with --resume" in result.stderr
+    assert "when they can, run the same command with --resume; nor can they" in result.stderr
     assert names(tmp_path) == {counts_file.name, "out.partial"}
     with monkeypatch.context() as patch:
         patch.setattr(Steps, "take", broken)  # it has been trained
@@ -256,7 +256,8 @@ def test_no_room_for_anything_leaves_the_run_elsewhere(
     assert result.exit_code == 2
     assert "no checkpoint could be written" in result.stderr
     (place,) = (tmp_path / "tmp").glob("vae4counts-*/out")
-    assert f"they are in {place} instead" in result.stderr
+    assert f"until then they are in {place}" in result.stderr
+    assert "--resume" not in result.stderr
     assert len(Run.load(place).history) == 2
     assert names(tmp_path) == {counts_file.name, "tmp"}
 
