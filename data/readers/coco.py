@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,6 +68,8 @@ def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
     Raises:
         DataError: The file is broken, lacks something (names it), or contradicts itself.
     """
+    from pycocotools.coco import COCO
+
     dataset = _read(file, path)
     images = _table(path, dataset, "images", ["id"])
     categories = _table(path, dataset, "categories", ["id", "name"])
@@ -74,8 +78,26 @@ def count_objects(file: IO[bytes], path: Path, count_crowds: bool) -> AnnData:
     rows = _positions(path, found, "image_id", images.index)
     columns = _positions(path, found, "category_id", categories.index)
     crowds = [not count_crowds and _is_crowd(entry, path, i) for i, entry in enumerate(found)]
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": name} for name in images.index],
+        "categories": [{"id": name} for name in categories.index],
+        # annotations need no ids of their own: they have their places
+        "annotations": [
+            {
+                "id": place,
+                "image_id": _id(entry["image_id"]),
+                "category_id": _id(entry["category_id"]),
+                "iscrowd": crowd,
+            }
+            for place, (entry, crowd) in enumerate(zip(found, crowds, strict=True))
+        ],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+    kept = np.array(coco.getAnnIds(iscrowd=None if count_crowds else False), dtype=np.int64)
     counts = sp.coo_matrix(
-        (np.where(crowds, 0, 1).astype(np.int32), (rows, columns)),
+        (np.ones(len(kept), dtype=np.int32), (rows[kept], columns[kept])),
         shape=(len(images), len(categories)),
     )
     var = categories.rename(columns={"id": "category_id"}).set_index("name")
