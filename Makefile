@@ -15,6 +15,8 @@ demo: $(VENV)/.installed
 # several threads are no faster on arrays as small as these, and much slower beside other work;
 # the tests share the cores instead
 test quick: export OMP_NUM_THREADS = 1
+# names of tests that come from sets have to be the same in all processes
+test: export PYTHONHASHSEED = 0
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
