@@ -5,6 +5,8 @@ import anndata as ad
 import pytest
 from typer.testing import Result
 
+from vae4counts.inference.cli.application import screen
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:for over 10 % of the observations"),
@@ -26,7 +28,7 @@ def two(run: Call, counts_file: Path, tmp_path: Path) -> list[Path]:
 
 
 def test_runs_are_ranked(two: list[Path], run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(screen, "_width", 300)  # rich has read COLUMNS when it was imported
     result = run("compare", *two, "--samples", 100)
     assert result.exit_code == 0, result.output
     rows = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
