@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 
 from vae4counts.data import CountFile, Counts
+from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
 from vae4counts.inference.fitting.options import SettingsError, check_is
@@ -34,7 +34,7 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
     try:
         model.config(), guide.config()
     except TypeError as error:
-        warnings.warn(f"this run cannot be saved: {error}", stacklevel=3)
+        warn(f"this run cannot be saved: {error}")
     if n_features != model.n_features:
         raise SettingsError(
             f"the model has {model.n_features} features but the data have {n_features}: "

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from vae4counts.data.text import reason_of
+from vae4counts.data.warning import warn
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -167,7 +167,7 @@ def _lock(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        warnings.warn(f"{path.parent} cannot be locked: fit to {out} only once", stacklevel=4)
+        warn(f"{path.parent} cannot be locked: fit to {out} only once")
     try:
         yield
     finally:
