@@ -171,11 +171,12 @@ def _lock(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes it only when it is released
+        # never after the release: it could be the next process's by then (on Windows, where this
+        # is refused, the release removes it)
+        with suppress(OSError):
             path.unlink()
         lock.release()
         with suppress(OSError):
-            path.unlink(missing_ok=True)
             path.parent.rmdir()
 
 
