@@ -6,7 +6,7 @@ import torch
 
 
 def device_of(name: str | torch.device) -> torch.device:
-    """Return a device that is there.
+    """Return an available device.
 
     Args:
         name: "auto" (CUDA if there is any), "cpu", "cuda", or one of several, "cuda:1".

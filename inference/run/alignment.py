@@ -12,6 +12,7 @@ import torch
 from anndata import AnnData
 
 from vae4counts.data import CountLoader, Counts, DataError, UnknownName, classes_of, is_on_disk
+from vae4counts.data.counts.layers import find_layer
 from vae4counts.data.warning import warn
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
@@ -123,15 +124,14 @@ def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | No
         f"such as {missing[0]!r}"
     )
     if is_on_disk(adata, layer):
-        raise DataError(f"{said}, which stay on disk: read them into memory to go on without")
+        raise DataError(f"{said}, which are on disk: read them into memory to continue without")
     if share > MAX_MISSING_SHARE:
         raise DataError(f"{said}: name the features as in the data that the model was fitted to")
-    if layer is not None and layer not in adata.layers:
-        raise UnknownName("layer", layer, adata.layers)
+    counts, columns = find_layer(adata, layer)
     warn(f"{said}: they are taken to have no counts")
-    counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise DataError("X holds nothing: name the layer that holds the counts")
+    counts = counts if columns is None else counts[:, columns]
     counts = sp.hstack(
         [sp.csr_matrix(counts), sp.csr_matrix((adata.n_obs, len(missing)))], format="csr"
     )

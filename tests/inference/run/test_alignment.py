@@ -49,6 +49,17 @@ def test_a_few_missing_features_have_no_counts(dense: bool, layer: str | None) -
     assert list(found.obs["k"]) == ["a", "b"] * 3
 
 
+def test_raw_is_a_layer_here_too() -> None:
+    data = table(NAMES[1:])
+    data.raw = table([*NAMES[:0:-1], "more"])  # in another order, and more of them
+    with pytest.warns(UserWarning, match="1 of the model's 10 features"):
+        found = align(data, NAMES, "raw")
+    assert list(found.var_names) == NAMES
+    expected = data.raw[:, NAMES[1:]].X.toarray()
+    np.testing.assert_array_equal(found.layers["raw"][:, 1:].toarray(), expected)
+    assert not found.layers["raw"][:, 0].toarray().any()
+
+
 def test_the_layer_has_to_be_there() -> None:
     with pytest.raises(UnknownName, match="counts"):
         align(table(NAMES[1:]), NAMES, "counts")
