@@ -15,7 +15,7 @@ from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.as_anndata import as_anndata
 from vae4counts.data.readers.compression import bare_name, open_bytes
 from vae4counts.data.readers.orientation import describe_features, names_features
-from vae4counts.data.readers.utf8 import reading_text
+from vae4counts.data.readers.utf8 import is_number, reading_text
 from vae4counts.data.warning import warn
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -104,7 +104,7 @@ def read_table(path: str | Path) -> AnnData:
 
 def _check_header(path: Path, names: list[str]) -> None:
     """Raise a `DataError` if the first line is not a header, or that of a table of one sample."""
-    numbers = [float(name) for name in names[1:] if _is_number(name)]
+    numbers = [float(name) for name in names[1:] if is_number(name)]
     # columns may be numbered, but counts do not go up one after the other
     is_numbered = len(numbers) > 1 and bool((np.diff(numbers) > 0).all())
     if numbers and len(numbers) == len(names) - 1 and names[0] and not is_numbered:
@@ -169,15 +169,7 @@ def _separator(path: Path, line: str) -> str:
 def _is_header(comment: str, line: str, separator: str) -> bool:
     """Tell whether the last line that starts with ``#`` names the columns of the one below it."""
     fields = line.rstrip("\r\n").split(separator)
-    return comment.count(separator) == len(fields) - 1 > 0 and any(map(_is_number, fields))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return comment.count(separator) == len(fields) - 1 > 0 and any(map(is_number, fields))
 
 
 def _names_rows(header: str, column: pd.Series) -> bool:

@@ -10,6 +10,15 @@ from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.compression import open_bytes
 
 
+def is_number(text: str | bytes) -> bool:
+    """Whether text is a number, as Python reads it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def decode(text: bytes, path: Path, line: int) -> str:
     """Decode one line of a file.
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.compression import open_bytes
-from vae4counts.data.readers.utf8 import decode
+from vae4counts.data.readers.utf8 import decode, is_number
 
 BLOCK_SIZE = 256  # features
 
@@ -99,16 +99,8 @@ def _numbers(path: Path, texts: list[bytes], lines: list[int]) -> np.ndarray:
     except ValueError as error:
         for line, text in zip(lines, texts, strict=True):
             for value in text.split(b"\t"):
-                if value not in (b"", b"NA") and not _is_number(value):
+                if value not in (b"", b"NA") and not is_number(value):
                     word = value.decode(errors="replace")
                     raise DataError(f"{path}, line {line}: {word!r} is not a number.") from error
         raise
     return values.reshape(len(texts), -1)
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,7 @@ import typer
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
-from vae4counts.inference.cli.places import check_place
+from vae4counts.inference.cli.places import as_place, check_place
 from vae4counts.inference.cli.results import ANNOTATED, annotate, check_annotation
 from vae4counts.inference.cli.sources import LayerOptions, Offline, RunDirectory, source_of
 
@@ -44,9 +44,9 @@ def annotate_command(
 
         if data is not None and out is None:
             raise SettingsError("name the file to write the other data to with --out")
-        if out is not None and out.expanduser().exists():
+        path = directory / ANNOTATED if out is None else as_place(out)
+        if out is not None and path.exists():
             raise SettingsError(f"{out} exists already: name a file to make")
-        path = directory / ANNOTATED if out is None else out.expanduser()
         check_place(path)
         source = source_of(directory, data, layers, out_of_core=out_of_core, offline=offline)
         check_annotation(source.on.adata, source.on.run.model, source.on.layer)

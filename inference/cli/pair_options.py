@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vae4counts.data.text import reason_of
 from vae4counts.guides.registry import GUIDES
 from vae4counts.inference.fitting.options import Options, option
 from vae4counts.models.likelihoods.registry import LIKELIHOODS
@@ -118,4 +119,4 @@ def _make(
     try:
         return kind(*arguments, **given)
     except (ValueError, RuntimeError) as error:  # the latter where there is not enough memory
-        raise SettingsError(str(error).splitlines()[0]) from error
+        raise SettingsError(reason_of(error)) from error

@@ -10,7 +10,7 @@ import typer
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
-from vae4counts.inference.cli.places import check_place
+from vae4counts.inference.cli.places import as_place, check_place
 from vae4counts.inference.cli.sources import (
     LabelOptions,
     LayerOptions,
@@ -37,7 +37,7 @@ def report_command(
     offline: Offline = False,
 ) -> None:
     """Write one HTML page that shows a fitted model: data, training, latent space, components."""
-    page = directory / "report.html" if out is None else out.expanduser()
+    page = directory / "report.html" if out is None else as_place(out)
     with one_line_errors():
         from vae4counts.inference.report import write_page
 
