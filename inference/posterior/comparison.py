@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import logsumexp
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.arviz import pareto_smoothed
 from vae4counts.inference.posterior.draws import chunks, draw, require_counts
+from vae4counts.inference.posterior.importance import MIN_DRAWS, smoothed_log_mean
 from vae4counts.models import Model
-
-# Fewer draws leave too few in the tail of the weights to fit its shape.
-MIN_DRAWS = 100
-# Log-weights that differ by less are the same up to rounding, and have no tail.
-ROUNDING = 1e-6
 
 
 def rank(log_likelihoods: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -55,7 +48,7 @@ def log_likelihoods(
 
     with the largest weights replaced by the quantiles of a generalised Pareto distribution fitted
     to them (Vehtari et al. 2024). Its shape k tells whether the estimate can be trusted: see
-    `largest_k`.
+    `vae4counts.inference.posterior.importance.largest_k`.
 
     Args:
         model: The model, in evaluation mode.
@@ -83,34 +76,6 @@ def log_likelihoods(
         values.append(value)
         shapes.append(k)
     return np.concatenate(values), np.concatenate(shapes)
-
-
-def smoothed_log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logarithm of the mean of Pareto-smoothed weights, and the shapes of the tails.
-
-    Args:
-        log_weights: Shape ``(n, S)``.
-
-    Returns:
-        Two arrays of shape ``(n,)``.
-    """
-    n, num_samples = log_weights.shape
-    log_mean = logsumexp(log_weights, axis=1) - math.log(num_samples)
-    k = np.full(n, -np.inf)
-    varies = np.ptp(log_weights, axis=1) > ROUNDING
-    if varies.any():
-        raw = log_weights[varies]
-        smoothed, k[varies] = pareto_smoothed(raw)
-        # the median is in no tail: it was only normalised, by the sum that is wanted here
-        middle = np.argsort(raw, axis=1)[:, [num_samples // 2]]
-        log_sum = np.take_along_axis(raw, middle, 1) - np.take_along_axis(smoothed, middle, 1)
-        log_mean[varies] = log_sum[:, 0] - math.log(num_samples)
-    return log_mean, k
-
-
-def largest_k(num_samples: int) -> float:
-    """Return the largest shape k of a tail to be trusted (Vehtari et al. 2024, eq. 13)."""
-    return min(1 - 1 / math.log10(num_samples), 0.7)
 
 
 def _check_lumped(model: Model, batch: Batch) -> None:

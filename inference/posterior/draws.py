@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,8 @@ def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
     samples = pyro.plate("samples", num_samples, dim=-2)
     drawn: Any = poutine.trace(samples(guide)).get_trace(batch)
     drawn.compute_log_prob()
-    replayed = poutine.enum(poutine.replay(samples(model), trace=drawn), first_available_dim=-3)
-    scored: Any = poutine.trace(replayed).get_trace(batch)
-    scored.compute_log_prob()
-
     shape = (num_samples, len(batch))
+    scored = _scored(poutine.replay(samples(model), trace=drawn), batch)
     log_guide = {name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()}
     enumerated = [latent.name for latent in model.latents if latent.states is not None]
     probabilities = {
@@ -125,6 +122,32 @@ def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
         summed={name: _states(scored.nodes[name]["fn"]) for name in summed},
         joint=joint,
     )
+
+
+def log_joint(model: Model, batch: Batch, values: Mapping[str, Tensor], num_samples: int) -> Tensor:
+    """Return log p(values, latents) at given latents, with gradients by them.
+
+    Args:
+        model: The model, in evaluation mode.
+        batch: The observations.
+        values: Each latent that is not enumerated, shape ``(S, B, ...)``.
+        num_samples: The number ``S``.
+
+    Returns:
+        Shape ``(S, B)``, in nats; enumerated latents are summed out.
+    """
+    samples = pyro.plate("samples", num_samples, dim=-2)
+    log_probs = _log_probs(_scored(poutine.condition(samples(model), data=dict(values)), batch))
+    summed = [latent.name for latent in model.latents if latent.states is not None]
+    log_model, _ = _sum_out(summed, log_probs, (num_samples, len(batch)))
+    return torch.stack(list(log_model.values())).sum(0)
+
+
+def _scored(model: Callable[[Batch], Any], batch: Batch) -> Any:
+    """Trace a model whose other latents have values, with its discrete ones enumerated."""
+    trace: Any = poutine.trace(poutine.enum(model, first_available_dim=-3)).get_trace(batch)
+    trace.compute_log_prob()
+    return trace
 
 
 def _log_probs(trace: Any) -> dict[str, Tensor]:

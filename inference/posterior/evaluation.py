@@ -19,11 +19,14 @@ from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model
 
 # A component is used if it holds more than this share of the responsibility.
 USED_SHARE = 0.01
+# From this share of observations with a high Pareto k on, figures come with a note.
+MAX_HIGH_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Evaluation:
         iw_log_likelihood: Importance-weighted bound, ``log 1/S sum_s p(x, z_s) / q(z_s | x)``
             (Burda et al. 2016): above the ELBO, below log p(x), in expectation.
         iw_samples: Number ``S`` of draws for the two.
+        pareto_k_median: Median shape k of the tails of the importance weights (Vehtari et al.
+            2024); None for fewer than 100 draws, or if all weights are the same.
+        pareto_k_high: Share of the observations with a k above 0.7: their importance-weighted
+            bounds and weighted draws cannot be trusted.
+        effective_draws: Median share of the draws that count, see `effective_share`.
         components_used: Components with over 1 % of the responsibility; None without components.
         component_perplexity: Exponential of the entropy of the mean responsibilities.
         n_labelled: Number of observations with a label; None without labels.
@@ -50,6 +58,9 @@ class Evaluation:
     elbo_parts: dict[str, float]
     iw_log_likelihood: float
     iw_samples: int
+    pareto_k_median: float | None
+    pareto_k_high: float | None
+    effective_draws: float
     components_used: int | None
     component_perplexity: float | None
     n_labelled: int | None
@@ -60,6 +71,17 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
+
+    @property
+    def posterior_note(self) -> str | None:
+        """What to know of the posterior that this rests on; None if it can be trusted."""
+        if self.pareto_k_high is None or self.pareto_k_high <= MAX_HIGH_SHARE:
+            return None
+        return (
+            f"for {self.pareto_k_high:.0%} of the observations the importance weights have too "
+            "heavy a tail (Pareto k above 0.7): q(z | x) is far from the posterior there, and the "
+            "log-likelihood is above the importance-weighted figure by an unknown amount"
+        )
 
 
 def evaluate(
@@ -109,33 +131,55 @@ def evaluate(
                 share = mean if share is None else share + mean
         stacked = torch.cat(log_weights)
         bound = stacked.logsumexp(0) - math.log(num_samples)
-        rows.add(batch, elbo=stacked.mean(0), bound=bound, responsibilities=share)
-    whole = rows.all()
+        rows.add(
+            batch,
+            elbo=stacked.mean(0),
+            bound=bound,
+            responsibilities=share,
+            **weight_diagnostics(stacked),
+        )
+    whole = {name: values.cpu() for name, values in rows.all().items()}
     n = len(whole["elbo"])
-    totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=whole["elbo"].device)
+    totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=batch.index.device)
     part_means = (processes.sum(totals) / n).tolist()
-    clusters = whole["responsibilities"].cpu().numpy() if "responsibilities" in whole else None
-    labelled = None if labels is None else pd.notna(labels)
-    ari, nmi, label_note = None, None, None
-    if labels is not None and clusters is None:
-        label_note = f"{model.title} has no components to compare the labels with"
-    elif labels is not None and not np.any(labelled):
-        label_note = f"none of the {n:,} evaluated observations has a label"
-    elif labels is not None and clusters is not None:
-        ari, nmi = _agreement(clusters[labelled], labels[labelled])
+    k = whole.get("pareto_k", torch.tensor([])).numpy()
+    k = k[np.isfinite(k)]
+    clusters = whole["responsibilities"].numpy() if "responsibilities" in whole else None
     return Evaluation(
         n=n,
         elbo=whole["elbo"].mean().item(),
         elbo_parts=dict(zip(parts, part_means, strict=True)),
         iw_log_likelihood=whole["bound"].mean().item(),
         iw_samples=num_samples,
+        pareto_k_median=float(np.median(k)) if k.size else None,
+        pareto_k_high=float((k > HIGH_K).sum() / n) if k.size else None,
+        effective_draws=float(np.median(whole["effective"].numpy())),
         components_used=None if clusters is None else components_used(clusters),
         component_perplexity=None if clusters is None else perplexity(clusters),
-        n_labelled=None if labelled is None else int(labelled.sum()),
-        ari=ari,
-        nmi=nmi,
-        label_note=label_note,
+        **_agreement(model, clusters, labels, n),
     )
+
+
+def _agreement(
+    model: Model, responsibilities: np.ndarray | None, labels: np.ndarray | None, n: int
+) -> dict[str, Any]:
+    """How far the likeliest components and the labels agree, or why that is not known."""
+    found: dict[str, Any] = dict.fromkeys(("n_labelled", "ari", "nmi", "label_note"))
+    if labels is None:
+        return found
+    labelled = pd.notna(labels)
+    found["n_labelled"] = int(labelled.sum())
+    if responsibilities is None:
+        found["label_note"] = f"{model.title} has no components to compare the labels with"
+    elif not labelled.any():
+        found["label_note"] = f"none of the {n:,} evaluated observations has a label"
+    else:
+        from sklearn import metrics  # 70 MB that only this needs
+
+        pair = labels[labelled], responsibilities[labelled].argmax(1)
+        found["ari"] = float(metrics.adjusted_rand_score(*pair))
+        found["nmi"] = float(metrics.normalized_mutual_info_score(*pair))
+    return found
 
 
 def components_used(responsibilities: np.ndarray) -> int:
@@ -146,12 +190,3 @@ def components_used(responsibilities: np.ndarray) -> int:
 def perplexity(responsibilities: np.ndarray) -> float:
     """Return ``exp(entropy)`` of the mean responsibilities ``(n, K)``, between 1 and ``K``."""
     return float(np.exp(entr(responsibilities.mean(0)).sum()))
-
-
-def _agreement(responsibilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """ARI and NMI of the likeliest components and the labels."""
-    from sklearn import metrics  # 70 MB that only this needs
-
-    components = responsibilities.argmax(1)
-    ari = metrics.adjusted_rand_score(labels, components)
-    return float(ari), float(metrics.normalized_mutual_info_score(labels, components))

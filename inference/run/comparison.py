@@ -9,7 +9,8 @@ import pandas as pd
 
 from vae4counts.data import Data, DataError
 from vae4counts.data.warning import warn
-from vae4counts.inference.posterior.comparison import largest_k, rank
+from vae4counts.inference.posterior.comparison import rank
+from vae4counts.inference.posterior.importance import largest_k
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run

@@ -8,7 +8,8 @@ import arviz
 import numpy as np
 import pytest
 
-from vae4counts.inference.posterior.comparison import largest_k, rank, smoothed_log_mean
+from vae4counts.inference.posterior.comparison import rank
+from vae4counts.inference.posterior.importance import largest_k, smoothed_log_mean
 
 
 def test_pareto_smoothing_keeps_the_scale() -> None:

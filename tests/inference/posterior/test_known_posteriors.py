@@ -16,7 +16,8 @@ from torch import Tensor
 from vae4counts.data import Batch
 from vae4counts.guides import ExactGuide, Guide
 from vae4counts.inference.posterior.arviz_export import to_arviz
-from vae4counts.inference.posterior.comparison import largest_k, log_likelihoods
+from vae4counts.inference.posterior.comparison import log_likelihoods
+from vae4counts.inference.posterior.importance import largest_k
 from vae4counts.models import VAE, CountMixture, Model
 
 pytestmark = pytest.mark.slow

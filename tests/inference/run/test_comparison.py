@@ -15,7 +15,7 @@ from scipy import stats
 from vae4counts.data import DataError, counts_of
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, compare, fit
-from vae4counts.inference.posterior.comparison import largest_k
+from vae4counts.inference.posterior.importance import largest_k
 from vae4counts.inference.run import on_data
 from vae4counts.models import VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import (
