@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import signal
 import sys
@@ -250,6 +251,15 @@ def batch_of() -> Callable[..., Batch]:
 def start() -> Callable[[Pair, Batch], None]:
     """The function `prepare`."""
     return prepare
+
+
+def pytest_collection_finish() -> None:
+    """Settle what has been imported and collected.
+
+    None of it is garbage before the end, and looking through it took a fifth of the tests' time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
