@@ -197,7 +197,9 @@ def test_long_tables_and_lists_are_cut() -> None:
     assert shown(list(range(60))).endswith("49, and 10 more")
 
 
-def test_ten_thousand_observations_in_five_thousand_classes_are_no_large_page(run: Run, tmp_path: Path) -> None:
+def test_ten_thousand_observations_in_five_thousand_classes_are_no_large_page(
+    run: Run, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     many = AnnData(
         sp.csr_matrix(rng.poisson(2.0, size=(10_001, 7)).astype(np.float32)),
