@@ -133,20 +133,32 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 # 5 steps an epoch: in an epoch, at its end, at the end of a training, in the last epoch
 STOPS = [(kind, 13) for kind in FITS]
 STOPS += [("plain", 5), ("mixture", 3), ("mixture", 10), ("mixture", 29)]
-STOPS += [("restarts", 7), ("restarts", 30), ("restarts", 50)]
+STOPS += [("restarts", 30), ("restarts", 50)]
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Run]:
+    """Fits that are not stopped, of each kind that has been asked for."""
+    return {}
 
 
 @pytest.mark.parametrize(("kind", "steps"), STOPS)
 def test_a_resumed_fit_is_the_fit_bit_for_bit(
-    kind: str, steps: int, adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    steps: int,
+    whole: dict[str, Run],
+    adata: AnnData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = fitted(kind, adata)
+    if kind not in whole:
+        whole[kind] = fitted(kind, adata)
     with monkeypatch.context() as patch:
         stop_after(patch, steps)
         with pytest.raises(FitInterrupted, match=f"stopped after step {steps}: .* saved in"):
             fitted(kind, adata, checkpoints=Checkpoints(tmp_path))
     torch.rand(7), random.seed(9)
-    assert same(fitted(kind, adata, checkpoints=Checkpoints(tmp_path, resume=True)), whole)
+    assert same(fitted(kind, adata, checkpoints=Checkpoints(tmp_path, resume=True)), whole[kind])
 
 
 def test_counts_on_disk_are_taken_up_in_the_middle_of_an_epoch(

@@ -94,7 +94,7 @@ CASES = [("plain", 32), ("marginal", 32), ("joint", 20), ("plain", 80)]
 
 
 def main(what: str, out: str) -> None:
-    """Leaves a file of results for each process, or dies as it is told."""
+    """Leaves a file of results for each process and raises in the last, or kills that."""
     warnings.simplefilter("ignore")
     here = Processes.here()
     if what == "compare":
@@ -103,9 +103,10 @@ def main(what: str, out: str) -> None:
         results["resumed"] = result_of("plain", checkpoints=stopped)
         path = Path(out) / f"{here.rank}-of-{here.number}.json"
         path.write_text(json.dumps(results))
-        return
-    ends = {"raise": give_up, "kill": lambda: os.kill(os.getpid(), signal.SIGKILL)}
-    stopped_fit(Path(out), ends[what] if here.rank == here.number - 1 else lambda: None)
+        end, place = give_up, Path(out) / "dead"
+    else:
+        end, place = kill_it, Path(out)
+    stopped_fit(place, end if here.rank == here.number - 1 else lambda: None)
 
 
 def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:
@@ -126,6 +127,10 @@ def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:
 
 def give_up() -> None:
     raise ArithmeticError("the last process gives up")
+
+
+def kill_it() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

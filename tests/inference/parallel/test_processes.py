@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
-import operator
 import os
 import signal
 import subprocess
@@ -83,15 +82,15 @@ def assert_follows_from_step_6(result: dict[str, Any], one: dict[str, Any]) -> N
     assert_follows(result | {"losses": one["losses"][:6] + result["losses"]}, one)
 
 
-def test_two_processes_follow_one_step_by_step(tmp_path: Path) -> None:
-    """Losses, validation, evaluation and annotation, with an odd number of rows.
+def test_two_processes_follow_one_step_by_step_and_end_together(tmp_path: Path) -> None:
+    """Losses, validation, evaluation and annotation, with an odd number of rows; then one raises.
 
-    Among the batches is one of one row, of which the first process has none.
+    Among the batches is one of one row, of which the first process has none. One process continues
+    from where the two of them were.
     """
     with pytest.raises(ArithmeticError):
         shared.stopped_fit(tmp_path / "stopped", shared.give_up)
     done = torchrun(SCRIPT, "compare", tmp_path)
-    assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"{r}-of-2.json").read_text()) for r in (0, 1))
     for kind, size in shared.CASES:
         one = shared.result_of(kind, size)
@@ -100,23 +99,21 @@ def test_two_processes_follow_one_step_by_step(tmp_path: Path) -> None:
         assert len(one["losses"]) == 6 * -(-one["metrics"]["n_train"] // size)
         assert_follows(first[name], one)
         assert second[name] == first[name], "each process is given the whole result"
-    assert_follows_from_step_6(first["resumed"], shared.result_of("plain"))
-
-
-@pytest.mark.parametrize(
-    ("how", "says"), [("raise", "the last process gives up"), ("kill", "SIGKILL")]
-)
-def test_a_process_that_dies_ends_the_others(how: str, says: str, tmp_path: Path) -> None:
-    """And one process continues from where the two of them were."""
-    started = time.monotonic()
-    done = torchrun(SCRIPT, how, tmp_path)
+    plain = shared.result_of("plain")
+    assert_follows_from_step_6(first["resumed"], plain)
     assert done.returncode != 0
-    assert says in done.stderr
+    assert "the last process gives up" in done.stderr
+    dead = Checkpoints(tmp_path / "dead", resume=True)
+    assert_follows_from_step_6(shared.result_of("plain", checkpoints=dead), plain)
+
+
+def test_a_process_that_is_killed_ends_the_others(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = torchrun(SCRIPT, "kill", tmp_path)
+    assert done.returncode != 0
+    assert "SIGKILL" in done.stderr
     assert time.monotonic() - started < 60
-    assert_follows_from_step_6(
-        shared.result_of("plain", checkpoints=Checkpoints(tmp_path, resume=True)),
-        shared.result_of("plain"),
-    )
+    assert any(tmp_path.glob("step-*"))
 
 
 def test_the_first_process_alone_writes(tmp_path: Path) -> None:
@@ -169,13 +166,10 @@ def test_processes_started_from_one_bring_the_pair_home(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_started_process_comes_home() -> None:
-    with pytest.raises(ProcessError, match="ZeroDivisionError"):
-        launch(2, operator.truediv, 1, 0)
-
-
-def test_started_processes_settle_their_objects() -> None:
+    """The number of objects that it has settled, here."""
     before = gc.get_freeze_count()
-    assert launch(2, gc.get_freeze_count) > 10_000
+    with pytest.raises(ProcessError, match=r"ArithmeticError: \d{5,}"):
+        launch(2, exec, "import gc; raise ArithmeticError(gc.get_freeze_count())")
     assert gc.get_freeze_count() == before
 
 

@@ -56,7 +56,7 @@ def test_a_mixture_of_groups_wins_what_groups_tell() -> None:
     torch.manual_seed(0)
     model = GMVAE(12, GaussianMixture(2, 3))
     adata = groups()
-    metrics = fit(model, guide_for(model), adata, epochs=150, **QUICK).metrics
+    metrics = fit(model, guide_for(model), adata, epochs=75, **QUICK).metrics
     assert metrics["components_used"] == 3
     assert metrics["nats_over_one_gaussian"] > 0.5
     assert max(metrics["component_overlap"]) < 0.1
