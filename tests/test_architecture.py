@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 # From the bottom to the top: a package imports only those before it.
 LAYERS = (
+    "progress",
     "parallel",
     "posterior",
     "interpretation",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from vae4counts.inference.fitting.stream import never_fail_to_encode
+from vae4counts.inference.progress.stream import never_fail_to_encode
 
 from . import annotate, compare, datasets, evaluate, figures, fit, report
 from .application import app

@@ -33,6 +33,13 @@ def annotate_command(
         bool,
         typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Refine the posterior of each observation first; obs gets pareto_k as well.",
+        ),
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """Write data with what a fitted model says of each observation, where scanpy looks for it.
@@ -49,6 +56,6 @@ def annotate_command(
             raise SettingsError(f"{out} exists already: name a file to make")
         check_place(path)
         source = source_of(directory, data, layers, out_of_core=out_of_core, offline=offline)
-        check_annotation(source.on.adata, source.on.run.model, source.on.layer)
-        annotate(source.on, path)
+        check_annotation(source.on.adata, source.on.run.model, source.on.layer, refine=refine)
+        annotate(source.on, path, refine=refine)
     screen.print(f"The annotated data are in {path}", soft_wrap=True)

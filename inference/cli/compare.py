@@ -36,6 +36,13 @@ def compare_command(
     ] = None,
     layers: Annotated[LayerOptions, Panel("Options")],
     samples: Annotated[int, typer.Option(help="Draws for each observation, 100 or more.")] = 500,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            help="Refine the posterior of each observation first, so that models are compared, "
+            "not guides."
+        ),
+    ] = True,
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations."""
     with one_line_errors():
@@ -57,7 +64,7 @@ def compare_command(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
                         "same data, or use --data to name data that no run was fitted to"
                     )
-            table = compare_on(on_data, samples)
+            table = compare_on(on_data, samples, refine=refine)
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
     _show(table, f"Log-likelihood of held-out observations of {source}, nats each")

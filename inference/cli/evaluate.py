@@ -39,6 +39,13 @@ def evaluate_command(
         typer.Option("--out-of-core", help="Leave the counts of other data on disk, as in fit."),
     ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Draws for each observation.")] = 100,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Also refine the posterior of each observation, and measure the model by it.",
+        ),
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
@@ -52,7 +59,10 @@ def evaluate_command(
         )
         on, run = source.on, source.on.run
         is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
-        result = on.evaluate(num_samples=samples).to_dict()
+        evaluation = on.evaluate(samples)
+        result = evaluation.to_dict()
+        if refine:
+            result |= on.evaluate(samples, refine=True).refined_metrics()
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:

@@ -36,6 +36,11 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
             on.evaluate()
             if writes:
                 save_metrics(on.run, directory)
+    if "refined_elbo" not in on.run.metrics:
+        with made_later("the refined evaluation", f"vae4counts evaluate --refine {place}"):
+            on.evaluate(refine=True)
+            if writes:
+                save_metrics(on.run, directory)
     if not (directory / ANNOTATED).exists():
         with made_later(ANNOTATED, f"vae4counts annotate {place}"):
             annotate(on, directory / ANNOTATED, writes=writes)
@@ -52,7 +57,7 @@ def save_metrics(run: FittedPair, directory: Path) -> None:
         storage.write_json(path, run.metrics)
 
 
-def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
+def annotate(on: RunOnData, path: Path, *, writes: bool = True, refine: bool = False) -> None:
     """Annotate data and write them to an .h5ad file, without the entries that it cannot hold.
 
     Counts that stay in a file of their own are left there.
@@ -60,7 +65,7 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True) -> None:
     from vae4counts.data import is_on_disk
     from vae4counts.inference.run import storage
 
-    on.annotate()
+    on.annotate(refine=refine)
     if writes:
         in_memory = not is_on_disk(on.adata, on.layer)
         entries = unwritable_entries(on.adata, counts=in_memory)
@@ -94,7 +99,9 @@ def draw_figures(on: RunOnData, directory: Path, *, again: bool = False) -> bool
     return not failed
 
 
-def check_annotation(adata: AnnData, model: Model, layer: str | None) -> None:
+def check_annotation(
+    adata: AnnData, model: Model, layer: str | None, *, refine: bool = False
+) -> None:
     """Find out before training what would keep the annotated data from being written.
 
     Entries that an .h5ad file cannot hold are left out of it, which a line of warning says.
@@ -103,6 +110,7 @@ def check_annotation(adata: AnnData, model: Model, layer: str | None) -> None:
         adata: The data to annotate.
         model: The model that will annotate them.
         layer: The layer that holds the counts; None for ``X``.
+        refine: Whether it will rest on refined posteriors.
 
     Raises:
         DataError: The annotation would overwrite something of the user's own.
@@ -112,7 +120,7 @@ def check_annotation(adata: AnnData, model: Model, layer: str | None) -> None:
     from vae4counts.inference.posterior.annotation import slots_of
     from vae4counts.inference.posterior.slots import check_free
 
-    check_free(adata, slots_of(model))
+    check_free(adata, slots_of(model, refined=refine))
     entries = unwritable_entries(adata, counts=not is_on_disk(adata, layer))
     if entries:
         names = [entry_name(entry) for entry in entries[:MOST_NAMES]]

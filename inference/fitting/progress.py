@@ -8,7 +8,7 @@ from types import TracebackType
 from rich import progress
 
 from vae4counts.inference.fitting.history import EpochRecord
-from vae4counts.inference.fitting.stream import Stream
+from vae4counts.inference.progress.stream import Stream
 
 
 class ProgressBars:

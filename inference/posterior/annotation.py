@@ -61,12 +61,13 @@ def _mean(parts: list[Tensor | None], sizes: list[int]) -> Tensor | None:
     return torch.stack(known).sum(0) / sum(sizes) if known else None
 
 
-def slots_of(model: Model, *, denoised: bool = False) -> list[str]:
+def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> list[str]:
     """Return the slots of an AnnData that an annotation by a model writes, before it is made.
 
     Args:
         model: The model, trained or not.
         denoised: Whether the annotation has denoised rates.
+        refined: Whether it rests on refined posteriors.
     """
     latents = {latent.name for latent in model.latents}
     written = {
@@ -76,6 +77,7 @@ def slots_of(model: Model, *, denoised: bool = False) -> list[str]:
         "obs/component_entropy": "component" in latents,
         "varm/loadings": model.loadings() is not None,
         "layers/denoised": denoised,
+        "obs/pareto_k": refined,
     }
     return [slot for slot in SLOTS if written[slot]]
 

@@ -27,6 +27,18 @@ from vae4counts.models import Model
 USED_SHARE = 0.01
 # From this share of observations with a high Pareto k on, figures come with a note.
 MAX_HIGH_SHARE = 0.1
+# What an evaluation by refined posteriors adds to the metrics of a run.
+OF_POSTERIORS = (
+    "elbo",
+    "iw_log_likelihood",
+    "pareto_k_median",
+    "pareto_k_high",
+    "effective_draws",
+    "components_used",
+    "component_perplexity",
+    "ari",
+    "nmi",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,10 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
+
+    def refined_metrics(self) -> dict[str, Any]:
+        """Return the fields that depend on the posteriors, named as those of refined ones."""
+        return {f"refined_{name}": getattr(self, name) for name in OF_POSTERIORS}
 
     @property
     def posterior_note(self) -> str | None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from scipy.special import logsumexp
 from torch import Tensor
 
+from vae4counts.data import Batch
+from vae4counts.guides import Guide
 from vae4counts.inference.posterior.arviz import pareto_smoothed
+from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.models import Model
 
 # Fewer draws leave too few in the tail of the weights to fit its shape.
 MIN_DRAWS = 100
@@ -77,3 +82,22 @@ def weight_diagnostics(log_weights: Tensor) -> dict[str, Tensor]:
     if len(log_weights) >= MIN_DRAWS:
         found["pareto_k"] = smoothed_log_mean(values)[1]
     return {name: torch.as_tensor(x, device=log_weights.device) for name, x in found.items()}
+
+
+def tail_shapes(model: Model, guide: Guide, batches: Iterable[Batch]) -> np.ndarray:
+    """Return the shape k of the tail of each observation's importance weights, of 100 draws.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batches: The observations, in order.
+
+    Returns:
+        Shape ``(N,)``; minus infinity where the guide is the posterior.
+    """
+    found = []
+    for batch in batches:
+        sizes = chunks(MIN_DRAWS, model, batch)
+        log_weights = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
+        found.append(weight_diagnostics(log_weights)["pareto_k"].cpu().numpy())
+    return np.concatenate(found)

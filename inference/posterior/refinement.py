@@ -63,7 +63,7 @@ def refine(
     Returns:
         A guide of these observations, by their positions in ``counts``.
     """
-    blocks = _blocks(model, guide, counts.batch(torch.arange(1)))
+    blocks = site_blocks(model, guide, counts.batch(torch.arange(1)))
     numbers = STEP_DRAWS * max(model.numbers_per_draw, 1)
     size = max(1, min(MAX_ROWS, CHUNK_NUMBERS // numbers))
     parts = []
@@ -115,7 +115,7 @@ def _start(points: Tensor, shares: Tensor) -> Mixtures:
     )
 
 
-def _blocks(model: Model, guide: Guide, batch: Batch) -> dict[str, Block]:
+def site_blocks(model: Model, guide: Guide, batch: Batch) -> dict[str, Block]:
     """Return the block of each site that the model leaves to a guide."""
     sites: Any = poutine.trace(guide).get_trace(batch).nodes
     left = [latent.name for latent in model.latents if latent.states is None]

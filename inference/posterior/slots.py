@@ -20,6 +20,7 @@ SLOTS = (
     "obs/component_entropy",
     "varm/loadings",
     "layers/denoised",
+    "obs/pareto_k",
 )
 
 

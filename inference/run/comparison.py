@@ -31,6 +31,7 @@ def compare(
     *,
     layer: str | AsFitted | None = AS_FITTED,
     num_samples: int = 500,
+    refine: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rank runs by the log-likelihood of observations that none of them was trained on.
@@ -58,6 +59,8 @@ def compare(
             part is used; or data that none was fitted to, all of which are used.
         layer: The layer that holds the counts; None for ``X``; by default that of each run's fit.
         num_samples: Number of draws for each observation, 100 or more.
+        refine: Whether to refine the posterior of each observation first, see `RunOnData.refined`.
+            Otherwise runs are ranked by model and guide together.
         seed: Seed of the draws.
 
     Returns:
@@ -71,7 +74,7 @@ def compare(
         UserWarning: The runs are not given the same, or were fitted to different data; or weights
             are bad.
     """
-    return compare_on(on_each(runs, adata, layer, seed), num_samples)
+    return compare_on(on_each(runs, adata, layer, seed), num_samples, refine=refine)
 
 
 def on_each(
@@ -97,7 +100,9 @@ def on_each(
     return found
 
 
-def compare_on(on_data: Mapping[str, RunOnData], num_samples: int = 500) -> pd.DataFrame:
+def compare_on(
+    on_data: Mapping[str, RunOnData], num_samples: int = 500, *, refine: bool = True
+) -> pd.DataFrame:
     """Rank runs on the same data: see `compare`."""
     _check_held_out(on_data)
     _warn_of_data(on_data)
@@ -110,17 +115,20 @@ def compare_on(on_data: Mapping[str, RunOnData], num_samples: int = 500) -> pd.D
             "the runs are not given the same of each observation's total count, and are ranked "
             f"apart, since their log-likelihoods are not comparable ({listed})"
         )
-    results = {name: each.log_likelihoods(num_samples) for name, each in on_data.items()}
+    results = {
+        name: each.log_likelihoods(num_samples, refine=refine) for name, each in on_data.items()
+    }
     values = {name: result["log_likelihood"].to_numpy() for name, result in results.items()}
     table = pd.concat([rank({name: values[name] for name in names}) for names in kinds.values()])
     bad = {name: (result["pareto_k"] > largest_k(num_samples)) for name, result in results.items()}
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
     table.insert(0, "given", pd.Series(given))
     if (table["bad_k"] > MAX_BAD_SHARE).any():
+        remedy = "take more draws" if refine else "refine the posteriors (refine=True)"
         warn(
             f"for over {100 * MAX_BAD_SHARE:.0f} % of the observations the importance weights have "
             "too heavy a tail (column bad_k): these log-likelihoods are too low by an unknown "
-            "amount; take more draws, or train the guide for longer"
+            f"amount; {remedy}"
         )
     return table
 

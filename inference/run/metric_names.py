@@ -5,6 +5,10 @@ from __future__ import annotations
 METRICS = {
     "elbo": "ELBO (nats each)",
     "iw_log_likelihood": "importance-weighted log-likelihood (nats each)",
+    "pareto_k_high": "share of observations with a Pareto k above 0.7",
+    "refined_elbo": "ELBO of refined posteriors",
+    "refined_iw_log_likelihood": "importance-weighted log-likelihood of these",
+    "refined_pareto_k_high": "share with a Pareto k above 0.7 of these",
     "components_used": "components used",
     "component_perplexity": "component perplexity",
     "nats_over_one_gaussian": "nats gained over one Gaussian (each)",

@@ -28,6 +28,7 @@ from vae4counts.data import (
 )
 from vae4counts.data.counts.validation import UnusedFeatures
 from vae4counts.data.warning import warn
+from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation, loadings
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
@@ -35,8 +36,10 @@ from vae4counts.inference.posterior.annotation import annotate, latents_and_comp
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
+from vae4counts.inference.posterior.importance import tail_shapes
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
+from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
 from vae4counts.inference.posterior.slots import check_free
 from vae4counts.inference.run.alignment import align, fingerprint_like, labels_of
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
@@ -127,33 +130,63 @@ class RunOnData:
         with _fitted_with("label", self.label, self.run.label):
             return labels_of(self.adata, self.label, self.run.settings.get("ignore_label", ()))
 
-    @cached_property
+    @property
     def interpretation(self) -> Interpretation:
         """The look inside the model: rates, differential expression, components ..."""
-        run = self.run
-        return Interpretation(
-            run.model, run.guide, self.counts, run.features, self.adata.obs, self.seed
-        )
+        return self.interpret()
 
-    def evaluate(self, num_samples: int = 100) -> Evaluation:
+    def interpret(self, *, refine: bool = False) -> Interpretation:
+        """Look inside the model: see `Interpretation`.
+
+        Args:
+            refine: Whether to refine the posteriors of all observations first, see `refined`.
+        """
+        if refine not in self._interpretations:
+            run = self.run
+            self._interpretations[refine] = Interpretation(
+                run.model,
+                self._guide(refine=refine),
+                self.counts,
+                run.features,
+                self.adata.obs,
+                self.seed,
+            )
+        return self._interpretations[refine]
+
+    @cached_property
+    def refined(self) -> RefinedPosteriors:
+        """Posteriors of single observations, which are better than the guide's, see `refine`.
+
+        They are found when a question is asked with ``refine=True``, for the observations that it
+        is about, and kept for the next one. ``save`` and ``load`` keep them for longer.
+        """
+        run = self.run
+        pair = run.model.eval(), run.guide.eval()
+        first = run.processes.is_first
+        return RefinedPosteriors(*pair, self.counts, self.fingerprint, self.seed, progress=first)
+
+    def evaluate(self, num_samples: int = 100, *, refine: bool = False) -> Evaluation:
         """Measure how well the pair explains the observations that training has not seen.
 
         Args:
             num_samples: Number of draws for each observation.
+            refine: Whether to refine their posteriors first, see `refined`: then the model is
+                measured, not the guide.
 
         Returns:
             Means per observation, in nats. For the data that the run was fitted to they also go
-            into `Run.metrics`.
+            into `Run.metrics`; those of refined posteriors as ``refined_elbo`` and the like.
 
         Raises:
             UnknownName: The data have no column of the label's name.
         """
         run, classes = self.run, self.classes
+        guide = self._guide(self.held_out, refine=refine)
         batches = self._batches(self._held_out_counts(), share=run.processes.share)
         with self._seeded():
             result = evaluate(
                 run.model,
-                run.guide,
+                guide,
                 batches,
                 num_samples=num_samples,
                 labels=None if classes is None else classes[self.held_out],
@@ -163,29 +196,35 @@ class RunOnData:
             warn("there are no ARI and NMI: none of these observations has a label")
         if self.is_fitted:
             sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}
-            run.metrics |= {**sizes, "n_features": len(run.features), **result.to_dict()}
+            measured = result.refined_metrics() if refine else result.to_dict()
+            run.metrics |= {**sizes, "n_features": len(run.features), **measured}
         return result
 
-    def summary(self, num_samples: int = 10) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def summary(
+        self, num_samples: int = 10, *, refine: bool = False
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return means of q(z | x) and responsibilities of all observations, computed once.
 
         Args:
             num_samples: Draws of z over which responsibilities are averaged.
+            refine: Whether to refine their posteriors first, see `refined`.
 
         Returns:
             The means, shape ``(N, L)``, and p(component | values), shape ``(N, K)``; None for what
             the model does not have.
         """
-        if num_samples not in self._summaries:
-            run = self.run
+        if (num_samples, refine) not in self._summaries:
+            run, guide = self.run, self._guide(refine=refine)
             batches = self._batches(self.counts, share=run.processes.share)
             with self._seeded():
-                self._summaries[num_samples] = latents_and_components(
-                    run.model, run.guide, batches, num_samples, run.processes
+                self._summaries[num_samples, refine] = latents_and_components(
+                    run.model, guide, batches, num_samples, run.processes
                 )
-        return self._summaries[num_samples]
+        return self._summaries[num_samples, refine]
 
-    def annotate(self, denoised: bool = False, num_samples: int = 10) -> None:
+    def annotate(
+        self, denoised: bool = False, num_samples: int = 10, *, refine: bool = False
+    ) -> None:
         """Write what the pair says about each observation into `adata`, where scanpy looks for it.
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
@@ -198,13 +237,15 @@ class RunOnData:
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
+            refine: Whether to refine the posteriors first, see `refined`. Then
+                ``obs["pareto_k"]`` says where even these cannot be trusted: above 0.7.
 
         Raises:
             DataError: The data have something of these names that no earlier call wrote; or they
                 are a view of a file, into which nothing can be written.
         """
         run, adata = self.run, self.adata
-        check_free(adata, slots_of(run.model, denoised=denoised))
+        check_free(adata, slots_of(run.model, denoised=denoised, refined=refine))
         if adata.is_view and is_on_disk(adata, self.layer):
             raise DataError(
                 "this is a view of data on disk, into which nothing can be written: annotate all "
@@ -217,16 +258,23 @@ class RunOnData:
             "metrics": json.dumps(run.metrics, default=plain),
         }
         table = loadings(run.model, run.features)
-        layer = self.interpretation.denoised(num_samples=num_samples) if denoised else None
+        view = self.interpret(refine=refine)
+        layer = view.denoised(num_samples=num_samples) if denoised else None
         names = adata.var_names.astype(str)
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
             "layers/denoised": None if layer is None else layer.reindex(columns=names).to_numpy(),
+            "obs/pareto_k": self._tail_shapes() if refine else None,
         }
-        annotate(adata, *self.summary(num_samples), about, further)
+        annotate(adata, *self.summary(num_samples, refine=refine), about, further)
 
     def posterior(
-        self, num_samples: int = 100, sites: Sequence[str] | None = None, *, chunk_size: int = 128
+        self,
+        num_samples: int = 100,
+        sites: Sequence[str] | None = None,
+        *,
+        chunk_size: int = 128,
+        refine: bool = False,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `to_arviz`.
 
@@ -235,16 +283,15 @@ class RunOnData:
             sites: Of the model's latents and tables (``"z"``, ``"component"``, ``"counts"`` ...);
                 all latents if None.
             chunk_size: Observations that are worked on at once.
+            refine: Whether to refine their posteriors first, see `refined`.
 
         Raises:
             TooLargeError: The draws would take over 4 GiB: see `predictive`.
             UnknownName: The model has no such site.
         """
-        batches = self._batches(self.counts, chunk_size)
+        batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
         with self._seeded():
-            return to_arviz(
-                self.run.model, self.run.guide, batches, *self._names, num_samples, sites
-            )
+            return to_arviz(self.run.model, guide, batches, *self._names, num_samples, sites)
 
     def predictive(
         self,
@@ -252,29 +299,33 @@ class RunOnData:
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         *,
         chunk_size: int = 128,
+        refine: bool = False,
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts by feature and by observation, keeping no draws.
 
         See `summarise`.
         """
-        batches = self._batches(self.counts, chunk_size)
+        batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
         with self._seeded():
-            return summarise(
-                self.run.model, self.run.guide, batches, *self._names, num_samples, quantiles
-            )
+            return summarise(self.run.model, guide, batches, *self._names, num_samples, quantiles)
 
     def check(
-        self, num_replicates: int = 200, replicates: Replicates = "model"
+        self,
+        num_replicates: int = 200,
+        replicates: Replicates = "model",
+        *,
+        refine: bool = False,
     ) -> PredictiveChecks:
         """Compare the observations that training has not seen with replicates by the model.
 
         See `vae4counts.inference.posterior.predictive_checks.check`.
         """
         run, batches = self.run, self._batches(self._held_out_counts())
+        guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            return check(run.model, run.guide, batches, run.features, num_replicates, replicates)
+            return check(run.model, guide, batches, run.features, num_replicates, replicates)
 
-    def log_likelihoods(self, num_samples: int = 500) -> pd.DataFrame:
+    def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
         """Return log-likelihoods (nats) of the observations that training has not seen.
 
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
@@ -283,18 +334,33 @@ class RunOnData:
             A row an observation: ``log_likelihood`` and ``pareto_k``.
         """
         batches = self._batches(self._held_out_counts())
+        guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            value, k = log_likelihoods(self.run.model, self.run.guide, batches, num_samples)
+            value, k = log_likelihoods(self.run.model, guide, batches, num_samples)
         columns = {"log_likelihood": value, "pareto_k": k}
         return pd.DataFrame(columns, index=self.adata.obs_names[self.held_out])
 
+    def _tail_shapes(self) -> np.ndarray:
+        """Pareto k of the refined posteriors of all observations."""
+        guide = self._guide(refine=True)
+        with self._seeded():
+            return tail_shapes(self.run.model, guide, self._batches(self.counts))
+
     @cached_property
-    def _summaries(self) -> dict[int, tuple[np.ndarray | None, np.ndarray | None]]:
+    def _interpretations(self) -> dict[bool, Interpretation]:
+        return {}
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[int, bool], tuple[np.ndarray | None, np.ndarray | None]]:
         return {}
 
     @property
     def _names(self) -> tuple[list[str], list[str]]:
         return list(self.adata.obs_names), self.run.features
+
+    def _guide(self, rows: np.ndarray | None = None, *, refine: bool) -> Guide:
+        """Return the guide of some observations, by their positions; of all if None."""
+        return self.refined.guide(rows) if refine else self.run.guide
 
     def _held_out_counts(self) -> Counts:
         return self.counts.subset(self.held_out) if self.is_fitted else self.counts

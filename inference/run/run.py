@@ -66,10 +66,12 @@ class Run(FittedPair):
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
         num_samples: int = 100,
+        refine: bool = False,
         seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
-        return self.on(adata, label=label, layer=layer, seed=seed).evaluate(num_samples)
+        on = self.on(adata, label=label, layer=layer, seed=seed)
+        return on.evaluate(num_samples, refine=refine)
 
     def annotate(
         self,
@@ -78,12 +80,13 @@ class Run(FittedPair):
         layer: str | AsFitted | None = AS_FITTED,
         denoised: bool = False,
         num_samples: int = 10,
+        refine: bool = False,
         seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
         if not isinstance(adata, AnnData):
             raise DataError(f"results are written into an AnnData, not a {type(adata).__name__}")
-        self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples)
+        self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples, refine=refine)
 
     def posterior(
         self,
@@ -93,11 +96,12 @@ class Run(FittedPair):
         *,
         layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
+        refine: bool = False,
         seed: int = 0,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `on` and `RunOnData.posterior`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.posterior(num_samples, sites, chunk_size=chunk_size)
+        return on.posterior(num_samples, sites, chunk_size=chunk_size, refine=refine)
 
     def predictive(
         self,
@@ -107,11 +111,12 @@ class Run(FittedPair):
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
+        refine: bool = False,
         seed: int = 0,
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.predictive(num_samples, quantiles, chunk_size=chunk_size)
+        return on.predictive(num_samples, quantiles, chunk_size=chunk_size, refine=refine)
 
     def check(
         self,
@@ -120,10 +125,12 @@ class Run(FittedPair):
         *,
         replicates: Replicates = "model",
         layer: str | AsFitted | None = AS_FITTED,
+        refine: bool = False,
         seed: int = 0,
     ) -> PredictiveChecks:
         """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
-        return self.on(adata, layer=layer, seed=seed).check(num_replicates, replicates)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.check(num_replicates, replicates, refine=refine)
 
     def log_likelihoods(
         self,
@@ -131,16 +138,23 @@ class Run(FittedPair):
         num_samples: int = 500,
         *,
         layer: str | AsFitted | None = AS_FITTED,
+        refine: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Return log-likelihoods in nats: see `on` and `RunOnData.log_likelihoods`."""
-        return self.on(adata, layer=layer, seed=seed).log_likelihoods(num_samples)
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.log_likelihoods(num_samples, refine=refine)
 
     def interpret(
-        self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
+        self,
+        adata: Data,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        refine: bool = False,
+        seed: int = 0,
     ) -> Interpretation:
         """Look inside: see `on` and `Interpretation`."""
-        return self.on(adata, layer=layer, seed=seed).interpretation
+        return self.on(adata, layer=layer, seed=seed).interpret(refine=refine)
 
     def knows(self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
