@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 import zuko
@@ -14,6 +16,10 @@ from vae4counts.models.base import Model
 from vae4counts.models.numerics import at_least_float32
 
 TRANSFORMS = 2
+# What the flow's networks read of the encoder's features: so many linear combinations of them.
+N_CONTEXT = 32
+# The masks of the flow's networks grow with the square of the latents.
+MOST_LATENTS = 1000
 # The last layers of the flow's networks are multiplied by this: it starts near the identity.
 FIRST_OUTPUTS = 0.1
 
@@ -38,7 +44,7 @@ class _Remembered(Transform):
 
     def __init__(self, transform: Transform) -> None:
         super().__init__(cache_size=1)
-        self.transform = transform
+        self.transform: Any = transform  # zuko gives all transforms `call_and_ladj`
 
     def _call(self, x: Tensor) -> Tensor:
         y, self.log_slope = self.transform.call_and_ladj(x)
@@ -64,16 +70,23 @@ class FlowHead(Head):
         n_inputs: Number of features.
         n_latent: Dimension ``L`` of ``z``.
         n_before: How many numbers drawn before it ``T`` depends on.
+
+    Raises:
+        ValueError: There are no latents, or too many.
     """
 
     signs: Tensor
 
     def __init__(self, n_inputs: int, n_latent: int, n_before: int) -> None:
         super().__init__()
+        if not 1 <= n_latent <= MOST_LATENTS:
+            raise ValueError(f"n_latent is {n_latent}: a flow takes 1 to {MOST_LATENTS:,}")
         self.gaussian = GaussianHead(n_inputs, n_latent)
-        self.transform = zuko.flows.NSF(
-            n_latent, n_inputs + n_before, transforms=TRANSFORMS
-        ).transform
+        self.context = nn.Linear(n_inputs, N_CONTEXT)
+        # masks are made from numbers, which the device "meta" does not have: see `Run.load`
+        with torch.device("cpu"):
+            flow = zuko.flows.NSF(n_latent, N_CONTEXT + n_before, transforms=TRANSFORMS)
+        self.transform = flow.transform
         for step in self.transform.transforms:
             with torch.no_grad():
                 for parameter in step.hyper[-1].parameters():
@@ -95,9 +108,9 @@ class FlowHead(Head):
         """
         loc, scale = self.gaussian(features)
         shape = before.shape[:-1]
-        context = torch.cat([at_least_float32(features).expand(*shape, -1), before], -1)
+        context = at_least_float32(self.context(features)).expand(*shape, -1)
+        bent = _Remembered(self.transform(torch.cat([context, before], -1)))
         standard = dist.Normal(torch.zeros_like(loc), 1.0).expand((*shape, loc.shape[-1]))
-        bent = _Remembered(self.transform(context))
         moved = AffineTransform(loc, self.signs * scale, event_dim=1, cache_size=1)
         return dist.TransformedDistribution(standard.to_event(1), [bent, moved])
 
