@@ -15,6 +15,7 @@ import math
 import statistics
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from anndata import AnnData
@@ -28,9 +29,7 @@ from vae4counts.models import GMVAE
 log = logging.getLogger("guides")
 
 
-def record(
-    adata: AnnData, kind: str, epochs: int | None, draws: int, seed: int
-) -> dict[str, float]:
+def record(adata: AnnData, kind: str, epochs: int | None, draws: int, seed: int) -> dict[str, Any]:
     """Fit a model with a guide and measure it on held-out observations."""
     torch.manual_seed(seed)
     model = GMVAE(adata.n_vars)
@@ -46,8 +45,8 @@ def record(
     return {
         "epochs": len(run.history),
         "seconds": statistics.median(full.seconds[1:]) / math.ceil(full.step.diff().max()),
-        "ELBO": found.elbo,
-        f"bound, {draws} draws": found.iw_log_likelihood,
+        "ELBO": f"{found.elbo:.2f}",  # the table rounds large numbers
+        f"bound, {draws} draws": f"{found.iw_log_likelihood:.2f}",
         "median k": k.median(),
         "k above 0.7": (k > 0.7).mean(),
     }
