@@ -1,7 +1,11 @@
+from .amortised import AmortisedGuide as AmortisedGuide
+from .amortised import GaussianGuide as GaussianGuide
 from .base import Guide as Guide
 from .base import IncompatiblePairError as IncompatiblePairError
 from .encoder import Encoder as Encoder
 from .exact import ExactGuide as ExactGuide
+from .flow import FlowGuide as FlowGuide
+from .full_covariance import FullCovarianceGuide as FullCovarianceGuide
 from .inputs import INPUTS as INPUTS
 from .inputs import InputScaling as InputScaling
 from .joint import JointGuide as JointGuide

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -14,7 +16,15 @@ from vae4counts.models.numerics import at_least_float32
 SMALLEST_SCALE = 1e-4
 
 
-class GaussianHead(nn.Module):
+class Head(nn.Module, abc.ABC):
+    """A network that maps an encoder's features to what a distribution of ``z`` is made of."""
+
+    @abc.abstractmethod
+    def flip(self, signs: Tensor) -> None:
+        """Multiply every ``L`` latents by signs, 1 or -1, shape ``(L,)``."""
+
+
+class GaussianHead(Head):
     """Means and standard deviations of ``n_gaussians`` independent Gaussians."""
 
     def __init__(self, n_inputs: int, n_gaussians: int) -> None:
@@ -23,7 +33,7 @@ class GaussianHead(nn.Module):
 
     @torch.no_grad()
     def flip(self, signs: Tensor) -> None:
-        """Multiply the means of every ``L`` Gaussians by signs, shape ``(L,)``."""
+        """See `Head.flip`: the means change their signs."""
         for parameter in self.linear.parameters():
             # the first half of the outputs are the means
             means = parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)
@@ -47,7 +57,12 @@ class LibraryHead(nn.Module):
         self.head = GaussianHead(n_inputs, 1)
 
     def forward(self, features: Tensor, batch: Batch) -> Tensor:
-        """Sample library sizes, shape ``(*batch,)``, inside the observation plate."""
+        """Sample library sizes inside the observation plate.
+
+        Returns:
+            How many standard deviations their logarithms lie from their means, shape ``(*batch,)``.
+        """
         deviation, scale = (part.squeeze(-1) for part in self.head(features))
         loc = batch.library.clamp_min(1.0).log() + deviation
-        return pyro.sample("library", dist.LogNormal(loc, scale))
+        library = pyro.sample("library", dist.LogNormal(loc, scale))
+        return (library.log() - loc) / scale

@@ -18,8 +18,8 @@ def guide_for(model: Model, kind: str | None = None, encoder: Encoder | None = N
 
     Args:
         model: The model.
-        kind: "marginal", "joint", "exact", or another name in `GUIDES`. The model's default if
-            None.
+        kind: "marginal", "joint", "exact", "full-covariance", "flow", or another name in `GUIDES`.
+            The model's default if None.
         encoder: The guide's encoder. `Encoder` with its defaults if None; ignored by a guide
             without an encoder.
 

@@ -15,5 +15,7 @@ GUIDES: Registry[type[Guide]] = Registry(
         "marginal": "marginal.MarginalGuide",
         "joint": "joint.JointGuide",
         "exact": "exact.ExactGuide",
+        "full-covariance": "full_covariance.FullCovarianceGuide",
+        "flow": "flow.FlowGuide",
     },
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
@@ -94,6 +94,10 @@ def _own_rows(fn: Any, part: Part, row: int) -> Tensor | None:
         return (
             dist.Categorical(probs).sample().narrow(row, part.rows.start, fn.probs.shape[row - 1])
         )
+    if isinstance(fn, torch.distributions.MultivariateNormal):
+        standard = dist.Normal(torch.zeros_like(fn.loc), torch.ones_like(fn.loc))
+        noise = cast(Tensor, _own_rows(standard, part, row))
+        return fn.loc + (fn.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
     if not isinstance(fn, torch.distributions.Normal):
         return None
     shape = list(fn.loc.shape)
