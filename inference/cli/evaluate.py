@@ -59,8 +59,7 @@ def evaluate_command(
         )
         on, run = source.on, source.on.run
         is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
-        evaluation = on.evaluate(samples)
-        result = evaluation.to_dict()
+        result = on.evaluate(samples).to_dict()
         if refine:
             result |= on.evaluate(samples, refine=True).refined_metrics()
         if is_missing:  # as where the disk was full when the fit came to it

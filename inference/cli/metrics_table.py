@@ -21,5 +21,9 @@ def show_metrics(metrics: dict[str, Any], title: str) -> None:
         if value is not None:
             table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
     screen.print(table)
+    refined = "refined_elbo" in metrics
+    if note := metrics.get("refined_posterior_note" if refined else "posterior_note"):
+        remedy = "" if refined else "; --refine finds better posteriors"
+        screen.print(f"Posteriors: {note}{remedy}", soft_wrap=True)
     if note := metrics.get("label_note"):
         screen.print(f"No ARI and NMI: {note}", soft_wrap=True)

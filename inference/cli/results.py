@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ANNOTATED = "annotated.h5ad"
 # Of the entries that cannot be written so many are named.
 MOST_NAMES = 8
+# Held-out observations times features: where there are more, refinement takes minutes, and is left
+# to those who ask for it.
+MOST_REFINED = 20_000_000
 
 
 def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
@@ -36,7 +39,8 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
             on.evaluate()
             if writes:
                 save_metrics(on.run, directory)
-    if "refined_elbo" not in on.run.metrics:
+    small = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    if small and "refined_elbo" not in on.run.metrics:
         with made_later("the refined evaluation", f"vae4counts evaluate --refine {place}"):
             on.evaluate(refine=True)
             if writes:

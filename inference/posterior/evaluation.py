@@ -38,6 +38,7 @@ OF_POSTERIORS = (
     "component_perplexity",
     "ari",
     "nmi",
+    "posterior_note",
 )
 
 
@@ -81,8 +82,8 @@ class Evaluation:
     label_note: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the fields and the note on the posteriors as JSON values."""
+        return asdict(self) | {"posterior_note": self.posterior_note}
 
     def refined_metrics(self) -> dict[str, Any]:
         """Return the fields that depend on the posteriors, named as those of refined ones."""
