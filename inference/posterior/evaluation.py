@@ -121,6 +121,8 @@ def evaluate(
         label_note = f"{model.title} has no components to compare the labels with"
     elif labels is not None and not np.any(labelled):
         label_note = f"none of the {n:,} evaluated observations has a label"
+    elif labels is not None and pd.unique(labels[labelled]).size == 1:
+        label_note = "the evaluated observations with a label are all of one class"
     elif labels is not None and clusters is not None:
         ari, nmi = _agreement(clusters[labelled], labels[labelled])
     return Evaluation(
