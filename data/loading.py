@@ -64,8 +64,9 @@ def load(
         UnknownName: ``source`` looks like a name, and neither a data set nor a file has that
             name; or there are no features of that type.
     """
-    if not isinstance(source, (str, Path)):
-        kind = type(source).__name__
+    given: object = source
+    if not isinstance(given, (str, Path)):
+        kind = type(given).__name__
         raise DataError(
             f"load takes a name or a path, not {kind}: give what is in memory to fit itself."
         )
