@@ -167,8 +167,8 @@ def source_name(run: Run, directory: Path, data: str | None) -> str:
         )
     if data is None and Path(name).is_absolute() and not Path(name).exists():
         raise RunDirectoryError(
-            f"{name}, which {directory} was fitted to, is no longer there: where the data are now, "
-            "name them with --data"
+            f"{name}, which {directory} was fitted to, is no longer there: put it back, or name "
+            "it where it is now with --data (not of 'figures')"
         )
     return str(name)
 

@@ -152,5 +152,7 @@ def test_data_that_were_moved(run: Call, fitted: Path, command: str) -> None:
     finally:
         (fitted / "moved.h5ad").rename(fitted / "fitted.h5ad")
     assert refused.exit_code == 2
-    assert "is no longer there: where the data are now, name them with --data" in refused.stderr
+    assert (
+        "is no longer there: put it back, or name it where it is now with --data" in refused.stderr
+    )
     assert moved.exit_code == 0, moved.output
