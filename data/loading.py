@@ -13,7 +13,9 @@ from vae4counts.data.readers.containers import unwrapped
 from vae4counts.data.readers.counters import without_counters
 from vae4counts.data.readers.feature_types import choose_feature_type
 from vae4counts.data.readers.orientation import is_sideways, warn_if_sideways
+from vae4counts.data.readers.other_formats import step_to_readable
 from vae4counts.data.readers.registry import accepted_formats, find_reader
+from vae4counts.data.readers.totals import without_totals
 
 
 def load(
@@ -32,11 +34,11 @@ def load(
     Args:
         source: A name in `DATASETS`, or a path to a file or folder of a format in `READERS`:
             an ``.h5ad`` file, a ``.zarr`` folder, a 10x folder or ``.h5`` file, a ``.loom`` file,
-            a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``, ``.txt``), COCO instances
-            (``.json``) or a table of COCO counts. It may be compressed (``.gz``, ``.bz2``,
-            ``.xz``), in an archive (``.zip``, ``.tar``), or the only data in a folder (such as
-            Cell Ranger's ``outs``, or a SpatialData of one table). A name takes precedence over a
-            file of the same name.
+            a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``, ``.txt``, ``.gct``), COCO
+            instances (``.json``) or a table of COCO counts. It may be compressed (``.gz``,
+            ``.bz2``, ``.xz``), in an archive (``.zip``, ``.tar``), or the only data in a folder
+            (such as Cell Ranger's ``outs``, or a SpatialData of one table). A name takes
+            precedence over a file of the same name.
         transpose: Whether the rows of the file are features, and its columns observations. By
             default, names decide for a table or a matrix without names beside it; the rows of
             other formats are what the format says.
@@ -54,7 +56,7 @@ def load(
 
     Warns:
         UserWarning: A table is read as features x observations, or other data may be; features
-            are of several types; counters were left out.
+            are of several types; counters or totals were left out.
 
     Raises:
         DataError: There is no such file, its format is unknown, or it is broken; or it cannot be
@@ -62,6 +64,14 @@ def load(
         UnknownName: ``source`` looks like a name, and neither a data set nor a file has that
             name; or there are no features of that type.
     """
+    given: object = source
+    if not isinstance(given, (str, Path)):
+        kind = type(given).__name__
+        raise DataError(
+            f"load takes a name or a path, not {kind}: give what is in memory to fit itself."
+        )
+    if not str(source).strip():
+        raise DataError(f"{source!r} is neither the name of a data set nor a path.")
     if str(source) in DATASETS:
         if out_of_core:
             raise _cannot_stay(source)
@@ -88,7 +98,8 @@ def _read(path: Path, transpose: bool | None) -> AnnData:
     with unwrapped(path) as found:
         reader = find_reader(found)
         if reader is None:
-            raise DataError(f"Cannot tell from its name what {path} holds. {_accepted()}")
+            unknown = f"Cannot tell from its name what {path} holds. {_accepted()}"
+            raise DataError(step_to_readable(path) or unknown)
         adata = reader.read(found)
     is_unknown = transpose is None and not reader.has_orientation
     if is_sideways(adata, path) if is_unknown else transpose:
@@ -96,7 +107,7 @@ def _read(path: Path, transpose: bool | None) -> AnnData:
     adata.obs_names.name = None if not reader.has_orientation else adata.obs_names.name
     if not is_unknown:
         warn_if_sideways(adata, path)
-    return adata
+    return adata if reader.has_orientation else without_totals(adata, path)
 
 
 def _open(path: Path, transpose: bool | None) -> AnnData:

@@ -28,6 +28,12 @@ _EXPECTED = (
     "the command line) makes whole; or else log-normalised or otherwise scaled, not raw counts."
 )
 
+_APART = (
+    "Only {} of {} features have such values here: what is measured, not counted, belongs into obs."
+)
+# Fractions in so few of the features are not of one scale for all.
+_MAX_SHARE_APART = 0.2
+
 _FAULTS: tuple[tuple[str, Callable[[np.ndarray], np.ndarray], str], ...] = (
     ("a value that is not finite", lambda values: ~np.isfinite(values), _NOT_FINITE),
     ("a negative value", lambda values: values < 0, _NEGATIVE),
@@ -105,7 +111,10 @@ def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
         if faulty.any():
             first = int(faulty.argmax())
             row = int(np.searchsorted(block.indptr, first, side="right")) - 1
-            if advice == _FRACTIONAL and _are_expected_counts(block):
+            columns = np.unique(block.indices[faulty])
+            if advice == _FRACTIONAL and len(columns) <= _MAX_SHARE_APART * block.shape[1]:
+                advice = _APART.format(len(columns), block.shape[1])
+            elif advice == _FRACTIONAL and _are_expected_counts(block):
                 advice = _EXPECTED
             return kind, block.data[first], row, int(block.indices[first]), advice
     return None

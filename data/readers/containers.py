@@ -16,7 +16,7 @@ from vae4counts.data.readers.stores import store_kind
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", *(f".tar{end}" for end in SUFFIXES))
 _STORES = (".h5ad", ".h5", ".h5mu", ".hdf5", ".loom")
-_TABLES = (".csv", ".tsv", ".txt")
+_TABLES = (".csv", ".tsv", ".txt", ".gct")
 _MAX_DEPTH = 4  # folders below a folder, and containers in a container
 _MAX_ENTRIES = 10_000
 

@@ -74,7 +74,7 @@ READERS: dict[str, Reader] = {
     "table": Reader(
         "a table",
         f"{_HERE}.tables:read_table",
-        (".csv", ".tsv", ".txt", ""),
+        (".csv", ".tsv", ".txt", ".gct", ""),
         f"{_HERE}.tables:is_table",
         unpacks=True,
         has_orientation=False,

@@ -18,7 +18,9 @@ from vae4counts.data.readers.orientation import describe_features, names_feature
 from vae4counts.data.readers.utf8 import is_number, reading_text
 from vae4counts.data.warning import warn
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".gct": "\t"}
+# The first line of GCT; the second holds the numbers of rows and columns.
+_GCT = "#1.2"
 _ID = re.compile(r"(?i:.*[\s_.-]ids?)|.*[a-z]I[Dd]|Unnamed: 0")
 _NAMED_THING = re.compile(
     r"X|ids?|idx|index|key|barcodes?|names?|rows?|rownames|cells?|samples?|spots?|wells?|bins?|images?"
@@ -26,6 +28,12 @@ _NAMED_THING = re.compile(
     r"|users?|customers?|cases?|numbers?|no|nr",
     re.IGNORECASE,
 )
+# What Seurat and scanpy write beside the counts of each cell.
+_QUALITY = re.compile(
+    r"n(Count|Feature)_\w+|n_(counts?|genes|umis?)(_by_counts)?|(log1p_)?total_counts(_\w+)?"
+    r"|log1p_n_genes_by_counts|pct_counts_\w+|percent[._](mt|mito|rb|ribo)"
+)
+_YEARS = (1700, 2100)
 # Ranks below kingdom and phylum, which alone could be anything.
 _RANKS = {"class", "order", "family", "genus", "species"}
 # The expected counts of RSEM, kallisto and salmon.
@@ -87,11 +95,14 @@ def read_table(path: str | Path) -> AnnData:
             f"{path} has {n_fields} fields in a row but {len(names)} names of features in its "
             "header: fields must be separated by commas in .csv files, and by tabs in .tsv files."
         )
-    aside = _columns_aside(frame, names, names_features(header))
-    if ids := [
-        names[j] for j in aside if _ID.fullmatch(names[j]) and not describe_features(names[j])
-    ]:
-        warn(f"{path}: the ids in {', '.join(ids)} are not counted.")
+    of_features = _columns_of_features(frame, names, names_features(header))
+    of_rows = [j for j in _columns_of_rows(frame, names) if j not in of_features]
+    if said := [repr(names[j]) for j in of_rows]:
+        warn(
+            f"{path}: {', '.join(said)} not counted: what describes the rows (ids, measurements, "
+            "years, totals) goes to obs."
+        )
+    aside = sorted({*of_features, *of_rows})
     obs = pd.DataFrame({names[j]: frame.iloc[:, j] for j in aside}, index=frame.index)
     kept = [j for j in range(len(names)) if j not in set(aside)]
     if not kept:
@@ -148,6 +159,9 @@ def read_layout(path: Path) -> Layout:
         while line.startswith("#") or (line and not line.strip()):
             comments.append(line)
             line = file.readline().decode()
+        if comments and comments[0].strip() == _GCT:
+            comments.append(line)
+            line = file.readline().decode()
     separator = _separator(path, line)
     if comments and _is_header(comments[-1], line, separator):
         line = comments.pop()
@@ -189,8 +203,10 @@ def _whole(column: pd.Series) -> pd.Series:
     return column.astype("int64") if column.dtype.kind == "f" and column.notna().all() else column
 
 
-def _columns_aside(frame: pd.DataFrame, names: list[str], rows_are_features: bool) -> list[int]:
-    """Return the positions of columns that are plainly no counts."""
+def _columns_of_features(
+    frame: pd.DataFrame, names: list[str], rows_are_features: bool
+) -> list[int]:
+    """Return the positions of columns that describe features, where the rows are features."""
     are_numbers = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     described = [j for j, name in enumerate(names) if describe_features(name)]
     # a number called "length" may be a count, but not beside coordinates, or in a row of a gene
@@ -199,8 +215,33 @@ def _columns_aside(frame: pd.DataFrame, names: list[str], rows_are_features: boo
     if described:  # taxonomy in a column for each rank
         ranks = (j for j, name in enumerate(names) if name.lower() in _RANKS)
         described += [j for j in ranks if not are_numbers[j]]
-    ids = [j for j, name in enumerate(names) if are_numbers[j] and _ID.fullmatch(name)]
-    return sorted({*described, *ids})
+    return described
+
+
+def _columns_of_rows(frame: pd.DataFrame, names: list[str]) -> list[int]:
+    """Return the positions of columns of numbers that describe the rows: by name, or measured.
+
+    Measured are those of which most values are fractional, where most columns are whole.
+    """
+    numbers = {
+        j: column
+        for j, (_, column) in enumerate(frame.items())
+        if pd.api.types.is_numeric_dtype(column)
+    }
+    fractional = {j: float((column % 1 != 0).mean()) for j, column in numbers.items()}
+    are_counts = list(fractional.values()).count(0.0) > len(numbers) / 2
+    return [
+        j
+        for j, column in numbers.items()
+        if _describes_rows(names[j], column) or (are_counts and fractional[j] > 0.5)
+    ]
+
+
+def _describes_rows(name: str, column: pd.Series) -> bool:
+    """Tell whether a column of numbers holds ids, totals of Seurat or scanpy, or years."""
+    if name.lower() == "year":
+        return bool(column.between(*_YEARS).all())
+    return _ID.fullmatch(name) is not None or _QUALITY.fullmatch(name) is not None
 
 
 def _spans(frame: pd.DataFrame, names: list[str]) -> bool:

@@ -156,7 +156,7 @@ def source_name(run: Run, directory: Path, data: str | None) -> str:
     """Return where the data to look at come from.
 
     Raises:
-        RunDirectoryError: No data are named, and those of the fit are unknown.
+        RunDirectoryError: No data are named, and those of the fit are unknown or no longer there.
     """
     from vae4counts.inference import RunDirectoryError
 
@@ -164,6 +164,11 @@ def source_name(run: Run, directory: Path, data: str | None) -> str:
     if name is None:
         raise RunDirectoryError(
             f"{directory} does not say what it was fitted to: name the data with --data"
+        )
+    if data is None and Path(name).is_absolute() and not Path(name).exists():
+        raise RunDirectoryError(
+            f"{name}, which {directory} was fitted to, is no longer there: put it back, or name "
+            "it where it is now with --data (not of 'figures')"
         )
     return str(name)
 

@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from vae4counts.data.text import short_name
+
 if TYPE_CHECKING:
     from vae4counts.inference.fitting.handlers import Handler
 
@@ -82,7 +84,8 @@ def check_is(kind: type[Any], name: str, value: Any) -> None:
         SettingsError: It is of another one.
     """
     if not isinstance(value, kind):
-        raise SettingsError(f"{name} is {value!r}: it must be a {kind.__name__}")
+        given = short_name(repr(value), 60)  # of a module, a line for each of its layers
+        raise SettingsError(f"{name} is {given}: it must be a {kind.__name__}")
 
 
 def check_text(**arguments: Any) -> None:

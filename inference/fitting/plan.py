@@ -45,16 +45,14 @@ def split_observations(
     """
     kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
     if options.column is not None:
-        return _only(kept, split_from_column(find_column(obs, options.column)), options)
+        split = _only(kept, split_from_column(find_column(obs, options.column)), options)
+        _warn_of_no_part(int(find_column(obs, options.column).isna().sum()), options.column)
+        return split
     shares = {"validation": options.validation, "test": options.test}
     if options.group is not None:
         groups = classes_of(find_column(obs, options.group)).iloc[kept]
         known = groups.notna().to_numpy()
-        if not known.all():
-            warn(
-                f"{int((~known).sum())} observations have no value in obs[{options.group!r}]: they "
-                "are in no part"
-            )
+        _warn_of_no_part(int((~known).sum()), options.group)
         split = grouped_split(groups[known].to_numpy(), **shares, seed=seed)
         return split.among(kept[known])
     classes = None
@@ -114,6 +112,11 @@ def plan_training(
             clip_norm=schedule.clip_norm,
         ),
     )
+
+
+def _warn_of_no_part(n_missing: int, column: str) -> None:
+    if n_missing:
+        warn(f"{n_missing} observations have no value in obs[{column!r}]: they are in no part")
 
 
 def _only(rows: np.ndarray, split: Split, options: SplitOptions) -> Split:

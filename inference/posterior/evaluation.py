@@ -190,6 +190,8 @@ def _agreement(
         found["label_note"] = f"{model.title} has no components to compare the labels with"
     elif not labelled.any():
         found["label_note"] = f"none of the {n:,} evaluated observations has a label"
+    elif pd.unique(labels[labelled]).size == 1:
+        found["label_note"] = "the evaluated observations with a label are all of one class"
     else:
         from sklearn import metrics  # 70 MB that only this needs
 

@@ -87,10 +87,10 @@ def on_each(
 
     Raises:
         DataError: The runs have different features, or the data cannot be read.
-        ValueError: Too few runs.
+        ValueError: Too few runs, or they have no names.
     """
-    if len(runs) < 2:
-        raise ValueError("a comparison needs two runs or more")
+    if not isinstance(runs, Mapping) or len(runs) < 2:
+        raise ValueError('a comparison needs two runs or more by name: {"a": run, "b": other}')
     _check_features(runs)
     first, *others = runs.items()
     found = {first[0]: first[1].on(adata, layer=layer, seed=seed)}

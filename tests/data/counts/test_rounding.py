@@ -49,3 +49,16 @@ def test_counts_on_disk_are_not_rounded(tmp_path: Path) -> None:
     anndata.AnnData(sp.csr_matrix(EXPECTED)).write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(DataError, match="on disk cannot be rounded"):
         round_counts(load(tmp_path / "a.h5ad", out_of_core=True))
+
+
+@pytest.mark.parametrize("n_measured", [1, 2])
+@pytest.mark.parametrize("value", [0.5, 51.477, 1e3 + 0.25])
+def test_fractions_in_few_features_are_not_called_expected_counts(
+    n_measured: int, value: float
+) -> None:
+    values = np.random.default_rng(0).poisson(2.0, (6, 10)).astype(float)
+    values[:, :n_measured] = value
+    message = f"{value}.*Only {n_measured} of 10 features have such values .* belongs into obs"
+    with pytest.raises(DataError, match=message) as caught:
+        counts_of(anndata.AnnData(values))
+    assert "--round" not in str(caught.value)

@@ -10,6 +10,7 @@ import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
@@ -202,6 +203,41 @@ def test_what_cannot_be_read_says_the_one_step(tmp_path: Path, case: str) -> Non
     with pytest.raises(DataError, match=message) as caught:
         load(put(place))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("counts.xlsx", "save the sheet of counts as .csv"),
+        ("COUNTS.XLS", "a spreadsheet"),
+        ("x.parquet", r"pandas\.read_parquet\('.*x\.parquet'\) to fit"),
+        ("x.feather", r"read_feather"),
+        ("x.npy", r"numpy\.load"),
+        ("x.npz", r"scipy\.sparse\.load_npz"),
+        ("sce.rds", "writeH5AD"),
+        ("pbmc.RData", "writeH5AD"),
+        ("pbmc.h5Seurat", "writeH5AD"),
+        ("otu.biom", "biom convert -i .*otu.biom"),
+        ("s1.bam", "count them first"),
+        ("s1_R1.fastq.gz", "count them first"),
+        ("x.mat", "loadmat"),
+    ],
+)
+def test_other_formats_say_the_one_step(tmp_path: Path, name: str, step: str) -> None:
+    content = b"\x93\x00 no table\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(DataError, match=step) as caught:
+        load(tmp_path / name)
+    assert f"{name} is " in str(caught.value)
+    assert "which is not read: " in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["", " ", None, 3, COUNTS, b"x.csv"])
+def test_what_is_no_path_is_said(source: Any) -> None:
+    with pytest.raises(
+        DataError, match=r"neither the name of a data set nor|takes a name or a path"
+    ):
+        load(source)
 
 
 @pytest.mark.parametrize("case", ["SpatialData", "zarr without its ending", "X.H5AD"])

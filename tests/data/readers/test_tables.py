@@ -4,6 +4,8 @@ import gzip
 import warnings
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from vae4counts.data import CountMatrix, DataError, load
@@ -157,7 +159,7 @@ def test_numbers_one_after_the_other_are_ids_under_any_header(tmp_path: Path) ->
 
 def test_further_ids_are_not_counted_and_said(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("cell,donor_id,g1\nx,7,1\ny,7,2\n")
-    with pytest.warns(UserWarning, match="ids in donor_id are not counted"):
+    with pytest.warns(UserWarning, match="'donor_id' not counted"):
         adata = load(tmp_path / "a.csv")
     assert list(adata.var_names) == ["g1"]
     assert adata.obs["donor_id"].tolist() == [7, 7]
@@ -194,6 +196,11 @@ PROGRAMS = {
     "Entrez ids": lines(
         ["entrez_id", *HEAD[6:]], [(7157 + 3 * i, *g[6:]) for i, g in enumerate(GENES)]
     ),
+    "GCT": "#1.2\n3\t3\n"
+    + lines(
+        ["Name", "Description", *HEAD[6:]],
+        [(f"Gene{i}", "a gene", *g[6:]) for i, g in enumerate(GENES)],
+    ),
     "HTSeq": lines(["", *HEAD[6:]], [*[(g[0], *g[6:]) for g in GENES], ("__no_feature", 9, 9, 9)]),
     "STAR": lines(["gene", *HEAD[6:]], [("N_unmapped", 9, 9, 9), *[(g[0], *g[6:]) for g in GENES]]),
 }
@@ -218,6 +225,45 @@ def test_what_counting_programs_write(tmp_path: Path, case: str) -> None:
 def test_words_that_are_counted_stay(tmp_path: Path, names: str) -> None:
     (tmp_path / "words.csv").write_text(f"document,{names}\nx,2,1,0\ny,1,0,3\n")
     assert list(load(tmp_path / "words.csv").var_names) == names.split(",")
+
+
+def some_counts(n: int = 6) -> pd.DataFrame:
+    counts = np.random.default_rng(0).poisson(2.0, (n, 4)) + 1
+    return pd.DataFrame(counts, [f"plot {i}" for i in range(n)], list("abcd"))
+
+
+NOT_COUNTED = {
+    "lat": [51.5, 48.25, 47.125, 60.0, 59.5, 51.75],
+    "temperature": [-3.5, 2.5, 0.0, 7.25, 8.5, 9.5],
+    "pH": [7.1, 6.9, 7.3, 7.7, 5.5, 6.2],
+    "year": [1998, 1999, 2004, 2020, 2021, 2021],
+    "Year": [2020] * 6,
+    "nCount_RNA": [100, 200, 300, 400, 500, 600],
+    "nFeature_RNA": [4] * 6,
+    "n_genes_by_counts": [4] * 6,
+    "total_counts_mt": [0, 1, 0, 1, 0, 1],
+    "percent.mt": [0, 1, 0, 1, 0, 0],
+}
+
+
+@pytest.mark.parametrize("name", NOT_COUNTED)
+@pytest.mark.parametrize("place", [0, 4])
+def test_what_describes_the_rows_is_not_counted_and_said(
+    tmp_path: Path, name: str, place: int
+) -> None:
+    table = some_counts()
+    table.insert(place, name, NOT_COUNTED[name])
+    table.to_csv(tmp_path / "a.csv")
+    with pytest.warns(UserWarning, match=f"'{name}' not counted"):
+        adata = load(tmp_path / "a.csv")
+    assert list(adata.var_names) == list("abcd")
+    assert adata.obs[name].tolist() == NOT_COUNTED[name]
+
+
+@pytest.mark.parametrize("text", ["d,year,n\nx,2,1\ny,0,2000\n", "d,a,b\nx,0.5,1.5\ny,2,0.1\n"])
+def test_what_may_be_counted_stays(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert load(tmp_path / "a.csv").shape == (2, 2)
 
 
 ONE_SAMPLE = {

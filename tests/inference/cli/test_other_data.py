@@ -139,3 +139,20 @@ def test_nobody_reads_what_it_says(fitted: Path, tmp_path: Path) -> None:
     left = {path.name for path in out.iterdir()}
     assert {"model.safetensors", "annotated.h5ad", "history.png"} <= left
     assert "latent.png" not in left
+
+
+@pytest.mark.parametrize("command", ["evaluate", "annotate", "report", "figures", "compare"])
+def test_data_that_were_moved(run: Call, fitted: Path, command: str) -> None:
+    """One line says to name them; `evaluate` recognises them where they are."""
+    runs = (fitted / "one", fitted / "two") if command == "compare" else (fitted / "one",)
+    (fitted / "fitted.h5ad").rename(fitted / "moved.h5ad")
+    try:
+        refused = run(command, *runs)
+        moved = run("evaluate", fitted / "one", "--data", fitted / "moved.h5ad", "--samples", 2)
+    finally:
+        (fitted / "moved.h5ad").rename(fitted / "fitted.h5ad")
+    assert refused.exit_code == 2
+    assert (
+        "is no longer there: put it back, or name it where it is now with --data" in refused.stderr
+    )
+    assert moved.exit_code == 0, moved.output

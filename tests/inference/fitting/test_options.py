@@ -118,6 +118,16 @@ def test_what_is_no_option_is_said_before_training(
         fitted(adata, **options)
 
 
+def test_a_pair_the_wrong_way_round_is_one_line(adata: AnnData) -> None:
+    model = VAE(7, StandardNormal(2))
+    with pytest.raises(
+        SettingsError, match=r"model is MarginalGuide.*: it must be a Model"
+    ) as said:
+        fit(guide_for(model), model, adata, epochs=1)  # type: ignore[arg-type]
+    assert "\n" not in str(said.value)
+    assert len(str(said.value)) < 100
+
+
 def test_a_run_of_numpy_numbers_can_be_saved(adata: AnnData, tmp_path: Path) -> None:
     model = VAE(np.int64(7), StandardNormal(np.int32(2)))
     options = {"batch_size": np.int64(64), "learning_rate": np.float32(1e-3), "seed": np.int64(3)}
@@ -177,6 +187,16 @@ def test_a_column_of_obs_says_what_observations_are_for(adata: AnnData) -> None:
     enough = fitted(adata, split=SplitOptions(column="part", min_counts=8)).split
     assert enough.train.tolist() == [row for row in range(60) if totals[row] >= 8]
     assert 0 < len(enough.train) < 60
+
+
+@pytest.mark.parametrize("option", ["column", "group"])
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_observations_in_no_part_are_said(adata: AnnData, option: str, missing: object) -> None:
+    parts = {"column": ["train", "validation", "test"], "group": ["x", "y", "z"]}[option]
+    adata.obs["part"] = pd.Categorical(parts * 30 + [missing] * 10)
+    with pytest.warns(UserWarning, match=r"10 observations have no value in obs\['part'\]"):
+        split = fitted(adata, split=SplitOptions(**{option: "part"})).split
+    assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(90))
 
 
 def test_a_path_is_a_directory_of_checkpoints(adata: AnnData, tmp_path: Any) -> None:

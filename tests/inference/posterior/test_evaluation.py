@@ -118,3 +118,11 @@ def test_models_without_components_have_no_say(few: Batch, a_pair: Maker) -> Non
     assert nothing.ari is None
     assert nothing.label_note == "none of the 5 evaluated observations has a label"
     assert evaluate(*mixture, [few], num_samples=2).label_note is None
+
+
+@pytest.mark.parametrize("labels", [["a"] * 5, ["a", None, None, None, None], [1, 1, np.nan, 1, 1]])
+def test_one_class_is_no_agreement(few: Batch, a_pair: Maker, labels: list[object]) -> None:
+    one = np.array(labels, dtype=object)
+    result = evaluate(*a_pair("mixture", "marginal"), [few], num_samples=2, labels=one)
+    assert result.ari is result.nmi is None
+    assert result.label_note == "the evaluated observations with a label are all of one class"

@@ -102,6 +102,8 @@ def test_runs_that_cannot_be_compared(adata: AnnData) -> None:
     run = fitted(adata)
     with pytest.raises(ValueError, match="two runs or more"):
         compare({"a": run}, adata)
+    with pytest.raises(ValueError, match="two runs or more by name"):
+        compare([run, run], adata)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_samples is 99: it must be 100 or more"):
         compare({"a": run, "b": run}, adata, num_samples=99)
     with pytest.raises(DataError, match=r"a and b have not held out the same .* split and seed"):
