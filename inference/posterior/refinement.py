@@ -91,10 +91,11 @@ def _refine_batch(
         return one
     states = draws.joint.flatten(0, -3).movedim(0, -1)
     split = states.mean(0).amax(-1) < SPLIT_BELOW
-    found = one.padded(SPLIT_GAUSSIANS)
+    number = min(SPLIT_GAUSSIANS, states.shape[-1])
+    found = one.padded(number)
     if split.any():
         rows, points, states = rows[split], points[:, split], states[:, split]
-        most = states.mean(0).topk(SPLIT_GAUSSIANS).indices
+        most = states.mean(0).topk(number).indices
         shares = states.gather(-1, most.expand(len(states), -1, -1))
         found[rows] = maximise(lambda chosen: density_of(rows[chosen]), _start(points, shares))
     return found

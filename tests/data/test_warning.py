@@ -52,7 +52,7 @@ def few_draws(run: Any, table: Path) -> None:
 
 
 def comparing(run: Any, table: Path) -> None:
-    compare({"a": run, "b": run}, made(empty=0), num_samples=100)
+    compare({"a": run, "b": run}, made(empty=0), num_samples=100, refine=False)
 
 
 def directly(run: Any, table: Path) -> None:
@@ -70,7 +70,7 @@ ASKED = {
     few_draws: "make what is given likely",
     comparing: "too heavy a tail",
     directly: "one's own",
-    reading: "ids in",
+    reading: "sample_id' not counted",
 }
 
 

@@ -116,9 +116,7 @@ def test_names_that_are_not_there(adata: AnnData) -> None:
         refused(adata, label="cell_type")
 
 
-@pytest.mark.parametrize(
-    ("value", "what"), [(-1, "negative"), (0.5, "log-normalised"), (np.nan, "")]
-)
+@pytest.mark.parametrize(("value", "what"), [(-1, "negative"), (0.5, "fractional"), (np.nan, "")])
 def test_values_that_are_no_counts(value: float, what: str, adata: AnnData) -> None:
     adata.X = adata.X.toarray()
     adata.X[3, 2] = value
