@@ -43,7 +43,7 @@ class Block:
         free = torch.Size(to_support.inverse_shape(shape))
         transforms: tuple[Transform, ...] = ()
         if len(free) != 1:
-            transforms += (ReshapeTransform((free.numel(),), free),)
+            transforms += (ReshapeTransform(torch.Size([free.numel()]), free),)
         if getattr(support, "base_constraint", support) is not constraints.real:
             transforms += (to_support,)
         return cls(free.numel(), transforms)
