@@ -130,6 +130,52 @@ class LocalGuide(Guide):
         parts = self.log_weights, self.loc, self.scale_tril
         return LocalGuide(self.blocks, *(part[rows] for part in parts))
 
+    def values(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the value of each site at points ``u``, shape ``(*batch, D)``."""
+        parts = numbers.split([block.size for block in self.blocks.values()], -1)
+        return {
+            name: block.value(part)[0]
+            for (name, block), part in zip(self.blocks.items(), parts, strict=True)
+        }
+
+    def numbers(self, rows: Tensor, num_samples: int) -> Tensor:
+        """Draw points ``u``, shape ``(S, B, D)``.
+
+        Args:
+            rows: Positions of observations, shape ``(B,)``.
+            num_samples: Number ``S`` of draws.
+        """
+        return self._mixture(rows).sample(torch.Size([num_samples]))
+
+    def log_density(self, rows: Tensor, numbers: Tensor) -> Tensor:
+        """Return ``log q(u)`` in nats.
+
+        Args:
+            rows: Positions of observations, shape ``(B,)``.
+            numbers: Points ``u``, shape ``(S, B, D)``.
+
+        Returns:
+            Shape ``(S, B)``.
+        """
+        return self._mixture(rows).log_prob(numbers)
+
+    def _mixture(self, rows: Tensor) -> dist.MixtureSameFamily:
+        weights = dist.Categorical(logits=self.log_weights[rows])
+        gaussians = dist.MultivariateNormal(self.loc[rows], scale_tril=self.scale_tril[rows])
+        return dist.MixtureSameFamily(weights, gaussians)
+
+    def moments(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means of ``u``, ``(B, D)``, and factors of its covariances, ``(B, D, D)``.
+
+        Args:
+            rows: Positions of observations, shape ``(B,)``.
+        """
+        weights, loc, factor = self.log_weights[rows].exp(), self.loc[rows], self.scale_tril[rows]
+        mean = torch.einsum("bm,bmd->bd", weights, loc)
+        away = loc - mean.unsqueeze(1)
+        within = factor @ factor.mT + away.unsqueeze(-1) * away.unsqueeze(-2)
+        return mean, torch.linalg.cholesky(torch.einsum("bm,bmij->bij", weights, within))
+
     @property
     def sites(self) -> Sequence[str]:
         """See `Guide.sites`."""

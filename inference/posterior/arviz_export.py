@@ -10,9 +10,14 @@ import torch
 from torch import Tensor
 
 from vae4counts.data import Batch, UnknownName
-from vae4counts.guides import Guide
 from vae4counts.inference.posterior.arviz import convert
-from vae4counts.inference.posterior.draws import chunks, draw, draw_prior, require_counts
+from vae4counts.inference.posterior.draws import (
+    Draws,
+    draw_prior,
+    draws_at,
+    require_counts,
+)
+from vae4counts.inference.posterior.samplers import Sampler
 from vae4counts.inference.posterior.sizes import check_size
 from vae4counts.models import Model
 
@@ -24,20 +29,21 @@ Parts = dict[str, dict[str, np.ndarray]]
 
 def to_arviz(
     model: Model,
-    guide: Guide,
+    sampler: Sampler,
     batches: Iterable[Batch],
     observations: Sequence[str],
     features: Sequence[str],
     num_samples: int,
     sites: Sequence[str] | None = None,
 ) -> Any:
-    """Draw from the guide and from the model for all observations, and keep the draws.
+    """Draw from posterior and prior for all observations, and keep the draws.
 
     The groups are ``posterior`` and ``prior`` (the latents), ``log_likelihood`` (log p(counts |
-    latents) in nats, see below) and ``sample_stats`` (``log_weight``, log p(counts, latents) -
-    log q(latents | counts): resample by it to correct the guide; and the probabilities of the
-    states of each enumerated site: ``responsibilities`` for the components, ``SITE_probabilities``
-    for others).
+    latents) in nats, see below) and ``sample_stats`` (of draws from a guide ``log_weight``, log
+    p(counts, latents) - log q(latents | counts): resample by it to correct the guide; of chains
+    ``lp``, log p(counts, latents), ``acceptance_rate``, ``step_size`` and ``diverging``; and the
+    probabilities of the states of each enumerated site: ``responsibilities`` for the components,
+    ``SITE_probabilities`` for others).
     With the counts come ``posterior_predictive``, ``prior_predictive`` and ``observed_data``.
     Dimensions: ``chain``, ``draw``, ``obs``, ``feature``, those that the model's latents declare,
     and for probabilities the name of the site.
@@ -49,11 +55,11 @@ def to_arviz(
 
     Args:
         model: The model, in evaluation mode.
-        guide: Its guide, in evaluation mode.
+        sampler: Where the draws of the posterior come from.
         batches: The observations, in order; they are iterated over twice.
         observations: Their names.
         features: Names of the features.
-        num_samples: Number of draws.
+        num_samples: Number of draws of each chain.
         sites: Sites of the model to keep; all its latents if None.
 
     Returns:
@@ -72,11 +78,14 @@ def to_arviz(
     if tables:
         require_counts(model)
     first = next(iter(batches))
-    one_draw = _size(_groups(model, guide, first, 1, latents, tables)) / len(first)
+    free = [latent.name for latent in model.latents if latent.states is None]
+    values = {name: value for name, value in draw_prior(model, first, 1).items() if name in free}
+    one = draws_at(model, first, values, 1)
+    one_draw = _size(_groups(model, one, first, latents, tables)) / len(first)
+    total = num_samples * sampler.chains
     check_size(
-        num_samples * one_draw * len(observations),
-        f"{num_samples} draws of {', '.join([*latents, *tables])} for {len(observations):,} "
-        "observations",
+        total * one_draw * len(observations),
+        f"{total} draws of {', '.join([*latents, *tables])} for {len(observations):,} observations",
         "use fewer draws, sites or observations, or Run.predictive, which summarises the draws and "
         "keeps none",
     )
@@ -85,14 +94,19 @@ def to_arviz(
     row = 0
     for batch in batches:
         sample = 0
-        for n in chunks(num_samples, model, batch):
-            for group, variables in _groups(model, guide, batch, n, latents, tables).items():
+        for draws in sampler.draws(batch, num_samples):
+            groups = _groups(model, draws, batch, latents, tables)
+            n = len(draws.log_weights)
+            for group, variables in groups.items():
                 for name, x in variables.items():
-                    shape = (1, num_samples, len(observations), *x.shape[2:])
+                    shape = (total, len(observations), *x.shape[2:])
                     kept = results.setdefault(group, {}).setdefault(name, np.empty(shape, x.dtype))
-                    kept[0, sample : sample + n, row : row + len(batch)] = x
+                    kept[sample : sample + n, row : row + len(batch)] = x
             sample += n
         row += len(batch)
+    for variables in results.values():
+        for name, x in variables.items():
+            variables[name] = x.reshape(sampler.chains, num_samples, *x.shape[1:])
     if tables:
         results["observed_data"] = {
             name: np.concatenate([_whole(b.tables[name].values.to_dense()) for b in batches])
@@ -102,22 +116,18 @@ def to_arviz(
 
 
 def _groups(
-    model: Model,
-    guide: Guide,
-    batch: Batch,
-    num_samples: int,
-    latents: Sequence[str],
-    tables: Sequence[str],
+    model: Model, draws: Draws, batch: Batch, latents: Sequence[str], tables: Sequence[str]
 ) -> Parts:
-    """Draw for one batch: arrays by group and variable, each of shape ``(S, B, ...)``."""
-    draws = draw(model, guide, batch, num_samples)
+    """Return arrays of some draws by group and variable, each of shape ``(S, B, ...)``."""
+    shape = draws.log_weights.shape
     posterior = draws.latents()
-    prior = model.draw(batch, num_samples) if tables else draw_prior(model, batch, num_samples)
+    prior = model.draw(batch, shape[0]) if tables else draw_prior(model, batch, shape[0])
     groups: dict[str, dict[str, Tensor]] = {
         "posterior": {name: posterior[name] for name in latents},
         "prior": {name: prior[name] for name in latents},
         "sample_stats": {
-            "log_weight": draws.log_weights.expand(num_samples, len(batch)),
+            "log_weight" if draws.log_guide else "lp": draws.log_weights,
+            **draws.stats,
             **{_probabilities(n): x for n, x in draws.probabilities.items() if n in latents},
         },
         "log_likelihood": {n: draws.log_model[n] for n in model.tables if n in draws.log_model},
@@ -128,7 +138,7 @@ def _groups(
         if variables
     }
     if tables:
-        predicted = model.draw(batch, num_samples, given=posterior)
+        predicted = model.draw(batch, shape[0], given=posterior)
         arrays["posterior_predictive"] = {name: _whole(predicted[name]) for name in tables}
         arrays["prior_predictive"] = {name: _whole(prior[name]) for name in tables}
     return arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyro
@@ -37,6 +37,7 @@ class Draws:
         summed: For each site that is summed out the values of its states, shape ``(K, ...)``.
         joint: p(states | draw, values) of these sites together, shape ``(*states, S, B)`` with an
             axis for each site in `summed`; None if no site is summed out.
+        stats: What else is known of each draw, by name, shape ``(S, B)``.
     """
 
     values: dict[str, Tensor]
@@ -46,6 +47,7 @@ class Draws:
     probabilities: dict[str, Tensor]
     summed: dict[str, Tensor]
     joint: Tensor | None
+    stats: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def log_weights(self) -> Tensor:
@@ -99,29 +101,84 @@ def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
     drawn: Any = poutine.trace(samples(guide)).get_trace(batch)
     drawn.compute_log_prob()
     shape = (num_samples, len(batch))
-    scored = _scored(poutine.replay(samples(model), trace=drawn), batch)
     log_guide = {name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()}
-    enumerated = [latent.name for latent in model.latents if latent.states is not None]
-    probabilities = {
-        name: _state_probabilities(drawn.nodes[name]["fn"]).expand(*shape, -1)
-        for name in enumerated
-        if name in log_guide
-    }
-    log_probs = _log_probs(scored)
-    # Pyro gives the first enumerated site the axis -3, the next one -4, and so on
-    summed = [name for name in reversed(log_probs) if name in enumerated and name not in log_guide]
-    log_model, joint = _sum_out(summed, log_probs, shape)
-    if joint is not None:
-        probabilities |= _marginals(summed, joint)
-    return Draws(
+    return _draws(
+        model,
+        _scored(poutine.replay(samples(model), trace=drawn), batch),
         values={name: drawn.nodes[name]["value"] for name in log_guide},
-        log_model=log_model,
         log_guide=log_guide,
         z_mean=_mean(drawn.nodes["z"], shape) if "z" in log_guide else None,
-        probabilities=probabilities,
+        probabilities={
+            name: _state_probabilities(drawn.nodes[name]["fn"]).expand(*shape, -1)
+            for name in _enumerated(model)
+            if name in log_guide
+        },
+        shape=shape,
+    )
+
+
+@torch.no_grad()
+def draws_at(
+    model: Model,
+    batch: Batch,
+    values: Mapping[str, Tensor],
+    num_samples: int,
+    stats: Mapping[str, Tensor] | None = None,
+) -> Draws:
+    """Score draws that come from elsewhere; their `Draws.log_weights` are log p(values, latents).
+
+    Args:
+        model: The model, in evaluation mode.
+        batch: The observations.
+        values: Draws of each latent that is not enumerated, shape ``(S, B, ...)``.
+        num_samples: Number ``S`` of draws.
+        stats: What else is known of each draw, shape ``(S, B)``.
+    """
+    samples = pyro.plate("samples", num_samples, dim=-2)
+    return _draws(
+        model,
+        _scored(poutine.condition(samples(model), data=dict(values)), batch),
+        values=dict(values),
+        log_guide={},
+        z_mean=values["z"].mean(0) if "z" in values else None,
+        probabilities={},
+        shape=(num_samples, len(batch)),
+        stats=dict(stats or {}),
+    )
+
+
+def _draws(
+    model: Model,
+    scored: Any,
+    *,
+    values: dict[str, Tensor],
+    log_guide: dict[str, Tensor],
+    z_mean: Tensor | None,
+    probabilities: dict[str, Tensor],
+    shape: tuple[int, int],
+    stats: dict[str, Tensor] | None = None,
+) -> Draws:
+    """Sum the enumerated sites that have no values out of the trace of a model."""
+    log_probs = _log_probs(scored)
+    # Pyro gives the first enumerated site the axis -3, the next one -4, and so on
+    enumerated = _enumerated(model)
+    summed = [name for name in reversed(log_probs) if name in enumerated and name not in values]
+    log_model, joint = _sum_out(summed, log_probs, shape)
+    return Draws(
+        values=values,
+        log_model=log_model,
+        log_guide=log_guide,
+        z_mean=z_mean,
+        probabilities=probabilities | ({} if joint is None else _marginals(summed, joint)),
         summed={name: _states(scored.nodes[name]["fn"]) for name in summed},
         joint=joint,
+        stats=stats or {},
     )
+
+
+def _enumerated(model: Model) -> list[str]:
+    """Return the names of the latents that the model enumerates."""
+    return [latent.name for latent in model.latents if latent.states is not None]
 
 
 def log_joint(model: Model, batch: Batch, values: Mapping[str, Tensor], num_samples: int) -> Tensor:
@@ -138,8 +195,7 @@ def log_joint(model: Model, batch: Batch, values: Mapping[str, Tensor], num_samp
     """
     samples = pyro.plate("samples", num_samples, dim=-2)
     log_probs = _log_probs(_scored(poutine.condition(samples(model), data=dict(values)), batch))
-    summed = [latent.name for latent in model.latents if latent.states is not None]
-    log_model, _ = _sum_out(summed, log_probs, (num_samples, len(batch)))
+    log_model, _ = _sum_out(_enumerated(model), log_probs, (num_samples, len(batch)))
     return torch.stack(list(log_model.values())).sum(0)
 
 

@@ -67,7 +67,7 @@ def refine(
     numbers = STEP_DRAWS * max(model.numbers_per_draw, 1)
     size = max(1, min(MAX_ROWS, CHUNK_NUMBERS // numbers))
     parts = []
-    with _frozen(model), _frozen(guide):
+    with frozen(model), frozen(guide):
         for rows in torch.arange(len(counts)).split(size):
             parts.append(_refine_batch(model, guide, counts.subset(rows), blocks))
             advance(len(rows))
@@ -84,7 +84,7 @@ def _refine_batch(
     points = torch.cat([block.numbers(draws.values[name]) for name, block in blocks.items()], -1)
 
     def density_of(chosen: Tensor) -> Density:
-        return _density(model, counts.batch(chosen), blocks)
+        return log_density(model, counts.batch(chosen), blocks)
 
     one = maximise(density_of, _start(points, points.new_ones((*points.shape[:2], 1))))
     if draws.joint is None:
@@ -125,7 +125,7 @@ def site_blocks(model: Model, guide: Guide, batch: Batch) -> dict[str, Block]:
     }
 
 
-def _density(model: Model, batch: Batch, blocks: Mapping[str, Block]) -> Density:
+def log_density(model: Model, batch: Batch, blocks: Mapping[str, Block]) -> Density:
     """Return log p(values, u) of the observations of a batch, as a function of ``u``."""
 
     def density(points: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def _density(model: Model, batch: Batch, blocks: Mapping[str, Block]) -> Density
 
 
 @contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
+def frozen(module: nn.Module) -> Iterator[None]:
     """Compute no gradients by a module's parameters inside a ``with`` block."""
     learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learnt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -10,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from vae4counts.data import Split
+from vae4counts.data import Split, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
@@ -78,3 +80,20 @@ class FittedPair:
     def loadings(self) -> pd.DataFrame | None:
         """Return a linear decoder's loadings, features x latents; None for other decoders."""
         return loadings(self.model, self.features)
+
+
+@contextmanager
+def fitted_with(what: str, name: str | None, fitted: str | None) -> Iterator[None]:
+    """Say what to do where data lack the layer or the label that a run was fitted with."""
+    try:
+        yield
+    except UnknownName as error:
+        kind, unknown, known, _ = error.args
+        if unknown != fitted or name != fitted:
+            raise
+        instead = "X" if what == "layer" else "none"
+        advice = (
+            f"The run was fitted with it: name another with {what}=... (--{what}), or take "
+            f"{instead} with {what}=None (--no-{what})."
+        )
+        raise UnknownName(kind, unknown, known, advice) from error

@@ -21,7 +21,6 @@ from vae4counts.data import (
     Data,
     DataError,
     Share,
-    UnknownName,
     counts_of,
     is_on_disk,
     to_anndata,
@@ -42,7 +41,8 @@ from vae4counts.inference.posterior.predictive_summary import PredictiveSummary,
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
 from vae4counts.inference.posterior.slots import check_free
 from vae4counts.inference.run.alignment import align, fingerprint_like, labels_of
-from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
+from vae4counts.inference.run.chains import Method, sampling
+from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
 from vae4counts.models.config import description
 
 
@@ -84,7 +84,7 @@ class RunOnData:
         label = run.label if label is AS_FITTED else label
         layer = run.layer if layer is AS_FITTED else layer
         adata = to_anndata(adata)
-        with _fitted_with("layer", layer, run.layer):
+        with fitted_with("layer", layer, run.layer):
             aligned = align(adata, run.features, layer)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -127,7 +127,7 @@ class RunOnData:
             DataError: No observation has a class.
             UnknownName: The data have no such column.
         """
-        with _fitted_with("label", self.label, self.run.label):
+        with fitted_with("label", self.label, self.run.label):
             return labels_of(self.adata, self.label, self.run.settings.get("ignore_label", ()))
 
     @property
@@ -270,28 +270,40 @@ class RunOnData:
 
     def posterior(
         self,
-        num_samples: int = 100,
+        num_samples: int | None = None,
         sites: Sequence[str] | None = None,
         *,
+        method: Method = "guide",
+        chains: int = 4,
         chunk_size: int = 128,
         refine: bool = False,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `to_arviz`.
 
         Args:
-            num_samples: Number of draws.
+            num_samples: Number of draws; for "hmc" of each chain. If None, 100, or 500 for "hmc".
             sites: Of the model's latents and tables (``"z"``, ``"component"``, ``"counts"`` ...);
                 all latents if None.
+            method: "guide" for independent draws from q; "hmc" for chains of Hamiltonian Monte
+                Carlo, which r-hat and effective sample sizes tell something true about. Chains
+                take about 0.1 s an observation: choose some.
+            chains: Number of chains for "hmc".
             chunk_size: Observations that are worked on at once.
-            refine: Whether to refine their posteriors first, see `refined`.
+            refine: Whether to refine their posteriors first, see `refined`; always for "hmc".
 
         Raises:
+            NotInModelError: "hmc" for a model that sums all its latents out.
             TooLargeError: The draws would take over 4 GiB: see `predictive`.
             UnknownName: The model has no such site.
+            ValueError: An unknown method, or fewer than 1 chain.
         """
-        batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
-        with self._seeded():
-            return to_arviz(self.run.model, guide, batches, *self._names, num_samples, sites)
+        run, is_hmc = self.run, method == "hmc"
+        batches = self._batches(self.counts, chunk_size)
+        if num_samples is None:
+            num_samples = 500 if is_hmc else 100
+        guide = self._guide(refine=refine or is_hmc)
+        with self._seeded(), sampling(method, run, guide, chains, len(self.counts)) as sampler:
+            return to_arviz(run.model, sampler, batches, *self._names, num_samples, sites)
 
     def predictive(
         self,
@@ -380,20 +392,3 @@ class RunOnData:
         self.run.guide.eval()
         with own_randomness(self.run.device, self.seed), fast_products():
             yield
-
-
-@contextmanager
-def _fitted_with(what: str, name: str | None, fitted: str | None) -> Iterator[None]:
-    """Say what to do where data lack the layer or the label that a run was fitted with."""
-    try:
-        yield
-    except UnknownName as error:
-        kind, unknown, known, _ = error.args
-        if unknown != fitted or name != fitted:
-            raise
-        instead = "X" if what == "layer" else "none"
-        advice = (
-            f"The run was fitted with it: name another with {what}=... (--{what}), or take "
-            f"{instead} with {what}=None (--no-{what})."
-        )
-        raise UnknownName(kind, unknown, known, advice) from error

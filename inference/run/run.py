@@ -21,6 +21,7 @@ from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, R
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
+from vae4counts.inference.run.chains import Method
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, pair_of
 from vae4counts.inference.run.on_data import RunOnData
 
@@ -91,17 +92,20 @@ class Run(FittedPair):
     def posterior(
         self,
         adata: Data,
-        num_samples: int = 100,
+        num_samples: int | None = None,
         sites: Sequence[str] | None = None,
         *,
+        method: Method = "guide",
+        chains: int = 4,
         layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         refine: bool = False,
         seed: int = 0,
     ) -> Any:
         """Draw from posterior and prior for ArviZ: see `on` and `RunOnData.posterior`."""
-        on = self.on(adata, layer=layer, seed=seed)
-        return on.posterior(num_samples, sites, chunk_size=chunk_size, refine=refine)
+        return self.on(adata, layer=layer, seed=seed).posterior(
+            num_samples, sites, method=method, chains=chains, chunk_size=chunk_size, refine=refine
+        )
 
     def predictive(
         self,
