@@ -3,11 +3,13 @@
     python benchmarks/calibration.py FILE [--observations 2000] [--chained 200] [--seed 0]
 
 The default GMVAE is fitted to the file, and observations are simulated from it with the library
-sizes of the file's own: each comes with the latents that it was made from, a draw of its posterior.
+sizes of the file's own: each comes with the latents that it was made from, a draw of its
+posterior.
 
-- Coverage: how many of these lie in the central intervals of 90 % of the draws; and simulation-based
-  calibration (Talts et al. 2018): the p-value of a chi-squared test that their ranks among the
-  draws are uniform. Of amortised, refined and (for some of the observations) HMC's draws.
+- Coverage: how many of these lie in the central intervals of 90 % of the draws; and
+  simulation-based calibration (Talts et al. 2018): the p-value of a chi-squared test that their
+  ranks among the draws are uniform. Of amortised, refined and (for some of the observations) HMC's
+  draws.
 - The sandwich (Grosse et al. 2015): bounds of log p(x) from below and from above by annealed
   importance sampling, and how far the other bounds are from the middle, in nats.
 """
@@ -80,10 +82,9 @@ def calibration(name: str, z: torch.Tensor, truth: torch.Tensor) -> dict[str, ob
     }
 
 
-def sandwich(run: Run, guides: dict[str, Guide], counts: CountMatrix, truth: torch.Tensor) -> Rows:
+def sandwich(run: Run, local: LocalGuide, counts: CountMatrix, truth: torch.Tensor) -> Rows:
     """How far each bound is from the middle of the sandwich, in the mean."""
-    local = guides["refined"]
-    assert isinstance(local, LocalGuide)
+    guides: dict[str, Guide] = {"amortised": run.guide, "refined": local}
     below, above = [], []
     bounds: dict[str, list[torch.Tensor]] = {}
     for chosen in torch.arange(len(truth)).split(BATCH):
@@ -136,8 +137,7 @@ def main() -> None:
         chains = collected(HMC(run.model, local, chains=3), counts, some)
         rows.append(calibration("HMC, 3 chains", chains, truth[:some]))
         report("calibration", rows)
-        guides = {"amortised": run.guide, "refined": local}
-        report("sandwich", sandwich(run, guides, counts, truth[:some]))
+        report("sandwich", sandwich(run, local, counts, truth[:some]))
 
 
 if __name__ == "__main__":

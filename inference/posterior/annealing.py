@@ -64,7 +64,7 @@ def upper_bound(model: Model, guide: LocalGuide, batch: Batch, exact: Tensor) ->
 
 @dataclass(frozen=True)
 class _State:
-    """Where chains are, in white coordinates ``(C, B, D)``, with log p and log q and their slopes."""
+    """Where chains are, in white coordinates ``(C, B, D)``, with log p, log q and their slopes."""
 
     white: Tensor
     log_p: Tensor
