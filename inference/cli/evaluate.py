@@ -10,7 +10,7 @@ from vae4counts.inference.cli.application import app
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
 from vae4counts.inference.cli.options import Panel, with_options
-from vae4counts.inference.cli.results import save_metrics
+from vae4counts.inference.cli.results import is_evaluated, save_metrics
 from vae4counts.inference.cli.sources import (
     LabelOptions,
     LayerOptions,
@@ -58,7 +58,8 @@ def evaluate_command(
             directory, data, layers, labels, out_of_core=out_of_core, offline=offline
         )
         on, run = source.on, source.on.run
-        is_missing = on.is_fitted and on.label == run.label and "elbo" not in run.metrics
+        is_own = on.is_fitted and on.label == run.label
+        is_missing = is_own and not is_evaluated(run, refine=refine)
         result = on.evaluate(samples).to_dict()
         if refine:
             result |= on.evaluate(samples, refine=True).refined_metrics()

@@ -34,23 +34,24 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         writes: Whether this process writes the files. Of several that share the work one does.
     """
     place = shlex.quote(str(directory))
-    if "elbo" not in on.run.metrics:
-        with made_later("the evaluation", f"vae4counts evaluate {place}"):
-            on.evaluate()
-            if writes:
-                save_metrics(on.run, directory)
-    small = len(on.held_out) * len(on.run.features) <= MOST_REFINED
-    if small and "refined_elbo" not in on.run.metrics:
-        with made_later("the refined evaluation", f"vae4counts evaluate --refine {place}"):
-            on.evaluate(refine=True)
-            if writes:
-                save_metrics(on.run, directory)
+    refine = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    if not is_evaluated(on.run, refine=refine):
+        with made_later("the evaluation", f"vae4counts evaluate --refine {place}"):
+            for refined in (False, True)[: 1 + refine]:
+                on.evaluate(refine=refined)
+                if writes:
+                    save_metrics(on.run, directory)
     if not (directory / ANNOTATED).exists():
         with made_later(ANNOTATED, f"vae4counts annotate {place}"):
             annotate(on, directory / ANNOTATED, writes=writes)
     if writes:
         with made_later("the figures", f"vae4counts figures {place}"):
             draw_figures(on, directory)
+
+
+def is_evaluated(run: FittedPair, *, refine: bool) -> bool:
+    """Whether the metrics of a run's own held-out observations are known."""
+    return "elbo" in run.metrics and (not refine or "refined_elbo" in run.metrics)
 
 
 def save_metrics(run: FittedPair, directory: Path) -> None:

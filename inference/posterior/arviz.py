@@ -56,27 +56,6 @@ def convert(
     return arviz.InferenceData(**datasets)
 
 
-def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth importance weights by a Pareto distribution (Vehtari et al. 2024).
-
-    Args:
-        log_weights: Logarithms of importance weights, float64 of shape ``(n, S)``, ``S`` at
-            least 25, not all the same in a row.
-
-    Returns:
-        Smoothed log-weights, normalised to sum to one in each row, shape ``(n, S)``; and the
-        shapes k of the tails, shape ``(n,)``.
-    """
-    import arviz
-
-    if _version(arviz) >= 1:
-        from arviz_stats.base import array_stats
-
-        # it takes minus the log-weights, as of a leave-one-out log-likelihood
-        return array_stats.psislw(-log_weights, axis=-1)
-    return arviz.psislw(log_weights)
-
-
 def _further(name: str, number: int, dimensions: Mapping[str, str]) -> list[str]:
     if number == 1 and name in dimensions:
         return [dimensions[name]]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.arviz import pareto_smoothed
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.models import Model
 
@@ -22,6 +21,9 @@ MIN_DRAWS = 100
 ROUNDING = 1e-6
 # Above this shape of the tail no number of draws that one can afford is enough.
 HIGH_K = 0.7
+# No threshold of a tail is below the smallest number of float64; a shape below this is none.
+SMALLEST_LOG = math.log(np.finfo(np.float64).tiny)
+SMALLEST_SHAPE = float(np.finfo(np.float64).eps)
 
 
 def smoothed_log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +47,75 @@ def smoothed_log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_sum = np.take_along_axis(raw, middle, 1) - np.take_along_axis(smoothed, middle, 1)
         log_mean[varies] = log_sum[:, 0] - math.log(num_samples)
     return log_mean, k
+
+
+def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth importance weights by a Pareto distribution (Vehtari et al. 2024).
+
+    The largest ``M = min(S / 5, 3 sqrt(S))`` weights of each row are replaced by the quantiles of a
+    generalised Pareto distribution that is fitted to them. For all rows at once, where ArviZ, whose
+    results these are, takes one after the other.
+
+    Args:
+        log_weights: Logarithms of importance weights, float64 of shape ``(n, S)``, not all the same
+            in a row.
+
+    Returns:
+        Smoothed log-weights, normalised to sum to one in each row, shape ``(n, S)``; and the
+        shapes k of the tails, shape ``(n,)``, infinite where too many of the largest are the same.
+    """
+    smoothed = log_weights - log_weights.max(1, keepdims=True)
+    n_tail = math.ceil(min(0.2 * smoothed.shape[1], 3 * math.sqrt(smoothed.shape[1])))
+    order = np.argsort(smoothed, axis=1)[:, -n_tail - 1 :]
+    tail = np.take_along_axis(smoothed, order, 1)
+    cutoff = np.exp(np.maximum(tail[:, :1], SMALLEST_LOG))
+    excess = np.exp(tail[:, 1:]) - cutoff
+    k, scale = _fitted_pareto(excess)
+    positions = (np.arange(n_tail) + 0.5) / n_tail
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        shape = k[:, None]
+        quantiles = np.where(
+            np.abs(shape) < SMALLEST_SHAPE,
+            -np.log1p(-positions),
+            np.expm1(-shape * np.log1p(-positions)) / shape,
+        )
+        replaced = np.minimum(np.log(scale[:, None] * quantiles + cutoff), 0)
+    kept = np.isfinite(k)[:, None] & np.isfinite(replaced)
+    np.put_along_axis(smoothed, order[:, 1:], np.where(kept, replaced, tail[:, 1:]), 1)
+    return smoothed - logsumexp(smoothed, axis=1, keepdims=True), k
+
+
+def _fitted_pareto(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit generalised Pareto distributions to sorted excesses ``(n, M)`` over a threshold.
+
+    The estimate of Zhang & Stephens (2009), with the shape drawn towards a half as ten more
+    excesses would do.
+
+    Returns:
+        Shapes k and scales, shape ``(n,)`` each; infinite and 1 where a quarter are 0.
+    """
+    n = excess.shape[1]
+    is_fit = excess[:, int(n / 4 + 0.5) - 1] > 0
+    excess = np.where(is_fit[:, None], excess, np.arange(1.0, n + 1))  # any that can be fitted
+    quartile, largest = excess[:, [int(n / 4 + 0.5) - 1]], excess[:, [-1]]
+    n_grid = 30 + int(math.sqrt(n))
+    grid = (1 - np.sqrt(n_grid / (np.arange(n_grid) + 0.5))) / (3 * quartile) + 1 / largest
+
+    def shape_at(b: np.ndarray) -> np.ndarray:
+        """The shape of the largest likelihood given ``b = -k / scale``, shape ``(n, grid)``."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log1p(-b[..., None] * excess[:, None, :]).mean(-1)
+
+    shapes = shape_at(grid)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_likelihood = n * (np.log(-grid / shapes) - shapes - 1)
+    log_likelihood = np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf)
+    weights = np.exp(log_likelihood - logsumexp(log_likelihood, axis=1, keepdims=True))
+    b = (grid * weights).sum(1)
+    k = shape_at(b[:, None])[:, 0]
+    scale = -k / b
+    k = (n * k + 10 * 0.5) / (n + 10)
+    return np.where(is_fit, k, np.inf), np.where(is_fit, scale, 1.0)
 
 
 def largest_k(num_samples: int) -> float:

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from vae4counts.inference.posterior.comparison import rank
-from vae4counts.inference.posterior.importance import largest_k, smoothed_log_mean
+from vae4counts.inference.posterior.importance import (
+    effective_share,
+    largest_k,
+    pareto_smoothed,
+    smoothed_log_mean,
+)
 
 
 def test_pareto_smoothing_keeps_the_scale() -> None:
@@ -56,3 +61,33 @@ def test_ranks_and_paired_errors_by_hand() -> None:
     paired = [0, (a - b).std(ddof=1) / 50**0.5, (c - b).std(ddof=1) / 50**0.5]
     np.testing.assert_allclose(table["difference_se"], paired, atol=1e-12)
     assert table["difference_se"]["a"] < table["se"]["a"] / 10
+
+
+@pytest.mark.parametrize("n_draws", [100, 101, 500, 2000])
+def test_smoothing_is_that_of_arviz(n_draws: int) -> None:
+    random = np.random.default_rng(n_draws)
+    weights = np.concatenate(
+        [random.normal(scale=scale, size=(20, n_draws)) for scale in (0.01, 1, 5, 50)]
+        + [random.standard_t(2, size=(20, n_draws))]
+    )
+    wanted, shapes = arviz.psislw(weights.copy())
+    smoothed, found = pareto_smoothed(weights)
+    np.testing.assert_allclose(found, shapes, rtol=1e-9, atol=1e-9)
+    large = wanted > -30
+    np.testing.assert_allclose(smoothed[large], np.asarray(wanted)[large], rtol=1e-8, atol=1e-8)
+
+
+def test_equal_weights_in_the_tail_have_no_shape() -> None:
+    weights = np.zeros((1, 200))
+    weights[0, :100] = -np.arange(100.0)
+    _, k = pareto_smoothed(weights)
+    assert np.isinf(k).all()
+
+
+def test_effective_share() -> None:
+    one = np.full((1, 50), -1e4)
+    one[0, 3] = 0
+    np.testing.assert_allclose(effective_share(one), 1 / 50)
+    np.testing.assert_allclose(effective_share(np.full((2, 50), 7.0)), 1)
+    half = np.where(np.arange(50) % 2, 0.0, -1e4)[None]
+    np.testing.assert_allclose(effective_share(half), 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from vae4counts.guides import guide_for
 from vae4counts.inference import Run, compare, fit
 from vae4counts.inference.posterior import refined_posteriors
 from vae4counts.models import CountMixture, NotInModelError
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_bound_rises_and_both_are_kept(run: Run, adata: AnnData) -> None:
@@ -64,7 +67,7 @@ def test_every_question_takes_them(run: Run, adata: AnnData) -> None:
     for ask in (
         lambda refine: on.summary(refine=refine)[0],
         lambda refine: on.posterior(20, refine=refine)["posterior"]["z"].values,
-        lambda refine: on.predictive(20, refine=refine).observations["total_mean"].to_numpy(),
+        lambda refine: on.predictive(20, refine=refine).observations["mean"].to_numpy(),
         lambda refine: on.log_likelihoods(100, refine=refine)["log_likelihood"].to_numpy(),
         lambda refine: on.interpret(refine=refine).rates(num_samples=20).to_numpy(),
     ):
@@ -84,9 +87,11 @@ def test_annotation_says_where_they_cannot_be_trusted(run: Run, adata: AnnData) 
 
 def test_comparison_refines_by_default(run: Run, adata: AnnData) -> None:
     rows = {"a": run, "b": run}
-    refined = compare(rows, adata, num_samples=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        refined = compare(rows, adata)
     with pytest.warns(UserWarning, match="refine=True"):
-        amortised = compare(rows, adata, num_samples=100, refine=False)
+        amortised = compare(rows, adata, refine=False)
     assert refined["bad_k"].max() < amortised["bad_k"].min()
     assert refined["log_likelihood"].mean() > amortised["log_likelihood"].mean()
 
