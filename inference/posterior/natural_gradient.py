@@ -34,8 +34,8 @@ STEP_DRAWS = 4
 WINDOW = 8
 MIN_GROWTH = 0.3
 # Once it does not, steps get shorter, half as long after so many; and after these they end.
-HALVING = 10
-LAST_STEPS = 32
+HALVING = 5
+LAST_STEPS = 20
 MAX_STEPS = 400
 # The longest steps: of a mean, in standard deviations; of the logarithm of C, by its norm.
 LONGEST_MOVE = 1.0

@@ -86,19 +86,33 @@ def _refine_batch(
     def density_of(chosen: Tensor) -> Density:
         return log_density(model, counts.batch(chosen), blocks)
 
-    one = maximise(density_of, _start(points, points.new_ones((*points.shape[:2], 1))))
+    single = _start(points, points.new_ones((*points.shape[:2], 1)))
     if draws.joint is None:
-        return one
+        return maximise(density_of, single)
     states = draws.joint.flatten(0, -3).movedim(0, -1)
-    split = states.mean(0).amax(-1) < SPLIT_BELOW
     number = min(SPLIT_GAUSSIANS, states.shape[-1])
-    found = one.padded(number)
-    if split.any():
-        rows, points, states = rows[split], points[:, split], states[:, split]
-        most = states.mean(0).topk(number).indices
-        shares = states.gather(-1, most.expand(len(states), -1, -1))
-        found[rows] = maximise(lambda chosen: density_of(rows[chosen]), _start(points, shares))
+    is_split = states.mean(0).amax(-1) < SPLIT_BELOW
+    found = single.padded(number)
+    for rows, start in (
+        (rows[~is_split], single[~is_split]),
+        (rows[is_split], _on_states(points[:, is_split], states[:, is_split], number)),
+    ):
+        if len(rows):
+            part = maximise(lambda chosen, rows=rows: density_of(rows[chosen]), start)
+            found[rows] = part.padded(number)
     return found
+
+
+def _on_states(points: Tensor, states: Tensor, number: int) -> Mixtures:
+    """Return mixtures with a Gaussian for each of the most probable states.
+
+    Args:
+        points: Shape ``(S, B, D)``.
+        states: Their probabilities at each point, shape ``(S, B, K)``.
+        number: How many states.
+    """
+    most = states.mean(0).topk(number).indices
+    return _start(points, states.gather(-1, most.expand(len(states), -1, -1)))
 
 
 def _start(points: Tensor, shares: Tensor) -> Mixtures:
