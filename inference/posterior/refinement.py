@@ -93,14 +93,22 @@ def _refine_batch(
     number = min(SPLIT_GAUSSIANS, states.shape[-1])
     is_split = states.mean(0).amax(-1) < SPLIT_BELOW
     found = single.padded(number)
-    for rows, start in (
-        (rows[~is_split], single[~is_split]),
-        (rows[is_split], _on_states(points[:, is_split], states[:, is_split], number)),
-    ):
-        if len(rows):
-            part = maximise(lambda chosen, rows=rows: density_of(rows[chosen]), start)
-            found[rows] = part.padded(number)
+    starts = (
+        (~is_split, single[~is_split]),
+        (
+            is_split,
+            _on_states(points[:, is_split], states[:, is_split], number),
+        ),
+    )
+    for chosen, start in starts:
+        if chosen.any():
+            found[rows[chosen]] = _maximised(density_of, rows[chosen], start).padded(number)
     return found
+
+
+def _maximised(density_of: Callable[[Tensor], Density], rows: Tensor, start: Mixtures) -> Mixtures:
+    """Approximate the densities of some rows."""
+    return maximise(lambda chosen: density_of(rows[chosen]), start)
 
 
 def _on_states(points: Tensor, states: Tensor, number: int) -> Mixtures:
