@@ -176,8 +176,8 @@ def batch(counts: np.ndarray) -> Batch:
     return make_batch(counts, n_observations=30)
 
 
-@pytest.fixture
-def adata() -> AnnData:
+@pytest.fixture(scope="session")
+def two_groups() -> AnnData:
     """100 observations of 7 counts in two groups, with names, a label and a layer."""
     rng = np.random.default_rng(1)
     group = rng.integers(2, size=100)
@@ -186,6 +186,12 @@ def adata() -> AnnData:
     obs = pd.DataFrame({"group": np.array(["a", "b"])[group]}, [f"cell{i}" for i in range(100)])
     var = pd.DataFrame(index=[f"gene{j}" for j in range(N_FEATURES)])
     return AnnData(counts, obs, var, layers={"raw": counts.copy()})
+
+
+@pytest.fixture
+def adata(two_groups: AnnData) -> AnnData:
+    """`two_groups`, to change at will."""
+    return two_groups.copy()
 
 
 # What people call features, classes and files, and what has a meaning in some language.

@@ -7,13 +7,16 @@ import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib as mpl
 import nbformat
 import numpy as np
 import pytest
+import scanpy as sc
 import torch
+from anndata import AnnData
 from matplotlib import pyplot as plt
 from scipy import stats
 
@@ -40,6 +43,10 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     # read again as quick
     monkeypatch.delitem(sys.modules, "example_data")
+    # numba compiles UMAP for half a minute; test_docs and test_annotation run the true ones
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
+    monkeypatch.setattr(sc.pp, "neighbors", lambda _, **__: None)
+    monkeypatch.setattr(sc.tl, "umap", lay_out_by_latents)
     registries = (LIKELIHOODS, PRIORS, Configured.registry)
     before = [dict(registry) for registry in registries]
     with mpl.rc_context({"backend": "agg"}):
@@ -48,6 +55,19 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for registry, kept in zip(registries, before, strict=True):
         registry.clear()
         registry.update(kept)
+
+
+class FirstTwo:
+    """Stands for UMAP, and lays observations out by their first two latents."""
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+        return latents[:, :2]
+
+
+def lay_out_by_latents(adata: AnnData, **_: Any) -> None:
+    adata.obsm["X_umap"] = adata.obsm["X_vae"][:, :2]
 
 
 def run(name: str) -> dict[str, Any]:
@@ -107,6 +127,8 @@ def test_swapping_goes_by_the_registries(monkeypatch: pytest.MonkeyPatch) -> Non
 
     for name in set(LIKELIHOODS) - {"poisson", "categorical"}:
         monkeypatch.delitem(LIKELIHOODS, name)
+    for name in set(PRIORS) - {"gaussian-mixture"}:
+        monkeypatch.delitem(PRIORS, name)
     monkeypatch.setitem(PRIORS, "another", Another)
     ranked = run("swap_priors_and_likelihoods")["ranked"]
     assert set(ranked.index) == {f"{p} / {k}" for p in PRIORS for k in LIKELIHOODS}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from anndata import AnnData
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide, JointGuide, guide_for
 from vae4counts.inference import Run, fit
+from vae4counts.inference.report import elements, figures
 from vae4counts.models import GMVAE, VAE, Latent, MLPDecoder, Model, observations
 from vae4counts.models.likelihoods import Poisson
 from vae4counts.models.likelihoods.poisson import PoissonCounts
@@ -138,10 +140,26 @@ def few(batch_of: Callable[..., Any]) -> Batch:
     return batch_of(counts, n_observations=20, dtype=torch.float64)
 
 
-@pytest.fixture
-def run(adata: AnnData) -> Run:
+@pytest.fixture(scope="session")
+def fitted_run(two_groups: AnnData) -> Run:
     """A run of two epochs with a latent library, a linear decoder and a label."""
+    torch.manual_seed(0)
     model = GMVAE(7, GaussianMixture(2, 3), decoder="linear", library="latent")
     guide = guide_for(model, encoder=Encoder((8,), "standardised"))
     settings: dict[str, Any] = {"epochs": 2, "progress": False, "device": "cpu"}
-    return fit(model, guide, adata, label="group", layer="raw", **settings)
+    return fit(model, guide, two_groups.copy(), label="group", layer="raw", **settings)
+
+
+@pytest.fixture
+def run(fitted_run: Run) -> Run:
+    """`fitted_run`, to change at will."""
+    return copy.deepcopy(fitted_run)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _coarse_figures() -> Iterator[None]:
+    """Write figures of few pixels: half the time of a figure is that of its pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (elements, figures):
+            patch.setattr(module, "DPI", 30)
+        yield

@@ -9,6 +9,7 @@ from vae4counts.inference.cli.application import screen
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("without_figures"),
     pytest.mark.filterwarnings("ignore:for over 10 % of the observations"),
 ]
 

@@ -58,6 +58,7 @@ WAYS = [turned, fractional, fractional_raw, in_raw, in_raw_on_disk, with_antibod
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_reads_its_data_as_the_fit_did(
     way: Callable[..., tuple[Path, tuple[str, ...]]],

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
 from vae4counts.data import FEATURE_SCORES, CountMatrix
 from vae4counts.guides import GUIDES
 from vae4counts.inference import Run
+from vae4counts.inference.cli import app
 from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule, SplitOptions
 from vae4counts.models import GMVAE, VAE, CountMixture
 from vae4counts.models.likelihoods import LIKELIHOODS
@@ -52,10 +53,16 @@ QUICK = ("--epochs", 3, "--latents", 2)
 THREE = (*QUICK, "--components", 3)
 
 
-@pytest.fixture
-def fitted(run: Callable[..., Result], counts_file: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "runs" / "first"
-    result = run("fit", counts_file, "--out", out, "--label", "group", *THREE)
+@pytest.fixture(scope="module")
+def fitted(
+    make_counts: Callable[..., ad.AnnData], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run, alone in its directory; tests read it."""
+    place = tmp_path_factory.mktemp("fitted")
+    make_counts().write_h5ad(place / "counts.h5ad")
+    out = place / "runs" / "first"
+    words = ("fit", place / "counts.h5ad", "--out", out, "--label", "group", *THREE)
+    result = CliRunner().invoke(app, [*map(str, words)])
     assert result.exit_code == 0, result.output
     return out
 

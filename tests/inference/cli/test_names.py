@@ -14,9 +14,7 @@ pytestmark = pytest.mark.slow
 QUICK = ("--epochs", 1, "--latents", 2, "--components", 2)
 
 
-@pytest.mark.parametrize(
-    "name", ["[bold]a b'c\"d :smile:", "-rf $x^{$ Zählung 细胞", "_" + "x" * 150]
-)
+@pytest.mark.parametrize("name", ["-rf [bold]a b'c\"d :smile: $x^{$ Zählung 细胞", "_" + "x" * 150])
 def test_any_name_is_shown_whole(
     name: str,
     run: Callable[..., Result],

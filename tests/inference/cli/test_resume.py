@@ -15,7 +15,7 @@ from vae4counts.inference import TrainingError
 from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.run import storage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_figures")]
 
 QUICK = ("--epochs", 4, "--latents", 2, "--model", "vae", "--batch-size", 32)
 Call = Callable[..., Result]

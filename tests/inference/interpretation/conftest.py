@@ -89,6 +89,6 @@ def fitted_run(adata: AnnData) -> Run:
 
 @pytest.fixture(scope="session")
 def experiments() -> list[tuple[AnnData, Run]]:
-    """Three simulated experiments, each with a run on it."""
-    made = [simulate(seed) for seed in range(3)]
+    """Two simulated experiments, each with a run on it."""
+    made = [simulate(seed) for seed in range(2)]
     return [(adata, fitted_run(adata)) for adata in made]
