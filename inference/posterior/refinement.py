@@ -7,6 +7,7 @@ al. 2018) with local steps (Hoffman et al. 2013) along natural gradients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -35,6 +36,8 @@ START_DRAWS = 32
 # which are summed out, is less probable than this.
 SPLIT_BELOW = 0.95
 SPLIT_GAUSSIANS = 3
+# The part of each posterior that is wider, and how many times.
+WIDE, WIDENING = 0.1, 1.5
 # No weight and no standard deviation starts below these.
 SMALLEST_WEIGHT = 1e-6
 SMALLEST_SCALE = 1e-6
@@ -51,8 +54,9 @@ def refine(
 ) -> LocalGuide:
     """Give each observation the posterior of its own that has the largest ELBO.
 
-    It is a Gaussian with a full covariance; or a mixture of three where the guide's draws leave
-    open to which state of a discrete latent an observation belongs.
+    It is a Gaussian with a full covariance, or a mixture of three where the guide's draws leave
+    open to which state of a discrete latent an observation belongs; a tenth of it is wider, see
+    `with_wide_tails`.
 
     Args:
         model: The model, in evaluation mode.
@@ -72,7 +76,22 @@ def refine(
             parts.append(_refine_batch(model, guide, counts.subset(rows), blocks))
             advance(len(rows))
     log_weights, loc, factor = (torch.cat(part) for part in zip(*map(astuple, parts), strict=True))
-    return LocalGuide(blocks, log_weights, loc, torch.linalg.cholesky(factor @ factor.mT))
+    found = with_wide_tails(Mixtures(log_weights, loc, factor))
+    factor = torch.linalg.cholesky(found.factor @ found.factor.mT)
+    return LocalGuide(blocks, found.log_weights, found.loc, factor)
+
+
+def with_wide_tails(found: Mixtures) -> Mixtures:
+    """Return mixtures a tenth of which is the same, but one and a half times as wide.
+
+    Such a defensive mixture (Hesterberg 1995) covers the tails of posteriors that have heavier ones
+    than Gaussians, which what maximises the ELBO does not. It costs less than 0.1 nats of that.
+    """
+    return Mixtures(
+        torch.cat([found.log_weights + math.log(1 - WIDE), found.log_weights + math.log(WIDE)], 1),
+        torch.cat([found.loc, found.loc], 1),
+        torch.cat([found.factor, WIDENING * found.factor], 1),
+    )
 
 
 def _refine_batch(

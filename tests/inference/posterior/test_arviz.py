@@ -17,6 +17,7 @@ from vae4counts.inference import Run, fit
 from vae4counts.inference.posterior import draws as draws_module
 from vae4counts.inference.posterior import sizes
 from vae4counts.inference.posterior.arviz_export import to_arviz
+from vae4counts.inference.posterior.samplers import FromGuide
 from vae4counts.inference.posterior.sizes import TooLargeError
 from vae4counts.models import VAE, GaussianMixtureModel, Latent, Model, observations
 from vae4counts.models.likelihoods.poisson import PoissonCounts
@@ -161,7 +162,7 @@ def test_dimensions_are_those_that_the_model_declares(few_counts: Batch) -> None
     names = [f"x{i}" for i in range(5)]
     model, guide = TwoSites().eval(), FactorGuide().eval()
     features = list("abcdefg")
-    draws = to_arviz(model, guide, [few_counts], names, features, 30)
+    draws = to_arviz(model, FromGuide(model, guide), [few_counts], names, features, 30)
     assert set(draws["posterior"].data_vars) == {"component", "kind", "factors"}
     assert draws["posterior"]["factors"].dims == ("chain", "draw", "obs", "factor")
     assert draws["posterior"]["kind"].dims == ("chain", "draw", "obs")
@@ -171,7 +172,9 @@ def test_dimensions_are_those_that_the_model_declares(few_counts: Batch) -> None
     assert stats["kind_probabilities"].dims == ("chain", "draw", "obs", "kind")
     assert stats["kind_probabilities"].shape == (1, 30, 5, 3)
     np.testing.assert_allclose(stats["kind_probabilities"].sum("kind"), 1, rtol=1e-5)
-    some = to_arviz(model, guide, [few_counts], names, features, 2, ["kind", "counts"])
+    some = to_arviz(
+        model, FromGuide(model, guide), [few_counts], names, features, 2, ["kind", "counts"]
+    )
     assert set(some["sample_stats"].data_vars) == {"log_weight", "kind_probabilities"}
     assert some["posterior_predictive"]["counts"].dims == ("chain", "draw", "obs", "feature")
 

@@ -18,6 +18,7 @@ from vae4counts.guides import ExactGuide, Guide
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.importance import largest_k
+from vae4counts.inference.posterior.samplers import FromGuide
 from vae4counts.models import VAE, CountMixture, Model
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,9 @@ def drawn(model: Model, guide: Guide, batch: Batch, n: int, **options: Any) -> A
         )
         for rows in (slice(0, 2), slice(2, None))
     ]
-    return to_arviz(model.eval(), guide.eval(), parts, names, FEATURES, n, **options)
+    return to_arviz(
+        model, FromGuide(model.eval(), guide.eval()), parts, names, FEATURES, n, **options
+    )
 
 
 def values(groups: Any, group: str, name: str) -> np.ndarray:

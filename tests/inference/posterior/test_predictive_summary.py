@@ -113,6 +113,7 @@ from vae4counts.data import Batch
 from vae4counts.guides import guide_for
 from vae4counts.inference.posterior import draws
 from vae4counts.inference.posterior.arviz_export import to_arviz
+from vae4counts.inference.posterior.samplers import FromGuide
 from vae4counts.inference.posterior.predictive_summary import summarise
 from vae4counts.models import VAE
 torch.manual_seed(0)
@@ -128,7 +129,7 @@ summarise(model, guide, [batch], names[:64], names, 200, [0.5])
 few = peak()
 summarise(model, guide, [batch], names[:64], names, 600, [0.5])
 many = peak()
-to_arviz(model, guide, [batch], names[:64], names, 600, ["counts"])
+to_arviz(model, FromGuide(model, guide), [batch], names[:64], names, 600, ["counts"])
 print(many - few, peak() - many)
 """
 

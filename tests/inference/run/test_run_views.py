@@ -19,6 +19,7 @@ from vae4counts.inference import Run, fit
 from vae4counts.inference.posterior import arviz as arviz_module
 from vae4counts.inference.posterior import draws as draws_module
 from vae4counts.inference.posterior.arviz_export import to_arviz
+from vae4counts.inference.posterior.samplers import FromGuide
 from vae4counts.models import VAE, CountMixture
 
 
@@ -91,7 +92,9 @@ def test_components_are_drawn_together_with_z(
         guide.head.linear.weight.zero_()
         guide.head.linear.bias.copy_(torch.tensor([0.0, 9.0]))
     names = [f"x{i}" for i in range(5)]
-    drawn: Any = to_arviz(model.eval(), guide.eval(), [few], names, list("abcd"), 200)["posterior"]
+    drawn: Any = to_arviz(
+        model, FromGuide(model.eval(), guide.eval()), [few], names, list("abcd"), 200
+    )["posterior"]
     z, component = drawn["z"].values[..., 0], drawn["component"].values
     assert z.shape == component.shape == (1, 200, 5)
     nearest = np.abs(z[..., None] - np.array([-9, 0, 9])).argmin(-1)
