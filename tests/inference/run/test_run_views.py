@@ -133,7 +133,6 @@ def test_the_converter_does_without_torch() -> None:
     assert packages == {
         "__future__",
         "arviz",
-        "arviz_stats",
         "collections",
         "numpy",
         "typing",
