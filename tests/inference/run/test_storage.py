@@ -213,6 +213,35 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         storage.check_free(tmp_path / "file")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("file/below", "Not a directory"),
+        ("file/far/below", "Not a directory"),
+        ("x" * 248, "File name too long"),  # too long with ".partial" alone
+        ("x" * 300, "File name too long"),
+        ("taken", "File exists"),  # by a file called taken.partial
+    ],
+)
+def test_a_place_where_nothing_can_be_made_is_said(tmp_path: Path, name: str, reason: str) -> None:
+    for file in ("file", "taken.partial"):
+        (tmp_path / file).write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    with (
+        pytest.raises(RunDirectoryError, match=f"cannot be made .{reason}.*choose another place"),
+        storage.resumable(tmp_path / name, resume=False),
+    ):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["file/below", "x" * 300])
+def test_a_run_is_saved_elsewhere(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(RunDirectoryError, match="choose another place"):
+        run.save(tmp_path / name)
+
+
 def test_home_is_known(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     run.save("~/run")
