@@ -84,7 +84,8 @@ def _making(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # below a file, too long a name, read-only, full ...
-        place = "" if error.filename is None else f" at {error.filename}"
+        known = (None, str(directory))
+        place = "" if error.filename in known else f" at {error.filename}"
         raise RunDirectoryError(
             f"the directory {directory} cannot be made ({error.strerror}{place}): choose another "
             "place for the results"
@@ -154,9 +155,9 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
             without ``resume``; or with it, ``OUT`` holds something else than a run; or another
             process fits to ``OUT``; or ``OUT.partial`` cannot be made.
     """
-    checkpoints = checkpoints_of(out)
     if not (resume and has_ended(out)):
         check_free(out)
+    checkpoints = checkpoints_of(out)
     with _lock(out):
         if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
             raise RunDirectoryError(

@@ -205,6 +205,11 @@ def test_a_file_system_that_cannot_flush_directories(
 def test_a_mount_point_cannot_be_replaced(name: str) -> None:
     with pytest.raises(RunDirectoryError, match="where a file system is mounted"):
         storage.check_free(Path(name))
+    with (
+        pytest.raises(RunDirectoryError, match="where a file system is mounted"),
+        storage.resumable(Path(name), resume=False),
+    ):
+        pass
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
