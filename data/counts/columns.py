@@ -12,6 +12,9 @@ from torch import Tensor
 
 from vae4counts.data.errors import DataError, UnknownName
 
+# What a missing value becomes when NumPy or pandas turns it into text.
+_MISSING = ("", "nan", "NaN", "<NA>", "NaT")
+
 CovariateNames = Iterable[str] | Mapping[str, Sequence[str] | None]
 """Names of columns, or the levels of each: see `covariate_tensors`."""
 
@@ -30,11 +33,11 @@ def find_column(obs: pd.DataFrame, name: str) -> pd.Series:
 def classes_of(column: pd.Series) -> pd.Series:
     """Return the class of each observation as text, missing (NaN) where none is known.
 
-    Empty text is a missing value. Whole numbers are written without a point: one missing value
-    among them has made all of them floats.
+    Empty text is a missing value, and so is what ``astype(str)`` makes of one: "nan". Whole numbers
+    are written without a point: one missing value among them has made all of them floats.
     """
     values = column.astype(object)
-    known = values.notna() & (values.astype(str).str.strip() != "")
+    known = values.notna() & ~values.astype(str).str.strip().isin(_MISSING)
     return values.where(known).map(class_name, na_action="ignore")
 
 

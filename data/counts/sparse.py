@@ -32,8 +32,9 @@ def canonical_csr(matrix: Any, name: str) -> sp.csr_matrix:
             f"{name} is not a matrix of numbers (observations x features), "
             f"but {matrix.ndim}-dimensional with values of type {matrix.dtype}."
         )
-    if matrix.dtype == np.float16:  # SciPy has no sparse half precision
-        matrix = matrix.astype(np.float32)
+    # SciPy has no sparse half precision, nor bytes in the other order, as some files have
+    native = matrix.dtype.newbyteorder("=")
+    matrix = matrix.astype(np.float32 if native == np.float16 else native, copy=False)
     if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
         _check_arrays(matrix, name)
     csr = sp.csr_matrix(matrix, copy=True)

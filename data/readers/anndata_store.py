@@ -19,6 +19,8 @@ from vae4counts.data.errors import DataError, reading
 from vae4counts.data.readers.as_anndata import compact_csr, unique_names
 from vae4counts.data.readers.untrusted import check_hdf5, check_zarr
 
+_MATRICES = ("layers", "obsm", "varm", "obsp", "varp")
+
 
 def read_store(path: str | Path) -> anndata.AnnData:
     """Read an ``.h5ad`` file or a ``.zarr`` folder.
@@ -136,10 +138,35 @@ def _reading(path: Path) -> Iterator[None]:
     form = "a .zarr folder" if path.is_dir() else "an .h5ad file"
     with reading(path, form), _without_warnings():
         (check_zarr if path.is_dir() else check_hdf5)(path)
+        _check_names(path)
         try:
             yield
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def _check_names(path: Path) -> None:
+    """Raise a `DataError` if the name of a matrix has a slash: anndata writes it, but reads it not.
+
+    In the store there is a group called like what is before the slash. It is no element of
+    anndata's, but holds one.
+    """
+    store: Any = zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
+    for slot in _MATRICES:
+        for name in store.get(slot, ()):
+            stored = store[slot][name]
+            is_group = isinstance(stored, (h5py.Group, zarr.Group)) and not _is_element(stored)
+            for inner in stored if is_group else ():
+                if _is_element(stored[inner]):
+                    raise DataError(
+                        f"{path} has {slot}[{f'{name}/{inner}'!r}], which anndata cannot read "
+                        "because of the slash: give it another name before the data are written."
+                    )
+
+
+def _is_element(stored: Any) -> bool:
+    """Tell whether anndata wrote this as one of its own."""
+    return "encoding-type" in stored.attrs
 
 
 @contextmanager

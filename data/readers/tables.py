@@ -85,6 +85,7 @@ def read_table(path: str | Path) -> AnnData:
     if frame.empty:
         raise DataError(f"{path} is empty: it has a header, but no rows.")
     _check_header(path, names)
+    _check_is_wide(path, frame, names)
     is_indexed = not isinstance(frame.index, pd.RangeIndex)  # R writes no header above row names
     header = None if is_indexed else names[0]
     if not is_indexed and _names_rows(names[0], frame.iloc[:, 0]):
@@ -128,6 +129,24 @@ def _check_header(path: Path, names: list[str]) -> None:
         raise DataError(
             f"{path} holds what RSEM, kallisto or salmon says of one sample: join the columns "
             f"{found.pop()!r} of all samples into one table, and read it with --round."
+        )
+
+
+def _check_is_wide(path: Path, frame: pd.DataFrame, names: list[str]) -> None:
+    """Raise a `DataError` if each line holds one count: an observation, a feature, a number."""
+    if not len(names) == len(frame.columns) == 3:
+        return
+    (_, first), (_, second), (_, third) = frame.items()
+    is_text = not pd.api.types.is_numeric_dtype(second)
+    are_names = is_text or _ID.fullmatch(names[1]) or names_features(names[1])
+    repeat = first.duplicated().any() and second.duplicated().any()
+    is_once = not frame.iloc[:, :2].duplicated().any()
+    if pd.api.types.is_numeric_dtype(third) and are_names and repeat and is_once:
+        row, column, value = map(repr, names)
+        raise DataError(
+            f"{path} is a long table, of one count a line: make it one of observations x features "
+            f"with pandas: frame.pivot_table(index={row}, columns={column}, values={value}, "
+            "fill_value=0).to_csv(...)"
         )
 
 

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from vae4counts.data import CountLoader, Counts, DataError, UnknownName, classes_of, is_on_disk
 from vae4counts.data.counts.layers import find_layer
+from vae4counts.data.readers.as_anndata import unique_names
 from vae4counts.data.warning import warn
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
@@ -50,8 +51,9 @@ def fingerprint_like(fitted: str, names: pd.Index, counts: Counts) -> str:
 
 def by_totals(names: pd.Index, counts: Counts) -> str:
     """Return a digest of the observations' names and total counts, in order."""
-    # names may hold half of a pair of surrogates, as those of files do
-    digest = hashlib.sha256("\n".join(map(str, names)).encode(errors="surrogatepass"))
+    # repeated names are made unique, as they are when a file is loaded; and names may hold half of
+    # a pair of surrogates, as those of files do
+    digest = hashlib.sha256("\n".join(unique_names(names)).encode(errors="surrogatepass"))
     digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 

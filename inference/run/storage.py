@@ -52,8 +52,13 @@ def check_free(directory: Path) -> None:
 
     Raises:
         RunDirectoryError: The directory exists already and is not empty, or is the current one.
-            Nothing is ever overwritten.
+            Nothing is ever overwritten. Or there can be no such directory.
     """
+    with _making(directory):
+        _check_free(directory)
+
+
+def _check_free(directory: Path) -> None:
     if directory.resolve() == Path.cwd():
         raise RunDirectoryError(f"{directory} is the current directory: name one to make")
     if os.path.ismount(directory):
@@ -74,6 +79,20 @@ def check_free(directory: Path) -> None:
 
 
 @contextmanager
+def _making(directory: Path) -> Iterator[None]:
+    """Turn what the system says of a place into one line that says to choose another one."""
+    try:
+        yield
+    except OSError as error:  # below a file, too long a name, read-only, full ...
+        known = (None, str(directory))
+        place = "" if error.filename in known else f" at {error.filename}"
+        raise RunDirectoryError(
+            f"the directory {directory} cannot be made ({error.strerror}{place}): choose another "
+            "place for the results"
+        ) from error
+
+
+@contextmanager
 def new_directory(directory: Path, staging: Path | None = None) -> Iterator[Path]:
     """Give an empty directory to write to, which is renamed to ``directory`` at the end.
 
@@ -86,14 +105,15 @@ def new_directory(directory: Path, staging: Path | None = None) -> Iterator[Path
             one beside ``directory`` that no other process has.
 
     Raises:
-        RunDirectoryError: ``directory`` exists already and is not empty.
+        RunDirectoryError: ``directory`` exists already and is not empty, or cannot be made.
     """
     directory = directory.resolve()
     check_free(directory)
     if staging is None:
         staging = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    with _making(directory):
+        staging.mkdir(parents=True)
     try:
         yield staging
         flush_directory(staging)
@@ -133,12 +153,11 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
     Raises:
         RunDirectoryError: ``OUT`` exists already and is not empty, or there are checkpoints,
             without ``resume``; or with it, ``OUT`` holds something else than a run; or another
-            process fits to ``OUT``.
-        OSError: ``OUT.partial`` cannot be made.
+            process fits to ``OUT``; or ``OUT.partial`` cannot be made.
     """
-    checkpoints = checkpoints_of(out)
     if not (resume and has_ended(out)):
         check_free(out)
+    checkpoints = checkpoints_of(out)
     with _lock(out):
         if checkpoints.is_dir() and any(checkpoints.iterdir()) and not resume:
             raise RunDirectoryError(
@@ -156,18 +175,19 @@ def resumable(out: Path, *, resume: bool) -> Iterator[Path]:
 def _lock(out: Path) -> Iterator[None]:
     """Keep other processes from ``OUT.partial``, which is removed at the end if it is empty."""
     path = _partial(out) / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise RunDirectoryError(
-            f"another process is fitting to {out}: wait for it, or choose another directory"
-        ) from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        warn(f"{path.parent} cannot be locked: fit to {out} only once")
+    with _making(out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunDirectoryError(
+                f"another process is fitting to {out}: wait for it, or choose another directory"
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            warn(f"{path.parent} cannot be locked: fit to {out} only once")
     try:
         yield
     finally:
@@ -282,7 +302,8 @@ def reading(path: Path) -> Iterator[None]:
             raise OSError("it is not a regular file")  # reading a pipe or a device might never end
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise RunDirectoryError(f"{path.parent} holds no run: {path.name} is missing") from None
+        what = "holds no whole run" if (path.parent / CONFIG).is_file() else "holds no run"
+        raise RunDirectoryError(f"{path.parent} {what}: {path.name} is missing") from None
     except _BROKEN as error:
         reason = reason_of(error)
         raise RunDirectoryError(f"{path} is broken: {reason}") from error

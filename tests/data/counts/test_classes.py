@@ -17,7 +17,10 @@ NA = None
     ("values", "wanted"),
     [
         (["a", None, "", "  ", "b"], ["a", NA, NA, NA, "b"]),
-        (["nan", "None", "NA"], ["nan", "None", "NA"]),  # text that a person has written
+        (["None", "NA", "nano"], ["None", "NA", "nano"]),  # text that a person has written
+        (["a", "nan", "NaN"], ["a", NA, NA]),  # what astype(str) makes of a missing value
+        (["a", "<NA>", "NaT", " nan "], ["a", NA, NA, NA]),
+        (pd.Categorical(["nan", "b"]), [NA, "b"]),
         ([1, 2, 2], ["1", "2", "2"]),
         ([1.0, np.nan, 2.0], ["1", NA, "2"]),
         (np.array([1, 2.5], dtype=np.float32), ["1", "2.5"]),

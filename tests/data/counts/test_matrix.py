@@ -51,8 +51,11 @@ def test_from_anndata_takes_any_form(
     assert dtypes == [torch.int64, torch.int32, torch.float32, torch.float32]
 
 
-def test_half_precision_counts(dense: np.ndarray) -> None:
-    counts = CountMatrix.from_scipy(dense.astype(np.float16))
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", ">f4", ">f8", ">i2", ">u4", ">i8", "longdouble"])
+def test_numbers_that_scipy_does_not_know(dense: np.ndarray, dtype: str) -> None:
+    counts = CountMatrix.from_scipy(dense.astype(dtype))
+    np.testing.assert_array_equal(to_dense(counts), dense)
+    counts = CountMatrix.from_anndata(anndata.AnnData(X=dense.astype(dtype)))
     np.testing.assert_array_equal(to_dense(counts), dense)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import anndata
@@ -119,3 +120,22 @@ def test_unused_and_empty_categories(adata: anndata.AnnData, tmp_path: Path) -> 
         assert batch.covariates["site"].tolist() == [0, 0, 1, 1]
         with pytest.raises(DataError, match="'none' has no value at row 0"):
             counts_of(counts, covariates=["none"])
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, np.asarray])
+@pytest.mark.parametrize(
+    ("slot", "name"),
+    [("layers", "counts/raw"), ("obsm", "X/pca"), ("varm", "a/b"), ("obsp", "near/far")],
+)
+@pytest.mark.parametrize("out_of_core", [False, True])
+def test_a_slash_in_a_name_is_said(
+    tmp_path: Path, dense: np.ndarray, slot: str, name: str, form: type, out_of_core: bool
+) -> None:
+    adata = anndata.AnnData(X=sp.csr_matrix(dense.astype(np.float32)))
+    values = form(np.ones((adata.n_vars if slot == "varm" else 12, 12 if slot == "obsp" else 7)))
+    getattr(adata, slot)[name] = values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # later versions of anndata refuse it
+        adata.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(DataError, match=rf"a\.h5ad has {slot}\['{name}'\].*slash"):
+        load(tmp_path / "a.h5ad", out_of_core=out_of_core)

@@ -283,6 +283,39 @@ def test_files_of_one_sample_say_to_join_them(tmp_path: Path, case: str) -> None
         load(tmp_path / "sample.txt")
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("cell,gene,count", ["a,CD4,3", "a,CD8,1", "b,CD4,2"]),
+        ("cell_id,gene_id,count", ["0,7,3", "0,9,1", "1,7,2"]),
+        ("doc,word,n", ["x,the,3", "y,the,1", "x,cat,2", "z,dog,1"]),
+        ("gene,sample,counts", ["CD4,s1,0.0", "CD4,s2,1.0", "CD8,s1,2.0"]),
+    ],
+)
+def test_a_long_table_says_how_to_make_it_wide(
+    tmp_path: Path, header: str, rows: list[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([header, *rows]))
+    row, column, value = header.split(",")
+    with pytest.raises(
+        DataError, match=f"a long table.*index='{row}', columns='{column}', values='{value}'"
+    ):
+        load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("cell,CD4,CD8", ["a,3,1", "b,2,1", "c,3,0"]),
+        ("x,y,z", ["3,1,1", "3,2,1", "4,1,0"]),
+        ("well,CD4,CD8", ["a,3,1", "b,3,1", "c,3,1"]),
+    ],
+)
+def test_a_narrow_table_is_no_long_one(tmp_path: Path, header: str, rows: list[str]) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([header, *rows]))
+    assert load(tmp_path / "a.csv").n_obs == 3
+
+
 @pytest.mark.parametrize("header", ["image,0,1", ",0,1", "image,28,57"])
 def test_columns_may_be_numbered(tmp_path: Path, header: str) -> None:
     (tmp_path / "a.csv").write_text(f"{header}\nx,3,1\ny,0,2\n")

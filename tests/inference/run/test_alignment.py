@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 
-from vae4counts.data import CountMatrix, DataError, UnknownName
+from vae4counts.data import CountMatrix, DataError, UnknownName, load
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.run.alignment import align, fingerprint, fingerprint_like
@@ -112,6 +113,26 @@ def test_a_fingerprint_does_not_depend_on_the_form(form: Any) -> None:
     assert fingerprint(names, CountMatrix.from_scipy(form(data.X).astype(np.int64))) == wanted
     assert wanted.startswith("counts:")
     assert fingerprint_like("abc", names, CountMatrix.from_scipy(data.X)) != wanted
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["c"] * 6,
+        ["a", "b", "a", "b", "c", "d"],  # two batches side by side
+        ["a", "a-1", "a", "b", "c", "d"],
+        [0, 0, 1, 1, 2, 2],
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*names are not unique")
+def test_repeated_names_are_known_again_from_a_file(names: list[Any], tmp_path: Path) -> None:
+    data = table(NAMES)
+    data.obs.index = pd.Index(names)
+    known = fingerprint(data.obs_names, CountMatrix.from_anndata(data))
+    data.obs_names = data.obs_names.astype(str)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    for again in (load(tmp_path / "a.h5ad"), read_h5ad(tmp_path / "a.h5ad")):
+        assert fingerprint(again.obs_names, CountMatrix.from_anndata(again)) == known
 
 
 def test_a_run_is_described_in_a_line(run: Run) -> None:

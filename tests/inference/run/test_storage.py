@@ -205,12 +205,46 @@ def test_a_file_system_that_cannot_flush_directories(
 def test_a_mount_point_cannot_be_replaced(name: str) -> None:
     with pytest.raises(RunDirectoryError, match="where a file system is mounted"):
         storage.check_free(Path(name))
+    with (
+        pytest.raises(RunDirectoryError, match="where a file system is mounted"),
+        storage.resumable(Path(name), resume=False),
+    ):
+        pass
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunDirectoryError, match="is a file: name a directory"):
         storage.check_free(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("file/below", "Not a directory"),
+        ("file/far/below", "Not a directory"),
+        ("x" * 248, "File name too long"),  # too long with ".partial" alone
+        ("x" * 300, "File name too long"),
+        ("taken", "File exists"),  # by a file called taken.partial
+    ],
+)
+def test_a_place_where_nothing_can_be_made_is_said(tmp_path: Path, name: str, reason: str) -> None:
+    for file in ("file", "taken.partial"):
+        (tmp_path / file).write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    with (
+        pytest.raises(RunDirectoryError, match=f"cannot be made .{reason}.*choose another place"),
+        storage.resumable(tmp_path / name, resume=False),
+    ):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["file/below", "x" * 300])
+def test_a_run_is_saved_elsewhere(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(RunDirectoryError, match="choose another place"):
+        run.save(tmp_path / name)
 
 
 def test_home_is_known(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
