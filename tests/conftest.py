@@ -88,7 +88,9 @@ def _specs() -> Iterator[Spec]:
         takes_prior = "prior" in inspect.signature(kind).parameters
         for prior in PRIORS if takes_prior else ["gaussian-mixture"]:
             yield from (Spec(model, prior, guide) for guide in GUIDES)
-    for guide in GUIDES:
+        yield from (Spec(model, "gaussian-mixture", guide, library="latent") for guide in GUIDES)
+    # those that sum the component out and those that sample it: others differ in q(z | x) alone
+    for guide in ("marginal", "joint", "exact"):
         base = ("vae", "gaussian-mixture", guide)
         for likelihood in LIKELIHOODS:
             yield from (Spec(*base, likelihood, library) for library in LIBRARIES)

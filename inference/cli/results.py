@@ -36,7 +36,7 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
     place = shlex.quote(str(directory))
     refine = len(on.held_out) * len(on.run.features) <= MOST_REFINED
     if not is_evaluated(on.run, refine=refine):
-        with made_later("the evaluation", f"vae4counts evaluate --refine {place}"):
+        with made_later("the evaluation", f"vae4counts evaluate {place} --refine"):
             for refined in (False, True)[: 1 + refine]:
                 on.evaluate(refine=refined)
                 if writes:

@@ -112,16 +112,12 @@ def _refine_batch(
     number = min(SPLIT_GAUSSIANS, states.shape[-1])
     is_split = states.mean(0).amax(-1) < SPLIT_BELOW
     found = single.padded(number)
-    starts = (
-        (~is_split, single[~is_split]),
-        (
-            is_split,
-            _on_states(points[:, is_split], states[:, is_split], number),
-        ),
-    )
-    for chosen, start in starts:
-        if chosen.any():
-            found[rows[chosen]] = _maximised(density_of, rows[chosen], start).padded(number)
+    if not is_split.all():
+        kept = ~is_split
+        found[rows[kept]] = _maximised(density_of, rows[kept], single[kept]).padded(number)
+    if is_split.any():
+        start = _on_states(points[:, is_split], states[:, is_split], number)
+        found[rows[is_split]] = _maximised(density_of, rows[is_split], start)
     return found
 
 

@@ -98,7 +98,7 @@ def test_chains_agree_with_nuts(
     )
     alone = counts.subset(torch.arange(few))
     oracle = MCMC(
-        NUTS(model), num_samples=400, warmup_steps=150, num_chains=1, disable_progbar=True
+        NUTS(model), num_samples=250, warmup_steps=100, num_chains=1, disable_progbar=True
     )
     oracle.run(alone.batch(torch.arange(few)))
     wanted = oracle.get_samples()["z"]
