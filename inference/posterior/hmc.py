@@ -23,7 +23,7 @@ from vae4counts.inference.posterior.natural_gradient import Density
 TARGET_ACCEPTANCE = 0.8
 FIRST_STEP = 0.5
 # A draw takes between these numbers of leapfrog steps: trajectories of one length can be periodic.
-LEAPFROGS = (2, 8)
+LEAPFROGS = (1, 4)
 # Dual averaging: as in Hoffman & Gelman (2014), section 3.2.
 GAMMA, OFFSET, FORGETTING = 0.05, 10.0, 0.75
 # A change of the Hamiltonian by more than this, in nats, is a divergence.

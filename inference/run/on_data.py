@@ -281,7 +281,7 @@ class RunOnData:
         """Draw from posterior and prior for ArviZ: see `to_arviz`.
 
         Args:
-            num_samples: Number of draws; for "hmc" of each chain. If None, 100, or 500 for "hmc".
+            num_samples: Number of draws; for "hmc" of each chain. If None, 100, or 1,000 for "hmc".
             sites: Of the model's latents and tables (``"z"``, ``"component"``, ``"counts"`` ...);
                 all latents if None.
             method: "guide" for independent draws from q; "hmc" for chains of Hamiltonian Monte
@@ -300,7 +300,7 @@ class RunOnData:
         run, is_hmc = self.run, method == "hmc"
         batches = self._batches(self.counts, chunk_size)
         if num_samples is None:
-            num_samples = 500 if is_hmc else 100
+            num_samples = 1000 if is_hmc else 100
         guide = self._guide(refine=refine or is_hmc)
         with self._seeded(), sampling(method, run, guide, chains, len(self.counts)) as sampler:
             return to_arviz(run.model, sampler, batches, *self._names, num_samples, sites)
