@@ -2,9 +2,9 @@
 
     python benchmarks/refining.py [FILE]
 
-Refinement: 1,000 observations of 4,096 features. Chains: the default 4 x 1,000 draws for 200 held-out
-observations of FILE (made counts of 2,000 features without one), with the share of the latents'
-r-hat below 1.01 and of those with 100 effective draws or more, by observation: its worst latent.
+Refinement: 1,000 observations of 4,096 features. Chains: the default 4 x 1,000 draws for 200
+held-out observations of FILE (made counts of 2,000 features without one), with the share of the
+observations whose worst latent has an r-hat below 1.01, and 100 effective draws or more.
 """
 
 from __future__ import annotations
