@@ -84,7 +84,8 @@ class LocalGuide(Guide):
 
     where ``u`` holds the latents that are not enumerated, on the scale of all real numbers: ``z``,
     the logarithm of a library size. Nothing is amortised: the guide knows these observations and
-    no others, by their positions, ``batch.index``. `vae4counts.inference.refine` makes it.
+    no others, by their positions, ``batch.index``. It is made by
+    `vae4counts.inference.posterior.refinement.refine`.
 
     The sites are sampled one after the other, each given those before it; these conditional
     distributions are mixtures of Gaussians again.
