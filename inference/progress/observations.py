@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich import progress
 
@@ -19,7 +20,7 @@ class _Speed(progress.ProgressColumn):
 
 @contextmanager
 def observation_bar(title: str, total: int, *, visible: bool) -> Iterator[Callable[[int], None]]:
-    """Show how many observations are done, on a terminal or in a notebook.
+    """Show how many observations are done, on a terminal, or in a notebook that has ipywidgets.
 
     Args:
         title: What is done to them.
@@ -30,6 +31,9 @@ def observation_bar(title: str, total: int, *, visible: bool) -> Iterator[Callab
         What to call with the number of those that have been done since the last call.
     """
     console = Stream()
+    can_show = console.is_terminal
+    if console.is_jupyter:  # where rich would warn, instead of showing anything
+        can_show = find_spec("ipywidgets") is not None
     bar = progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -37,7 +41,7 @@ def observation_bar(title: str, total: int, *, visible: bool) -> Iterator[Callab
         _Speed(),
         progress.TimeRemainingColumn(),
         console=console,
-        disable=not (visible and (console.is_terminal or console.is_jupyter)),
+        disable=not (visible and can_show),
     )
     with bar:
         task = bar.add_task(title, total=total)

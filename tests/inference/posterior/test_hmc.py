@@ -20,23 +20,24 @@ def identity(n: int) -> tuple[Tensor, Tensor]:
 def test_gaussians_have_their_moments() -> None:
     """In coordinates that do not fit them: each finds steps of its own."""
     n = 6
-    factor = torch.randn(n, D, D).tril(-1) + torch.eye(D) * torch.tensor([0.2, 1.0, 2.0])
+    factor = 0.3 * torch.randn(n, D, D).tril(-1) + torch.diag(torch.tensor([0.5, 1.0, 2.0]))
+    factor = torch.linspace(0.5, 2, n).view(n, 1, 1) * factor
     loc = torch.randn(n, D)
     target = MultivariateNormal(loc, scale_tril=factor)
     chains = sample(
         lambda points: target.log_prob(points.transpose(1, 2)).transpose(1, 2),
         *identity(n),
         torch.randn(4, n, D),
-        num_samples=1500,
+        num_samples=1000,
         warm_up=200,
     )
-    assert chains.points.shape == (4, 1500, n, D)
+    assert chains.points.shape == (4, 1000, n, D)
     drawn = chains.points.flatten(0, 1)
     away = (drawn.mean(0) - loc) / factor.norm(dim=-1)
     assert away.abs().max() < 0.2
+    white = torch.linalg.solve(factor, (drawn - loc).unsqueeze(-1)).squeeze(-1)
     for i in range(n):
-        wanted = factor[i] @ factor[i].T
-        torch.testing.assert_close(drawn[:, i].T.cov(), wanted, rtol=0.2, atol=0.2)
+        torch.testing.assert_close(white[:, i].T.cov(), torch.eye(D), rtol=0, atol=0.2)
     assert (chains.acceptance.mean((0, 1)) - TARGET_ACCEPTANCE).abs().max() < 0.12
     assert not chains.diverging.any()
     assert chains.step_size.max() > 1.2 * chains.step_size.min()
@@ -50,7 +51,7 @@ def test_a_density_that_is_no_gaussian() -> None:
         shape.log().repeat(2, 1),
         shape.rsqrt().diag().repeat(2, 1, 1),
         torch.randn(4, 2, D),
-        num_samples=2000,
+        num_samples=1200,
         warm_up=200,
     )
     drawn = chains.points[:, ::10].flatten(0, 1).double().numpy()
