@@ -18,8 +18,8 @@ is such a draw for data that were simulated: the latents that they were simulate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides.local import LocalGuide
+from vae4counts.inference.posterior.hmc import Position, move
 from vae4counts.inference.posterior.refinement import frozen, log_density
 from vae4counts.models import Model
 
@@ -63,29 +64,20 @@ def upper_bound(model: Model, guide: LocalGuide, batch: Batch, exact: Tensor) ->
 
 
 @dataclass(frozen=True)
-class _State:
-    """Where chains are, in white coordinates ``(C, B, D)``, with log p, log q and their slopes."""
+class _Annealed(Position):
+    """Where chains are, with log p and log q and their slopes, at some temperature."""
 
-    white: Tensor
     log_p: Tensor
     log_q: Tensor
     by_p: Tensor
     by_q: Tensor
 
-    def value(self, beta: Tensor) -> Tensor:
-        return beta * self.log_p + (1 - beta) * self.log_q
-
-    def slope(self, beta: Tensor) -> Tensor:
-        return beta * self.by_p + (1 - beta) * self.by_q
-
-    def moved(self, proposal: _State, taken: Tensor) -> _State:
-        """Return the proposal where it is taken, and this elsewhere."""
-        pairs = zip(vars(self).values(), vars(proposal).values(), strict=True)
-        return _State(
-            *(
-                torch.where(taken.view(*taken.shape, *[1] * (old.dim() - 2)), new, old)
-                for old, new in pairs
-            )
+    def at(self, beta: Tensor) -> _Annealed:
+        """Return the same place at another temperature."""
+        return replace(
+            self,
+            value=beta * self.log_p + (1 - beta) * self.log_q,
+            slope=beta * self.by_p + (1 - beta) * self.by_q,
         )
 
 
@@ -96,7 +88,7 @@ def _anneal(
     loc, factor = guide.moments(batch.index)
     density = log_density(model, batch, guide.blocks)
 
-    def at(white: Tensor) -> _State:
+    def at(white: Tensor, beta: Tensor) -> _Annealed:
         white = white.detach().requires_grad_()
         with torch.enable_grad():
             points = loc + torch.einsum("bij,cbj->cbi", factor, white)
@@ -104,25 +96,14 @@ def _anneal(
             log_q = guide.log_density(batch.index, points)
             (by_p,) = torch.autograd.grad(log_p.sum(), white, retain_graph=True)
             (by_q,) = torch.autograd.grad(log_q.sum(), white)
-        return _State(white.detach(), log_p.detach(), log_q.detach(), by_p, by_q)
+        parts = log_p.detach(), log_q.detach(), by_p, by_q
+        return _Annealed(white.detach(), parts[0], by_p, *parts).at(beta)
 
     with frozen(model):
-        state = at(torch.linalg.solve(factor, (start - loc).unsqueeze(-1)).squeeze(-1))
-        log_weights = torch.zeros_like(state.log_p)
+        white = torch.linalg.solve(factor, (start - loc).unsqueeze(-1)).squeeze(-1)
+        place = at(white, temperatures[0])
+        log_weights = torch.zeros_like(place.log_p)
         for before, beta in pairwise(temperatures):
-            log_weights = log_weights + (beta - before) * (state.log_p - state.log_q)
-            state = _moved(state, at, beta)
+            log_weights = log_weights + (beta - before) * (place.log_p - place.log_q)
+            place, _ = move(place.at(beta), partial(at, beta=beta), STEP_SIZE, LEAPFROGS)
     return log_weights
-
-
-def _moved(state: _State, at: Callable[[Tensor], _State], beta: Tensor) -> _State:
-    """Move chains by one draw of Hamiltonian Monte Carlo for the density of a temperature."""
-    velocity = torch.randn_like(state.white)
-    before = state.value(beta) - velocity.square().sum(-1) / 2
-    proposal = state
-    for _ in range(LEAPFROGS):
-        velocity = velocity + STEP_SIZE / 2 * proposal.slope(beta)
-        proposal = at(proposal.white + STEP_SIZE * velocity)
-        velocity = velocity + STEP_SIZE / 2 * proposal.slope(beta)
-    after = proposal.value(beta) - velocity.square().sum(-1) / 2
-    return state.moved(proposal, torch.rand_like(after).log() < after - before)

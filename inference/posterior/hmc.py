@@ -13,7 +13,9 @@ by dual averaging so that a share of 0.8 is accepted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +30,64 @@ LEAPFROGS = (1, 4)
 GAMMA, OFFSET, FORGETTING = 0.05, 10.0, 0.75
 # A change of the Hamiltonian by more than this, in nats, is a divergence.
 DIVERGENCE = 1000.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where ``C`` chains of each of ``B`` densities are.
+
+    Attributes:
+        white: The coordinates ``w``, shape ``(C, B, D)``.
+        value: The log-density there, shape ``(C, B)``.
+        slope: Its gradient by ``w``, shape ``(C, B, D)``.
+    """
+
+    white: Tensor
+    value: Tensor
+    slope: Tensor
+
+    def replaced(self: P, proposal: P, taken: Tensor) -> P:
+        """Return the proposal where it is taken, shape ``(C, B)``, and this elsewhere."""
+        parts = {
+            name: torch.where(taken.view(*taken.shape, *[1] * (old.dim() - 2)), new, old)
+            for (name, old), new in zip(vars(self).items(), vars(proposal).values(), strict=True)
+        }
+        return replace(self, **parts)
+
+
+P = TypeVar("P", bound=Position)
+
+
+def move(
+    position: P, at: Callable[[Tensor], P], size: Tensor | float, count: int
+) -> tuple[P, Tensor]:
+    """Move chains by one draw.
+
+    Args:
+        position: Where they are.
+        at: From coordinates to the position there.
+        size: The length of the leapfrog steps, which broadcasts to the coordinates.
+        count: Their number.
+
+    Returns:
+        Where they are then, and minus the change of the Hamiltonian on the way to the proposal,
+        shape ``(C, B)``; minus infinity where it is not a number.
+    """
+    velocity = torch.randn_like(position.white)
+    before = position.value - velocity.square().sum(-1) / 2
+    proposal = position
+    for _ in range(count):
+        velocity = velocity + size / 2 * proposal.slope
+        proposal = at(proposal.white + size * velocity)
+        velocity = velocity + size / 2 * proposal.slope
+    change = (proposal.value - velocity.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
+    taken = torch.rand_like(change) < acceptance_of(change)
+    return position.replaced(proposal, taken), change
+
+
+def acceptance_of(change: Tensor) -> Tensor:
+    """Return the probability with which a proposal is accepted, see `move`."""
+    return change.clamp(max=0).exp()
 
 
 @dataclass(frozen=True)
@@ -70,39 +130,26 @@ def sample(
         The chains.
     """
 
-    def value_and_gradient(white: Tensor) -> tuple[Tensor, Tensor]:
+    def at(white: Tensor) -> Position:
         white = white.detach().requires_grad_()
         with torch.enable_grad():
             points = loc + torch.einsum("bij,cbj->cbi", factor, white)
             value = density(points.unsqueeze(2)).squeeze(2)
             (gradient,) = torch.autograd.grad(value.sum(), white)
-        return value.detach(), gradient
+        return Position(white.detach(), value.detach(), gradient)
 
-    white = start
-    value, gradient = value_and_gradient(white)
+    position = at(start)
     steps = _StepSizes(loc.shape[0], loc)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for number in range(warm_up + num_samples):
         size = steps.explored if number < warm_up else steps.settled
         count = int(torch.randint(LEAPFROGS[0], LEAPFROGS[1] + 1, ()))
-        velocity = torch.randn_like(white)
-        before = value - velocity.square().sum(-1) / 2
-        place, slope = white, gradient
-        for _ in range(count):
-            velocity = velocity + size.unsqueeze(-1) / 2 * slope
-            place = place + size.unsqueeze(-1) * velocity
-            new_value, slope = value_and_gradient(place)
-            velocity = velocity + size.unsqueeze(-1) / 2 * slope
-        change = (new_value - velocity.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
-        acceptance = change.clamp(max=0).exp()
-        taken = torch.rand_like(acceptance) < acceptance
-        value = torch.where(taken, new_value, value)
-        white = torch.where(taken.unsqueeze(-1), place, white)
-        gradient = torch.where(taken.unsqueeze(-1), slope, gradient)
+        position, change = move(position, at, size.unsqueeze(-1), count)
+        acceptance = acceptance_of(change)
         if number < warm_up:
             steps.learn(acceptance.mean(0))
         else:
-            kept.append((white, acceptance, change < -DIVERGENCE))
+            kept.append((position.white, acceptance, change < -DIVERGENCE))
     drawn, acceptance, diverging = (torch.stack(part, 1) for part in zip(*kept, strict=True))
     points = loc + torch.einsum("bij,csbj->csbi", factor, drawn)
     return Chains(points, acceptance, diverging, steps.settled)
