@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import torch
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw, require_counts
-from vae4counts.inference.posterior.importance import MIN_DRAWS, smoothed_log_mean
+from vae4counts.inference.posterior.draws import require_counts
+from vae4counts.inference.posterior.importance import MIN_DRAWS, log_weights, smoothed_log_mean
 from vae4counts.models import Model
 
 
@@ -70,9 +69,7 @@ def log_likelihoods(
     values, shapes = [], []
     for batch in batches:
         _check_lumped(model, batch)
-        sizes = chunks(num_samples, model, batch)
-        log_weights = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
-        value, k = smoothed_log_mean(log_weights.T.cpu().numpy())
+        value, k = smoothed_log_mean(log_weights(model, guide, batch, num_samples))
         values.append(value)
         shapes.append(k)
     return np.concatenate(values), np.concatenate(shapes)

@@ -120,7 +120,7 @@ def _fitted_pareto(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def largest_k(num_samples: int) -> float:
     """Return the largest shape k of a tail to be trusted (Vehtari et al. 2024, eq. 13)."""
-    return min(1 - 1 / math.log10(num_samples), 0.7)
+    return min(1 - 1 / math.log10(num_samples), HIGH_K)
 
 
 def effective_share(log_weights: np.ndarray) -> np.ndarray:
@@ -155,6 +155,20 @@ def weight_diagnostics(log_weights: Tensor) -> dict[str, Tensor]:
     return {name: torch.as_tensor(x, device=log_weights.device) for name, x in found.items()}
 
 
+def log_weights(model: Model, guide: Guide, batch: Batch, num_samples: int) -> np.ndarray:
+    """Draw from the guide and return the log-weights of the draws, shape ``(B, S)``.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batch: The observations.
+        num_samples: Number ``S`` of draws for each.
+    """
+    sizes = chunks(num_samples, model, batch)
+    drawn = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
+    return drawn.T.cpu().numpy()
+
+
 def tail_shapes(model: Model, guide: Guide, batches: Iterable[Batch]) -> np.ndarray:
     """Return the shape k of the tail of each observation's importance weights, of 100 draws.
 
@@ -168,7 +182,5 @@ def tail_shapes(model: Model, guide: Guide, batches: Iterable[Batch]) -> np.ndar
     """
     found = []
     for batch in batches:
-        sizes = chunks(MIN_DRAWS, model, batch)
-        log_weights = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
-        found.append(weight_diagnostics(log_weights)["pareto_k"].cpu().numpy())
+        found.append(smoothed_log_mean(log_weights(model, guide, batch, MIN_DRAWS))[1])
     return np.concatenate(found)
