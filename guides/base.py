@@ -80,18 +80,6 @@ class Guide(Configured, nn.Module, abc.ABC):
     def attach(self, model: Model) -> None:
         """Give the model what it shares with the guide. Does nothing unless overridden."""
 
-    def of(self, rows: Tensor) -> Guide:  # noqa: ARG002
-        """Return the guide of some of the observations of a data set, as a data set of their own.
-
-        Args:
-            rows: Their positions, shape ``(M,)``.
-
-        Returns:
-            This guide, which knows observations by their values; one that knows them by their
-            positions overrides this.
-        """
-        return self
-
     @property
     def flips(self) -> bool:
         """Whether `flip` can change the signs of latents."""

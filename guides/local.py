@@ -77,6 +77,22 @@ class Block:
         return value
 
 
+def site_values(blocks: Mapping[str, Block], numbers: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the value of each site, and the logarithm of the Jacobian determinant of them all.
+
+    Args:
+        blocks: The sites, in order.
+        numbers: Points ``u``, shape ``(*batch, D)``.
+
+    Returns:
+        Values by site, ``(*batch, ...)`` each; and shape ``(*batch,)``.
+    """
+    parts = numbers.split([block.size for block in blocks.values()], -1)
+    found = {n: b.value(part) for (n, b), part in zip(blocks.items(), parts, strict=True)}
+    log_det = torch.stack([log_det for _, log_det in found.values()]).sum(0)
+    return {name: value for name, (value, _) in found.items()}, log_det
+
+
 class LocalGuide(Guide):
     r"""A mixture of Gaussians with full covariances for each of ``N`` observations.
 
@@ -127,17 +143,13 @@ class LocalGuide(Guide):
         )
 
     def of(self, rows: Tensor) -> LocalGuide:
-        """See `Guide.of`."""
+        """Return the guide of some of the observations, which are counted from 0 in it.
+
+        Args:
+            rows: Their positions, shape ``(M,)``.
+        """
         parts = self.log_weights, self.loc, self.scale_tril
         return LocalGuide(self.blocks, *(part[rows] for part in parts))
-
-    def values(self, numbers: Tensor) -> dict[str, Tensor]:
-        """Return the value of each site at points ``u``, shape ``(*batch, D)``."""
-        parts = numbers.split([block.size for block in self.blocks.values()], -1)
-        return {
-            name: block.value(part)[0]
-            for (name, block), part in zip(self.blocks.items(), parts, strict=True)
-        }
 
     def numbers(self, rows: Tensor, num_samples: int) -> Tensor:
         """Draw points ``u``, shape ``(S, B, D)``.

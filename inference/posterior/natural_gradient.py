@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -62,16 +62,21 @@ class Mixtures:
     loc: Tensor
     factor: Tensor
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The three tensors."""
+        return self.log_weights, self.loc, self.factor
+
     def __getitem__(self, rows: Tensor) -> Mixtures:
-        return Mixtures(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Mixtures(*(part[rows] for part in self.parts))
 
     def __setitem__(self, rows: Tensor, other: Mixtures) -> None:
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(other, field.name)
+        for own, new in zip(self.parts, other.parts, strict=True):
+            own[rows] = new
 
     def clone(self) -> Mixtures:
         """Copy the tensors."""
-        return Mixtures(*(getattr(self, field.name).clone() for field in fields(self)))
+        return Mixtures(*(part.clone() for part in self.parts))
 
     def padded(self, n: int) -> Mixtures:
         """Return mixtures of ``n`` Gaussians: this one, and others without weight."""
@@ -132,7 +137,7 @@ def maximise(density_of: Callable[[Tensor], Density], start: Mixtures) -> Mixtur
             age = torch.where(still & (age == 0), 1.0, age)
             total, before = torch.zeros_like(total), total
         ended = age > LAST_STEPS
-        if ended.all() or number == MAX_STEPS:
+        if ended.all():
             break
         if ended.float().mean() > ENDED_SHARE:
             found[rows[ended]] = state[ended]
@@ -189,10 +194,10 @@ def _at_most(step: Tensor, longest: float, axes: tuple[int, ...]) -> Tensor:
 
 def _where_finite(after: Mixtures, before: Mixtures) -> Mixtures:
     """Take the step where all its numbers are finite; stay where they are not."""
-    values = [getattr(after, field.name) for field in fields(after)]
-    finite = torch.stack([value.isfinite().flatten(1).all(1) for value in values]).all(0)
-    kept = [
-        torch.where(finite.view(-1, *[1] * (value.dim() - 1)), value, getattr(before, field.name))
-        for value, field in zip(values, fields(after), strict=True)
-    ]
-    return Mixtures(*kept)
+    finite = torch.stack([part.isfinite().flatten(1).all(1) for part in after.parts]).all(0)
+    return Mixtures(
+        *(
+            torch.where(finite.view(-1, *[1] * (new.dim() - 1)), new, old)
+            for new, old in zip(after.parts, before.parts, strict=True)
+        )
+    )

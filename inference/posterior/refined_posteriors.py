@@ -67,7 +67,7 @@ class RefinedPosteriors:
         with own_randomness(self._counts.device, self._seed), fast_products():
             self._find(chosen[~self._is_known[chosen]])
             blocks = site_blocks(self._model, self._guide, self._counts.batch(chosen[:1]))
-        return LocalGuide(blocks, *(self._parts[name][chosen] for name in PARTS))
+        return LocalGuide(blocks, **self._parts).of(chosen)
 
     def save(self, path: str | Path) -> None:
         """Write all that have been found to a file."""

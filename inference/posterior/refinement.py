@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from vae4counts.data import Counts
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.guides.local import Block, LocalGuide
+from vae4counts.guides.local import Block, LocalGuide, site_values
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw, log_joint
 from vae4counts.inference.posterior.natural_gradient import (
     STEP_DRAWS,
@@ -75,8 +74,8 @@ def refine(
         for rows in torch.arange(len(counts)).split(size):
             parts.append(_refine_batch(model, guide, counts.subset(rows), blocks))
             advance(len(rows))
-    log_weights, loc, factor = (torch.cat(part) for part in zip(*map(astuple, parts), strict=True))
-    found = with_wide_tails(Mixtures(log_weights, loc, factor))
+    whole = (torch.cat(part) for part in zip(*(each.parts for each in parts), strict=True))
+    found = with_wide_tails(Mixtures(*whole))
     factor = torch.linalg.cholesky(found.factor @ found.factor.mT)
     return LocalGuide(blocks, found.log_weights, found.loc, factor)
 
@@ -168,10 +167,8 @@ def log_density(model: Model, batch: Batch, blocks: Mapping[str, Block]) -> Dens
     def density(points: Tensor) -> Tensor:
         # (S, B, M, D) -> (M * S, B, D)
         flat = points.movedim(2, 0).flatten(0, 1)
-        numbers = flat.split([block.size for block in blocks.values()], -1)
-        sites = {n: b.value(x) for (n, b), x in zip(blocks.items(), numbers, strict=True)}
-        log_p = log_joint(model, batch, {n: value for n, (value, _) in sites.items()}, len(flat))
-        log_p = log_p + torch.stack([log_det for _, log_det in sites.values()]).sum(0)
+        values, log_det = site_values(blocks, flat)
+        log_p = log_joint(model, batch, values, len(flat)) + log_det
         return log_p.unflatten(0, (points.shape[2], points.shape[0])).movedim(0, 2)
 
     return density

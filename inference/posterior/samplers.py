@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.guides.local import LocalGuide
+from vae4counts.guides.local import LocalGuide, site_values
 from vae4counts.inference.posterior.draws import Draws, chunks, draw, draws_at
 from vae4counts.inference.posterior.hmc import sample
 from vae4counts.inference.posterior.refinement import frozen, log_density
@@ -103,8 +103,9 @@ class HMC(Sampler):
         for size in chunks(self.chains * num_samples, self.model, batch):
             part = slice(start, start + size)
             numbers = chains.points.flatten(0, 1)[part]
-            some = {name: values.flatten(0, 1)[part] for name, values in stats.items()}
-            yield draws_at(self.model, batch, self.guide.values(numbers), size, some)
+            some = {name: each.flatten(0, 1)[part] for name, each in stats.items()}
+            values, _ = site_values(self.guide.blocks, numbers)
+            yield draws_at(self.model, batch, values, size, some)
             start += size
 
     def _starts(self, batch: Batch) -> Tensor:
