@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,17 +151,22 @@ def _check_names(path: Path) -> None:
     In the store there is a group called like what is before the slash. It is no element of
     anndata's, but holds one.
     """
-    store: Any = zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
-    for slot in _MATRICES:
-        for name in store.get(slot, ()):
-            stored = store[slot][name]
-            is_group = isinstance(stored, (h5py.Group, zarr.Group)) and not _is_element(stored)
-            for inner in stored if is_group else ():
-                if _is_element(stored[inner]):
-                    raise DataError(
-                        f"{path} has {slot}[{f'{name}/{inner}'!r}], which anndata cannot read "
-                        "because of the slash: give it another name before the data are written."
-                    )
+    is_folder = path.is_dir()  # of zarr, which has nothing to close
+    opened: Any = (
+        nullcontext(zarr.open_group(path, mode="r")) if is_folder else h5py.File(path, "r")
+    )
+    with opened as store:
+        for slot in _MATRICES:
+            for name in store.get(slot, ()):
+                stored = store[slot][name]
+                is_group = isinstance(stored, (h5py.Group, zarr.Group)) and not _is_element(stored)
+                for inner in stored if is_group else ():
+                    if _is_element(stored[inner]):
+                        raise DataError(
+                            f"{path} has {slot}[{f'{name}/{inner}'!r}], which anndata cannot read "
+                            "because of the slash: give it another name before the data are "
+                            "written."
+                        )
 
 
 def _is_element(stored: Any) -> bool:

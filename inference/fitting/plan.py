@@ -45,8 +45,9 @@ def split_observations(
     """
     kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
     if options.column is not None:
-        split = _only(kept, split_from_column(find_column(obs, options.column)), options)
-        _warn_of_no_part(int(find_column(obs, options.column).isna().sum()), options.column)
+        column = find_column(obs, options.column)
+        split = _only(kept, split_from_column(column), options)
+        _warn_of_no_part(int(column.isna().sum()), options.column)
         return split
     shares = {"validation": options.validation, "test": options.test}
     if options.group is not None:

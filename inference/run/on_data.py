@@ -258,8 +258,9 @@ class RunOnData:
             "metrics": json.dumps(run.metrics, default=plain),
         }
         table = loadings(run.model, run.features)
-        view = self.interpret(refine=refine)
-        layer = view.denoised(num_samples=num_samples) if denoised else None
+        layer = None
+        if denoised:
+            layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
         names = adata.var_names.astype(str)
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
