@@ -19,6 +19,8 @@ demo: $(VENV)/.installed
 test quick: export OMP_NUM_THREADS = 1
 # names of tests that come from sets have to be the same in all processes
 test quick: export PYTHONHASHSEED = 0
+# compiled files save a second in each of the many processes that tests start
+test quick: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.installed-dev lint
 	$(PYTEST)

@@ -22,6 +22,7 @@ from anndata import AnnData
 from vae4counts import models
 from vae4counts.data import Batch
 from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
+from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.models import GMVAE, Model, start_from_data
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
@@ -122,9 +123,12 @@ def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = N
 
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:
-    """Start each test at the same random state, with Pyro's checks on."""
+    """Start each test at the same random state, with Pyro's checks on.
+
+    What a test calls may start numba, which changes the number of threads.
+    """
     torch.manual_seed(0)
-    with pyro.validation_enabled(True):
+    with pyro.validation_enabled(True), kept_threads():
         yield
 
 

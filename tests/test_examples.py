@@ -95,30 +95,34 @@ def test_an_example_runs_and_says_what_it_runs_on(
 
 
 @pytest.mark.parametrize(
-    ("variable", "name", "substitute"),
+    ("variable", "name"),
     [
-        ("VAE4COUNTS_PBMC68K", "pbmc68k", "load_pbmc68k_reduced"),
-        ("VAE4COUNTS_COCO", "scene_understanding", "made_scenes"),
-        ("VAE4COUNTS_TCGA", "tcga_pancancer", "made_tumours"),
+        ("VAE4COUNTS_PBMC68K", "cells"),
+        ("VAE4COUNTS_COCO", "pictures"),
+        ("VAE4COUNTS_TCGA", "tumours"),
     ],
 )
-def test_an_example_takes_the_data_that_are_at_hand(
-    variable: str,
-    name: str,
-    substitute: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_the_data_at_hand_are_taken(
+    variable: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from example_data import __dict__ as examples  # as quick ones
-
-    adata = examples[substitute]()
-    # what the substitutes alone have: the truth that they were drawn from
-    adata.obs = adata.obs.drop(columns=["scene", "proliferation"], errors="ignore")
-    adata.write_h5ad(tmp_path / "mine.h5ad")
+    adata, what = getattr(example_data, name)()
+    assert "a substitute" in what
+    adata[:50].write_h5ad(tmp_path / "mine.h5ad")
     monkeypatch.setenv(variable, str(tmp_path / "mine.h5ad"))
-    assert np.isfinite(run(name)["found"].elbo)
-    assert f"the data that {variable} names" in capsys.readouterr().out.splitlines()[0]
+    mine, what = getattr(example_data, name)()
+    assert mine.n_obs == 50
+    assert f"the data that {variable} names" in what
+
+
+def test_an_example_runs_on_data_without_the_truth(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only the substitutes have what they were drawn from."""
+    scenes = example_data.made_scenes(600)
+    scenes.obs = scenes.obs.drop(columns="scene")
+    scenes.write_h5ad(tmp_path / "mine.h5ad")
+    monkeypatch.setenv("VAE4COUNTS_COCO", str(tmp_path / "mine.h5ad"))
+    assert np.isfinite(run("scene_understanding")["found"].elbo)
 
 
 def test_swapping_goes_by_the_registries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +166,14 @@ def test_a_likelihood_and_a_prior_of_ones_own() -> None:
     assert names["Laplace"](2).log_prob(z).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_example_runs_in_a_kernel() -> None:
-    notebook = execute.execute("write_your_own")
-    assert outputs(notebook)
+def test_a_source_runs_in_a_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(
+        "# %% [markdown]\n# # A title\n\n# %%\nfrom vae4counts.models import VAE\n\nVAE(3)\n"
+    )
+    monkeypatch.setattr(execute, "EXAMPLES", tmp_path)
+    notebook = execute.execute("small")
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code"]
+    assert "VAE" in outputs(notebook)[0]["data"]["text/plain"]
     assert not faults(notebook)
 
 

@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 
 from vae4counts.data import DataError, classes_of
 from vae4counts.data.text import LONGEST_NAME
+from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.inference.plots.style import (
     MOST_ROWS,
     PALETTE,
@@ -48,7 +49,9 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
         return best_directions(latents)
     from umap import UMAP  # slow to import
 
-    return UMAP(random_state=seed, n_jobs=1).fit_transform(latents), ("UMAP 1", "UMAP 2")
+    with kept_threads():
+        plane = UMAP(random_state=seed, n_jobs=1).fit_transform(latents)
+    return plane, ("UMAP 1", "UMAP 2")
 
 
 def best_directions(latents: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -102,8 +102,13 @@ def refusal(ask: Callable[[], object]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", DATA)
+# every model and all data, not every one with all
+CASES = [(kind, "gmvae") for kind in DATA]
+CASES += [(kind, model) for kind in ("one", "five") for model in MODELS if model != "gmvae"]
+CASES += [("three of one feature", "linear"), ("all zero", "mixture"), ("constant", "vamp")]
+
+
+@pytest.mark.parametrize(("kind", "model"), CASES)
 def test_every_question(kind: str, model: str, tmp_path: Path) -> None:
     """Warnings are errors."""
     n, g = DATA[kind].shape

@@ -40,8 +40,10 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def defined(tmp_path: Path) -> Callable[..., ModuleType]:
+def defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
     """Execute `SOURCE` as a module of the given name, from a file in the given folder."""
+    # a file that changes within a second, and not in size, would be taken for its compiled self
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def execute(name: str, folder: str, size: int = 1) -> ModuleType:
         path = tmp_path / folder / f"{name}.py"

@@ -133,7 +133,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 # 5 steps an epoch: in an epoch, at its end, at the end of a training, in the last epoch
 STOPS = [(kind, 13) for kind in FITS]
 STOPS += [("plain", 5), ("mixture", 3), ("mixture", 10), ("mixture", 29)]
-STOPS += [("restarts", 30), ("restarts", 50)]
+STOPS += [("restarts", 50)]
 
 
 @pytest.fixture(scope="module")

@@ -93,20 +93,17 @@ def result_of(kind: str, batch_size: int = 32, **more: Any) -> dict[str, Any]:
 CASES = [("plain", 32), ("marginal", 32), ("joint", 20), ("plain", 80)]
 
 
-def main(what: str, out: str) -> None:
-    """Leaves a file of results for each process and raises in the last, or kills that."""
+def main(out: str) -> None:
+    """Leave a file of results for each process, then kill the last of them in a fit."""
     warnings.simplefilter("ignore")
     here = Processes.here()
-    if what == "compare":
-        results = {f"{kind}-{size}": result_of(kind, size) for kind, size in CASES}
-        stopped = Checkpoints(Path(out) / "stopped", resume=True)
-        results["resumed"] = result_of("plain", checkpoints=stopped)
-        path = Path(out) / f"{here.rank}-of-{here.number}.json"
-        path.write_text(json.dumps(results))
-        end, place = give_up, Path(out) / "dead"
-    else:
-        end, place = kill_it, Path(out)
-    stopped_fit(place, end if here.rank == here.number - 1 else lambda: None)
+    results = {f"{kind}-{size}": result_of(kind, size) for kind, size in CASES}
+    stopped = Checkpoints(Path(out) / "stopped", resume=True)
+    results["resumed"] = result_of("plain", checkpoints=stopped)
+    path = Path(out) / f"{here.rank}-of-{here.number}.json"
+    path.write_text(json.dumps(results))
+    end = kill_it if here.rank == here.number - 1 else lambda: None
+    stopped_fit(Path(out) / "dead", end)
 
 
 def stopped_fit(checkpoints: Path, end: Callable[[], None]) -> None:

@@ -83,14 +83,14 @@ def assert_follows_from_step_6(result: dict[str, Any], one: dict[str, Any]) -> N
 
 
 def test_two_processes_follow_one_step_by_step_and_end_together(tmp_path: Path) -> None:
-    """Losses, validation, evaluation and annotation, with an odd number of rows; then one raises.
+    """Losses, validation, evaluation and annotation, with an odd number of rows; one is killed.
 
     Among the batches is one of one row, of which the first process has none. One process continues
     from where the two of them were.
     """
     with pytest.raises(ArithmeticError):
         shared.stopped_fit(tmp_path / "stopped", shared.give_up)
-    done = torchrun(SCRIPT, "compare", tmp_path)
+    done = torchrun(SCRIPT, tmp_path)
     first, second = (json.loads((tmp_path / f"{r}-of-2.json").read_text()) for r in (0, 1))
     for kind, size in shared.CASES:
         one = shared.result_of(kind, size)
@@ -102,18 +102,9 @@ def test_two_processes_follow_one_step_by_step_and_end_together(tmp_path: Path) 
     plain = shared.result_of("plain")
     assert_follows_from_step_6(first["resumed"], plain)
     assert done.returncode != 0
-    assert "the last process gives up" in done.stderr
+    assert "SIGKILL" in done.stderr
     dead = Checkpoints(tmp_path / "dead", resume=True)
     assert_follows_from_step_6(shared.result_of("plain", checkpoints=dead), plain)
-
-
-def test_a_process_that_is_killed_ends_the_others(tmp_path: Path) -> None:
-    started = time.monotonic()
-    done = torchrun(SCRIPT, "kill", tmp_path)
-    assert done.returncode != 0
-    assert "SIGKILL" in done.stderr
-    assert time.monotonic() - started < 60
-    assert any(tmp_path.glob("step-*"))
 
 
 def test_the_first_process_alone_writes(tmp_path: Path) -> None:
@@ -138,7 +129,7 @@ def test_a_signal_stops_all_with_the_state_saved(tmp_path: Path) -> None:
     """torchrun passes SIGTERM on to its processes; one process continues."""
     shared.made_data().write_h5ad(tmp_path / "data.h5ad")
     words = ["fit", tmp_path / "data.h5ad", "--out", tmp_path / "run", "--model", "vae"]
-    words += ["--checkpoint-minutes", "0.001", "--epochs", "1000", "--latents", "2"]
+    words += ["--checkpoint-minutes", "0.001", "--epochs", "200", "--latents", "2"]
     process = started("-m", "vae4counts.inference", *words)
     checkpoints = tmp_path / "run.partial" / "checkpoints"
     while process.poll() is None and not any(checkpoints.glob("step-*")):
@@ -170,7 +161,7 @@ def test_an_error_in_a_started_process_comes_home() -> None:
     before = gc.get_freeze_count()
     with pytest.raises(ProcessError, match=r"ArithmeticError: \d{5,}"):
         launch(2, exec, "import gc; raise ArithmeticError(gc.get_freeze_count())")
-    assert gc.get_freeze_count() == before
+    assert gc.get_freeze_count() <= before  # fewer where some were freed meanwhile
 
 
 def test_counts_on_disk_are_for_torchrun(tmp_path: Path) -> None:

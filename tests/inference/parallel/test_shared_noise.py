@@ -24,6 +24,8 @@ from vae4counts.models.networks import BatchNorm
 pytestmark = pytest.mark.slow
 
 Pair = tuple[Any, Any]
+# the batch of 12 has parts of 2 and of 3 rows
+PROCESSES = 5
 
 
 def part_of(batch: Batch, rank: int, number: int) -> Batch:
@@ -43,10 +45,7 @@ def test_parts_are_even_and_follow_each_other(size: int, number: int) -> None:
         assert len(range(size)[part.rows]) == max(1, part.n_rows)  # there is a row to work on
 
 
-@pytest.mark.parametrize("number", [2, 5])
-def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(
-    pair: Pair, batch: Batch, number: int
-) -> None:
+def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(pair: Pair, batch: Batch) -> None:
     """For all pairs of the registries, with the dropout that they have.
 
     The moments of a batch take processes that speak to each other: see test_processes.py.
@@ -67,8 +66,8 @@ def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(
     whole, gradient = loss_and_gradient(batch)
     state = torch.get_rng_state()
     parts = []
-    for rank in range(number):
-        parts.append(loss_and_gradient(part_of(batch, rank, number)))
+    for rank in range(PROCESSES):
+        parts.append(loss_and_gradient(part_of(batch, rank, PROCESSES)))
         assert torch.get_rng_state().equal(state)  # as many numbers drawn as by one process
     torch.testing.assert_close(sum(loss for loss, _ in parts), whole, rtol=1e-5, atol=1e-4)
     for name, expected in gradient.items():
@@ -77,8 +76,7 @@ def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(
         torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5 * (1 + scale), msg=name)
 
 
-@pytest.mark.parametrize("number", [2, 5])
-def test_draws_for_parts_are_those_for_the_whole(pair: Pair, batch: Batch, number: int) -> None:
+def test_draws_for_parts_are_those_for_the_whole(pair: Pair, batch: Batch) -> None:
     model, guide = (half.eval() for half in pair)
 
     def weights(own: Batch) -> torch.Tensor:
@@ -86,7 +84,7 @@ def test_draws_for_parts_are_those_for_the_whole(pair: Pair, batch: Batch, numbe
         with whole_noise(own):
             return draw(model, guide, own, 3).log_weights[:, : own.whole.n_rows]
 
-    parts = [weights(part_of(batch, rank, number)) for rank in range(number)]
+    parts = [weights(part_of(batch, rank, PROCESSES)) for rank in range(PROCESSES)]
     torch.testing.assert_close(torch.cat(parts, -1), weights(batch), rtol=1e-5, atol=1e-4)
 
 

@@ -167,7 +167,7 @@ def test_weighted_intervals_cover(prior: str, a_pair: Maker) -> None:
     torch.manual_seed(2)
     model, guide = a_pair(prior, "marginal", n_latent=1, library="latent", wide=True)
     truth, batch = simulated(model, 1600)
-    draws = drawn(model, guide, batch, 2000)
+    draws = drawn(model, guide, batch, 1000)
     weight = values(draws, "sample_stats", "log_weight")
     weight = np.exp(weight - weight.max(0))
     sample = values(draws, "posterior", "z")[..., 0]

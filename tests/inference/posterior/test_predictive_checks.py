@@ -79,7 +79,7 @@ def p_values(pair: Pair, n_sets: int, n_replicates: int, **options: Any) -> np.n
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TRUE)
 def test_p_values_are_uniform_under_the_true_model(kind: str) -> None:
-    found = p_values(a_model(*TRUE[kind]), 250, 39)
+    found = p_values(a_model(*TRUE[kind]), 120, 39)
     for name, column in zip(CHECKS, found.T, strict=True):
         if kind == "given total" and name == "library size":
             assert np.isnan(column).all()

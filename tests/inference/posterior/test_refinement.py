@@ -37,10 +37,11 @@ def log_weights(model: Model, guide: Guide, batch: Batch, n: int = 400) -> Tenso
 LATENT = {
     name: spec
     for name, spec in SPECS.items()
-    if spec.model in ("vae", "gmvae")
-    and (spec.decoder, spec.inputs) == ("mlp", "log1p")
-    and spec.library is not None
-    and (spec.guide == "marginal" or spec.likelihood == "negative-binomial")
+    if (spec.decoder, spec.inputs) == ("mlp", "log1p")
+    and (
+        (spec.model == "vae" and spec.guide == "marginal" and spec.library is not None)
+        or (spec.model == "gmvae" and spec.prior == "gaussian-mixture")
+    )
 }
 
 
