@@ -72,7 +72,7 @@ def compare_command(
 
 def _show(table: pd.DataFrame, title: str) -> None:
     given_differs = len(set(table["given"])) > 1
-    columns = ["", "run", "log-likelihood", "difference from the best", "bad k"]
+    columns = ["", "run", "log-likelihood", "difference from the best", "bad k", "draws"]
     shown = Table(*columns, *(["given"] if given_differs else []), title=one_line(title))
     shown.columns[1].overflow = "fold"
     for _, alike in table.groupby("given", sort=False):
@@ -84,12 +84,13 @@ def _show(table: pd.DataFrame, title: str) -> None:
                 f"{row['log_likelihood']:,.2f}{_error(row['se'], 2)}",
                 f"{row['difference']:,.3f}{_error(row['difference_se'], 3)}" if row["rank"] else "",
                 f"{row['bad_k']:.0%}",
+                f"{row['effective_draws']:.0%}",
                 *([row["given"]] if given_differs else []),
             )
     screen.print(shown)
     screen.print(
         "± is a standard error; bad k is the share of observations whose importance weights have "
-        "too heavy a tail to be trusted."
+        "too heavy a tail to be trusted; draws, the share of the draws that count."
     )
     if given_differs:
         screen.print(

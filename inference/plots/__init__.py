@@ -3,6 +3,7 @@
 from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
 from .mixture import component_overlaps, component_weights
+from .posteriors import pareto_shapes
 from .style import MARKERS, PALETTE, class_styles
 from .training import training_history
 from .volcano import volcano
@@ -18,6 +19,7 @@ __all__ = [
     "component_weights",
     "cooccurrence_heatmap",
     "latent_space",
+    "pareto_shapes",
     "top_features_heatmap",
     "training_history",
     "traversal",

@@ -78,6 +78,7 @@ def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> 
         "varm/loadings": model.loadings() is not None,
         "layers/denoised": denoised,
         "obs/pareto_k": refined,
+        "obs/effective_draws": refined,
     }
     return [slot for slot in SLOTS if written[slot]]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import require_counts
-from vae4counts.inference.posterior.importance import MIN_DRAWS, log_weights, smoothed_log_mean
+from vae4counts.inference.posterior.importance import smoothed_estimates
 from vae4counts.models import Model
 
 
@@ -39,7 +40,7 @@ def rank(log_likelihoods: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 def log_likelihoods(
     model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> dict[str, np.ndarray]:
     r"""Estimate each observation's log-likelihood by Pareto-smoothed importance sampling.
 
     .. math:: \log p(x) \approx \log \frac1S \sum_s w_s, \qquad
@@ -56,32 +57,25 @@ def log_likelihoods(
         num_samples: Number ``S`` of draws for each, 100 or more.
 
     Returns:
-        The log-likelihoods in nats and the shapes k (minus infinity where all weights are the
-        same, as for a guide that is the posterior), each of shape ``(n,)``.
+        ``log_likelihood``, ``pareto_k`` and ``effective_draws``, each of shape ``(n,)``: see
+        `vae4counts.inference.posterior.importance.smoothed_estimates`.
 
     Raises:
         NotInModelError: The table of the model does not hold counts.
         ValueError: Too few draws, or a model that takes large counts as one and meets larger ones.
     """
     require_counts(model)
-    if num_samples < MIN_DRAWS:
-        raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
-    values, shapes = [], []
+    return smoothed_estimates(model, guide, _told_apart(model, batches), num_samples)
+
+
+def _told_apart(model: Model, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches, whose counts the model has to tell apart."""
+    last = math.inf if model.lumped_from is None else model.lumped_from
     for batch in batches:
-        _check_lumped(model, batch)
-        value, k = smoothed_log_mean(log_weights(model, guide, batch, num_samples))
-        values.append(value)
-        shapes.append(k)
-    return np.concatenate(values), np.concatenate(shapes)
-
-
-def _check_lumped(model: Model, batch: Batch) -> None:
-    last = model.lumped_from
-    if last is None or not batch.counts.values().numel():
-        return
-    largest = batch.counts.values().max().item()
-    if largest > last:
-        raise ValueError(
-            f"{model.title} takes all counts from {last} on as one, and there is a count of "
-            f"{largest:.0f}: its likelihood cannot be compared with that of other models"
-        )
+        values = batch.counts.values()
+        if values.numel() and (largest := values.max().item()) > last:
+            raise ValueError(
+                f"{model.title} takes all counts from {last} on as one, and there is a count of "
+                f"{largest:.0f}: its likelihood cannot be compared with that of other models"
+            )
+        yield batch

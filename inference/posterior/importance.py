@@ -169,18 +169,30 @@ def log_weights(model: Model, guide: Guide, batch: Batch, num_samples: int) -> n
     return drawn.T.cpu().numpy()
 
 
-def tail_shapes(model: Model, guide: Guide, batches: Iterable[Batch]) -> np.ndarray:
-    """Return the shape k of the tail of each observation's importance weights, of 100 draws.
+def smoothed_estimates(
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> dict[str, np.ndarray]:
+    """Return what the importance weights of each observation tell.
 
     Args:
         model: The model, in evaluation mode.
         guide: Its guide, in evaluation mode.
         batches: The observations, in order.
+        num_samples: Number of draws for each, 100 or more.
 
     Returns:
-        Shape ``(N,)``; minus infinity where the guide is the posterior.
+        Shape ``(N,)`` each: ``log_likelihood`` in nats, by the mean of the smoothed weights;
+        ``pareto_k``, the shape of the tail of the weights, minus infinity where the guide is the
+        posterior; ``effective_draws``, the share of the draws that count (see `effective_share`).
+
+    Raises:
+        ValueError: Too few draws.
     """
-    found = []
+    if num_samples < MIN_DRAWS:
+        raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
+    parts = []
     for batch in batches:
-        found.append(smoothed_log_mean(log_weights(model, guide, batch, MIN_DRAWS))[1])
-    return np.concatenate(found)
+        weights = log_weights(model, guide, batch, num_samples)
+        parts.append((*smoothed_log_mean(weights), effective_share(weights)))
+    names = ("log_likelihood", "pareto_k", "effective_draws")
+    return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))

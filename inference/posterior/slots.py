@@ -21,6 +21,7 @@ SLOTS = (
     "varm/loadings",
     "layers/denoised",
     "obs/pareto_k",
+    "obs/effective_draws",
 )
 
 

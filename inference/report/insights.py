@@ -11,6 +11,7 @@ from vae4counts.inference.interpretation import NotInModelError, strongest_featu
 from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.plots.style import MOST_ROWS, label_room, largest_rows
+from vae4counts.inference.posterior.importance import HIGH_K
 from vae4counts.inference.report.elements import facts, figure, paragraph, table
 from vae4counts.inference.report.figures import (
     blank_figure,
@@ -23,8 +24,46 @@ from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run.metric_names import METRICS
 
 MOST_POINTS = 10_000
+# Observations whose posteriors are refined for the page.
+MOST_REFINED = 200
 REPLICATES = 100
 TOP = 6
+
+
+def posteriors(subject: Subject) -> Section | None:
+    """Tell how far draws from the posteriors can be trusted, by the guide and refined."""
+    on = subject.on
+    if subject.run.model.is_exact:
+        return None
+    rows = np.random.default_rng(on.seed).permutation(on.held_out)[:MOST_REFINED]
+    found = {
+        kind: on.posterior_quality(np.sort(rows), refine=refine)
+        for kind, refine in (("by the guide", False), ("refined", True))
+    }
+    shapes = {kind: quality["pareto_k"] for kind, quality in found.items()}
+    summary = pd.DataFrame(
+        {
+            "median Pareto k": {kind: k.median() for kind, k in shapes.items()},
+            "share above 0.7": {kind: (k > HIGH_K).mean() for kind, k in shapes.items()},
+            "draws that count": {
+                kind: quality["effective_draws"].median() for kind, quality in found.items()
+            },
+        }
+    ).rename_axis("posteriors")
+    words = (
+        "The guide is one network for all observations, and errs. Refinement gives each "
+        "observation a posterior of its own, with the model as it is. The shape k of the tail of "
+        "the importance weights (Pareto k) tells how far draws can be trusted: above 0.7 they "
+        "cannot, nor can what rests on them. If that is so by the guide and not refined, use "
+        "refine=True, or --refine on the command line; if it is so refined as well, use chains "
+        '(method="hmc").'
+    )
+    drawn = blank_figure(6, 3)
+    plots.pareto_shapes(shapes, ax=drawn.add_subplot())
+    what = "How many observations have which Pareto k"
+    caption = f"{len(rows):,} evaluated observations, chosen at random; 500 draws each"
+    body = [paragraph(words), table(summary, caption), figure(drawn, f"{what}: histogram.", what)]
+    return Section("Can the posteriors be trusted?", body)
 
 
 def latent_space(subject: Subject) -> Section | None:

@@ -179,6 +179,7 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "model": model,
     "training": training,
     "held-out": held_out,
+    "posteriors": insights.posteriors,
     "latent-space": insights.latent_space,
     "components": insights.components,
     "diagnosis": insights.diagnosis,

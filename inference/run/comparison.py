@@ -39,8 +39,9 @@ def compare(
     Columns: ``given``, what the model is given of each observation's total count; ``rank``, from 0
     as in ArviZ; ``log_likelihood`` and its standard error ``se``, means per observation in nats;
     ``difference`` from the best run, with ``difference_se``, the standard error of the mean of the
-    paired differences (a difference within two of them is no difference); and ``bad_k``, the share
-    of observations whose importance weights have too heavy a tail to be trusted. They are ArviZ's
+    paired differences (a difference within two of them is no difference); ``bad_k``, the share
+    of observations whose importance weights have too heavy a tail to be trusted; and
+    ``effective_draws``, the median share of the draws that count. The log-likelihoods are ArviZ's
     ``elpd``, ``se``, ``elpd_diff`` and ``dse`` divided by the number of observations (for the
     standard errors too).
 
@@ -122,6 +123,8 @@ def compare_on(
     table = pd.concat([rank({name: values[name] for name in names}) for names in kinds.values()])
     bad = {name: (result["pareto_k"] > largest_k(num_samples)) for name, result in results.items()}
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
+    shares = {name: result["effective_draws"].median() for name, result in results.items()}
+    table["effective_draws"] = pd.Series(shares)
     table.insert(0, "given", pd.Series(given))
     if (table["bad_k"] > MAX_BAD_SHARE).any():
         remedy = "take more draws" if refine else "refine the posteriors (refine=True)"

@@ -35,7 +35,7 @@ from vae4counts.inference.posterior.annotation import annotate, latents_and_comp
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
-from vae4counts.inference.posterior.importance import tail_shapes
+from vae4counts.inference.posterior.importance import MIN_DRAWS, smoothed_estimates
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
@@ -238,7 +238,8 @@ class RunOnData:
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
             refine: Whether to refine the posteriors first, see `refined`. Then
-                ``obs["pareto_k"]`` says where even these cannot be trusted: above 0.7.
+                ``obs["pareto_k"]`` says where even these cannot be trusted, above 0.7, and
+                ``obs["effective_draws"]`` which share of their draws counts.
 
         Raises:
             DataError: The data have something of these names that no earlier call wrote; or they
@@ -265,7 +266,7 @@ class RunOnData:
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
             "layers/denoised": None if layer is None else layer.reindex(columns=names).to_numpy(),
-            "obs/pareto_k": self._tail_shapes() if refine else None,
+            **self._trust(refine=refine),
         }
         annotate(adata, *self.summary(num_samples, refine=refine), about, further)
 
@@ -344,20 +345,46 @@ class RunOnData:
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
 
         Returns:
-            A row an observation: ``log_likelihood`` and ``pareto_k``.
+            A row an observation: ``log_likelihood``, ``pareto_k`` and ``effective_draws`` (a
+            share of the draws).
         """
         batches = self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            value, k = log_likelihoods(self.run.model, guide, batches, num_samples)
-        columns = {"log_likelihood": value, "pareto_k": k}
-        return pd.DataFrame(columns, index=self.adata.obs_names[self.held_out])
+            found = log_likelihoods(self.run.model, guide, batches, num_samples)
+        return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
-    def _tail_shapes(self) -> np.ndarray:
-        """Pareto k of the refined posteriors of all observations."""
-        guide = self._guide(refine=True)
+    def posterior_quality(
+        self,
+        rows: np.ndarray | None = None,
+        num_samples: int = 500,
+        *,
+        refine: bool = False,
+    ) -> pd.DataFrame:
+        """Return how far the draws from each observation's posterior can be trusted.
+
+        Args:
+            rows: Positions of observations; all if None.
+            num_samples: Number of draws for each, 100 or more.
+            refine: Whether to refine their posteriors first, see `refined`.
+
+        Returns:
+            A row an observation: ``pareto_k`` and ``effective_draws``, see
+            `vae4counts.inference.posterior.importance.smoothed_estimates`.
+        """
+        guide = self._guide(rows, refine=refine)
+        counts = self.counts if rows is None else self.counts.subset(rows)
         with self._seeded():
-            return tail_shapes(self.run.model, guide, self._batches(self.counts))
+            found = smoothed_estimates(self.run.model, guide, self._batches(counts), num_samples)
+        names = self.adata.obs_names if rows is None else self.adata.obs_names[rows]
+        return pd.DataFrame(found, index=names)[["pareto_k", "effective_draws"]]
+
+    def _trust(self, *, refine: bool) -> dict[str, np.ndarray | None]:
+        """The quality of refined posteriors, by slot; nothing of the guide's."""
+        if not refine:
+            return {}
+        quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
+        return {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
 
     @cached_property
     def _interpretations(self) -> dict[bool, Interpretation]:

@@ -43,6 +43,7 @@ CHANGES = pd.DataFrame(
     },
     index=["up", "down", "same"],
 )
+SHAPES = {"by the guide": pd.Series([0.9, np.inf]), "refined": pd.Series([-np.inf, 0.3, 0.4])}
 FIGURES: dict[str, Callable[..., Axes]] = {
     "latent_space": lambda **ax: plots.latent_space(PLANE, CLASSES, **ax),
     "traversal": lambda **ax: plots.traversal(ALONG, **ax),
@@ -55,6 +56,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
     "component_overlaps": lambda **ax: plots.component_overlaps([0.2, 0.9, 0.9], **ax),
     "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
+    "pareto_shapes": lambda **ax: plots.pareto_shapes(SHAPES, **ax),
 }
 
 
@@ -138,6 +140,15 @@ def test_top_features_of_a_heat_map() -> None:
 def test_numbers_in_heat_maps() -> None:
     assert sorted(texts(FIGURES["component_heatmap"]())) == ["1", "2", "3"]
     assert texts(FIGURES["cooccurrence_heatmap"]()) == ["4.0", "4.0"]
+
+
+def test_every_pareto_k_is_counted() -> None:
+    ax = plots.pareto_shapes(SHAPES)
+    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+    assert [sum(each) for each in heights] == [2, 3]
+    assert [each[0] for each in heights] == [0, 1]
+    assert [each[-1] for each in heights] == [1, 0]
+    assert legend(ax) == list(SHAPES)
 
 
 def test_history_shows_the_parts() -> None:

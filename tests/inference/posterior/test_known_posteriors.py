@@ -80,19 +80,21 @@ def exact_log_likelihood(batch: Batch) -> np.ndarray:
 def test_the_posterior_as_guide_gives_the_exact_likelihood(
     conjugate: Conjugate, few: Batch
 ) -> None:
-    value, k = log_likelihoods(*conjugate(), [few], 100)
-    np.testing.assert_allclose(value, exact_log_likelihood(few), rtol=1e-12)
-    assert (k == -np.inf).all()
+    found = log_likelihoods(*conjugate(), [few], 100)
+    np.testing.assert_allclose(found["log_likelihood"], exact_log_likelihood(few), rtol=1e-12)
+    assert (found["pareto_k"] == -np.inf).all()
+    np.testing.assert_allclose(found["effective_draws"], 1)
 
 
 def test_wide_guides_are_corrected_and_narrow_ones_found_out(
     conjugate: Conjugate, few: Batch
 ) -> None:
-    value, k = log_likelihoods(*conjugate(0.5), [few], 4000)
-    np.testing.assert_allclose(value, exact_log_likelihood(few), atol=0.05)
-    assert (k < 0.5).all()
-    _, k = log_likelihoods(*conjugate(10.0), [few], 4000)
-    assert (k > largest_k(4000)).all()
+    found = log_likelihoods(*conjugate(0.5), [few], 4000)
+    np.testing.assert_allclose(found["log_likelihood"], exact_log_likelihood(few), atol=0.05)
+    assert (found["pareto_k"] < 0.5).all()
+    narrow = log_likelihoods(*conjugate(10.0), [few], 4000)
+    assert (narrow["pareto_k"] > largest_k(4000)).all()
+    assert (narrow["effective_draws"] < found["effective_draws"]).all()
     draws = drawn(*conjugate(0.5), few, 20_000)
     log_weight, library = values(draws, "sample_stats", "log_weight"), draws["posterior"]["library"]
     weight = np.exp(log_weight - log_weight.max(0))

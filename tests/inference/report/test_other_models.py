@@ -81,12 +81,12 @@ class Crossed(Model):
 MODELS = {
     "nothing latent": (
         Chain,
-        {"latent-space", "components", "diagnosis", "loadings", "directions"},
+        {"posteriors", "latent-space", "components", "diagnosis", "loadings", "directions"},
         {"history"},
     ),
     "two enumerated sites": (
         Crossed,
-        {"latent-space", "loadings", "directions"},
+        {"posteriors", "latent-space", "loadings", "directions"},
         {"history", "components"},
     ),
 }

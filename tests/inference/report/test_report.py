@@ -124,6 +124,8 @@ def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     view = reported.interpret(adata)
     top = view.component_contrasts()["0"].sort_values(ascending=False)
     assert f"{top.index[0]} ({top.iloc[0]:+.1f})" in page.text
+    quality = reported.on(adata).posterior_quality(np.sort(reported.split.test), refine=True)
+    assert f"{quality['effective_draws'].median():,.3g}" in page.text
     loading = reported.loadings()
     assert loading is not None
     assert f"{loading['z0'].idxmax()} ({loading['z0'].max():+.1f})" in page.text
@@ -141,11 +143,11 @@ MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
     ),
     "count mixture": (
         lambda: CountMixture(7, 2),
-        {"latent-space", "loadings", "directions"},
+        {"posteriors", "latent-space", "loadings", "directions"},
     ),
     "gaussian mixture": (
         lambda: GaussianMixtureModel(7, 2),
-        {"latent-space", "loadings", "directions", "checks"},
+        {"posteriors", "latent-space", "loadings", "directions", "checks"},
     ),
 }
 

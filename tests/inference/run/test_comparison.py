@@ -87,11 +87,12 @@ def test_log_likelihoods_are_those_of_held_out_observations_by_name(adata: AnnDa
     run = fitted(adata)
     table = run.log_likelihoods(adata, 200, refine=True)
     assert list(table.index) == list(adata.obs_names[run.split.test])
-    assert list(table.columns) == ["log_likelihood", "pareto_k"]
+    assert list(table.columns) == ["log_likelihood", "pareto_k", "effective_draws"]
     again = compare({"a": run, "b": run}, adata, num_samples=200)
     assert again["difference"].tolist() == again["difference_se"].tolist() == [0, 0]
     assert again["log_likelihood"]["a"] == pytest.approx(table["log_likelihood"].mean())
     assert again["bad_k"]["a"] == (table["pareto_k"] > largest_k(200)).mean()
+    assert again["effective_draws"]["a"] == table["effective_draws"].median()
     other = adata.copy()
     other.obs_names = [f"new-{name}" for name in adata.obs_names]
     assert len(run.log_likelihoods(other, 100)) == 100

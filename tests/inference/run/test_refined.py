@@ -80,9 +80,21 @@ def test_every_question_takes_them(run: Run, adata: AnnData) -> None:
 
 def test_annotation_says_where_they_cannot_be_trusted(run: Run, adata: AnnData) -> None:
     run.annotate(adata, refine=True)
-    assert adata.obs["pareto_k"].notna().all()
+    quality = run.on(adata).posterior_quality(num_samples=100, refine=True)
+    assert adata.obs[["pareto_k", "effective_draws"]].equals(quality)
+    assert quality["effective_draws"].between(0.01, 1).all()
     run.annotate(adata)
-    assert "pareto_k" not in adata.obs
+    assert not {"pareto_k", "effective_draws"} & set(adata.obs)
+
+
+def test_quality_of_some_observations(run: Run, adata: AnnData) -> None:
+    on = run.on(adata)
+    some = on.posterior_quality(np.array([7, 3]), 100)
+    assert list(some.index) == ["cell7", "cell3"]
+    refined = on.posterior_quality(np.array([7, 3]), 100, refine=True)
+    assert (refined["effective_draws"] > some["effective_draws"]).all()
+    with pytest.raises(ValueError, match="must be 100 or more"):
+        on.posterior_quality(num_samples=99)
 
 
 def test_comparison_refines_by_default(run: Run, adata: AnnData) -> None:
