@@ -258,17 +258,20 @@ class RunOnData:
             "settings": json.dumps(run.settings, default=plain),
             "metrics": json.dumps(run.metrics, default=plain),
         }
+        means, shares = self.summary(num_samples, refine=refine)
         table = loadings(run.model, run.features)
-        layer = None
-        if denoised:
-            layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
         names = adata.var_names.astype(str)
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
-            "layers/denoised": None if layer is None else layer.reindex(columns=names).to_numpy(),
             **self._trust(refine=refine),
         }
-        annotate(adata, *self.summary(num_samples, refine=refine), about, further)
+        if denoised:  # the largest comes last, and only once if it has the data's features
+            layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
+            same = layer.columns.equals(names)
+            further["layers/denoised"] = (
+                layer if same else layer.reindex(columns=names)
+            ).to_numpy()
+        annotate(adata, means, shares, about, further)
 
     def posterior(
         self,

@@ -27,6 +27,7 @@ def of(head: FlowHead, features: Tensor) -> object:
     return head(features, features.new_empty(*features.shape[:-1], 0))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_density_integrates_to_one() -> None:
     q = of(a_head(), torch.randn(1, 4, dtype=torch.float64))

@@ -72,6 +72,7 @@ def test_a_trained_pair_begins_anew(adata: AnnData) -> None:
     assert again.history.drop(columns="seconds").equals(run.history.drop(columns="seconds"))
 
 
+@pytest.mark.slow
 def test_a_warm_start_continues(adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 3))
     first = fit(model, guide_for(model), adata, progress=False, device="cpu", epochs=60)

@@ -68,6 +68,7 @@ def test_importance_weighting_equals_integration(
     assert ((estimate - log_likelihood(model, few)).abs() < 4 * error).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prior", "kind"), CASES)
 def test_bounds_are_in_order(prior: str, kind: str, few: Batch, a_pair: Maker) -> None:
     model, guide = a_pair(prior, kind, n_latent=1, wide=True)

@@ -125,6 +125,7 @@ def test_the_layer_and_the_label_of_the_fit_can_be_changed_or_dropped(
         run.evaluate(plain, layer="others", label="kin")
 
 
+@pytest.mark.slow
 def test_every_question_takes_a_layer(run: Run, renamed: AnnData, tmp_path: Path) -> None:
     renamed.layers["others"] = renamed.layers.pop("raw")
     here: dict[str, Any] = {"layer": "others"}
