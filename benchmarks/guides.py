@@ -47,6 +47,7 @@ def record(adata: AnnData, kind: str, epochs: int | None, draws: int, seed: int)
         "seconds": statistics.median(full.seconds[1:]) / math.ceil(full.step.diff().max()),
         "ELBO": f"{found.elbo:.2f}",  # the table rounds large numbers
         f"bound, {draws} draws": f"{found.iw_log_likelihood:.2f}",
+        "refined ELBO": f"{view.evaluate(draws, refine=True).elbo:.2f}",  # of the model alone
         "median k": k.median(),
         "k above 0.7": (k > 0.7).mean(),
     }

@@ -28,7 +28,7 @@ def pareto_shapes(shapes: Mapping[str, pd.Series], *, ax: Axes | None = None) ->
     for colour, (name, k) in zip(PALETTE, shapes.items(), strict=False):
         ax.hist(np.clip(k, *SHOWN), edges, color=colour, alpha=0.6, label=plain(name))
     ax.axvline(HIGH_K, color=GREY, linestyle=":")
-    ax.set(xlabel="Pareto k (above the line: not to be trusted)", ylabel="observations")
+    ax.set(xlabel="Pareto k (right of the line: not to be trusted)", ylabel="observations")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
