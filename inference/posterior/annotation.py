@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy.special import entr
 from torch import Tensor
 
-from vae4counts.data import Batch
+from vae4counts.data import Batch, DataError, is_on_disk
 from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
@@ -118,6 +118,24 @@ def annotate(
     }
     values = {slot: value for slot, value in found.items() if value is not None}
     write_slots(adata, values, about, outdated=_outdated_colours(adata, components))
+
+
+def check_in_memory(adata: AnnData, layer: str | None) -> None:
+    """Make sure that data can be written to.
+
+    Raises:
+        DataError: They are a view of a file.
+    """
+    if adata.is_view and is_on_disk(adata, layer):
+        raise DataError(
+            "this is a view of data on disk, into which nothing can be written: annotate all "
+            "of the data (features that the model does not know are ignored)"
+        )
+
+
+def columns_of(table: pd.DataFrame, names: pd.Index) -> np.ndarray:
+    """Return a table's columns by name, NaN for those that it lacks; a copy only if they differ."""
+    return (table if table.columns.equals(names) else table.reindex(columns=names)).to_numpy()
 
 
 def _outdated_colours(adata: AnnData, components: pd.Categorical | None) -> list[str]:

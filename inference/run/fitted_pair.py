@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import methodcaller
 from typing import Any, Final
 
 import pandas as pd
@@ -17,6 +19,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import Model
+from vae4counts.models.config import description
 
 
 class AsFitted(Enum):
@@ -76,6 +79,16 @@ class FittedPair:
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.model.parameters()).device
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The model, the settings and the metrics as JSON, for data that the pair annotates."""
+        plain = methodcaller("tolist")  # of NumPy's numbers
+        return {
+            "model": description(self.model),
+            "settings": json.dumps(self.settings, default=plain),
+            "metrics": json.dumps(self.metrics, default=plain),
+        }
 
     def loadings(self) -> pd.DataFrame | None:
         """Return a linear decoder's loadings, features x latents; None for other decoders."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -19,19 +17,23 @@ from vae4counts.data import (
     CountLoader,
     Counts,
     Data,
-    DataError,
     Share,
     counts_of,
-    is_on_disk,
     to_anndata,
 )
 from vae4counts.data.counts.validation import UnusedFeatures
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
-from vae4counts.inference.interpretation import Interpretation, loadings
+from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.posterior.annotation import annotate, latents_and_components, slots_of
+from vae4counts.inference.posterior.annotation import (
+    annotate,
+    check_in_memory,
+    columns_of,
+    latents_and_components,
+    slots_of,
+)
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
@@ -43,7 +45,6 @@ from vae4counts.inference.posterior.slots import check_free
 from vae4counts.inference.run.alignment import align, fingerprint_like, labels_of
 from vae4counts.inference.run.chains import Method, sampling
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
-from vae4counts.models.config import description
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -247,31 +248,20 @@ class RunOnData:
         """
         run, adata = self.run, self.adata
         check_free(adata, slots_of(run.model, denoised=denoised, refined=refine))
-        if adata.is_view and is_on_disk(adata, self.layer):
-            raise DataError(
-                "this is a view of data on disk, into which nothing can be written: annotate all "
-                "of the data (features that the model does not know are ignored)"
-            )
-        plain = methodcaller("tolist")  # of NumPy's numbers
-        about = {
-            "model": description(run.model),
-            "settings": json.dumps(run.settings, default=plain),
-            "metrics": json.dumps(run.metrics, default=plain),
-        }
+        check_in_memory(adata, self.layer)
         means, shares = self.summary(num_samples, refine=refine)
-        table = loadings(run.model, run.features)
+        table = run.loadings()
         names = adata.var_names.astype(str)
         further = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
-            **self._trust(refine=refine),
         }
-        if denoised:  # the largest comes last, and only once if it has the data's features
+        if refine:
+            quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
+            further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
+        if denoised:  # the largest comes last
             layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
-            same = layer.columns.equals(names)
-            further["layers/denoised"] = (
-                layer if same else layer.reindex(columns=names)
-            ).to_numpy()
-        annotate(adata, means, shares, about, further)
+            further["layers/denoised"] = columns_of(layer, names)
+        annotate(adata, means, shares, run.about, further)
 
     def posterior(
         self,
@@ -327,11 +317,7 @@ class RunOnData:
             return summarise(self.run.model, guide, batches, *self._names, num_samples, quantiles)
 
     def check(
-        self,
-        num_replicates: int = 200,
-        replicates: Replicates = "model",
-        *,
-        refine: bool = False,
+        self, num_replicates: int = 200, replicates: Replicates = "model", *, refine: bool = False
     ) -> PredictiveChecks:
         """Compare the observations that training has not seen with replicates by the model.
 
@@ -348,8 +334,7 @@ class RunOnData:
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
 
         Returns:
-            A row an observation: ``log_likelihood``, ``pareto_k`` and ``effective_draws`` (a
-            share of the draws).
+            A row an observation: ``log_likelihood``, ``pareto_k`` and ``effective_draws``.
         """
         batches = self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
@@ -358,11 +343,7 @@ class RunOnData:
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def posterior_quality(
-        self,
-        rows: np.ndarray | None = None,
-        num_samples: int = 500,
-        *,
-        refine: bool = False,
+        self, rows: np.ndarray | None = None, num_samples: int = 500, *, refine: bool = False
     ) -> pd.DataFrame:
         """Return how far the draws from each observation's posterior can be trusted.
 
@@ -375,19 +356,11 @@ class RunOnData:
             A row an observation: ``pareto_k`` and ``effective_draws``, see
             `vae4counts.inference.posterior.importance.smoothed_estimates`.
         """
-        guide = self._guide(rows, refine=refine)
-        counts = self.counts if rows is None else self.counts.subset(rows)
+        rows = np.arange(self.adata.n_obs) if rows is None else rows
+        guide, batches = self._guide(rows, refine=refine), self._batches(self.counts.subset(rows))
         with self._seeded():
-            found = smoothed_estimates(self.run.model, guide, self._batches(counts), num_samples)
-        names = self.adata.obs_names if rows is None else self.adata.obs_names[rows]
-        return pd.DataFrame(found, index=names)[["pareto_k", "effective_draws"]]
-
-    def _trust(self, *, refine: bool) -> dict[str, np.ndarray | None]:
-        """The quality of refined posteriors, by slot; nothing of the guide's."""
-        if not refine:
-            return {}
-        quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
-        return {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
+            found = smoothed_estimates(self.run.model, guide, batches, num_samples)
+        return pd.DataFrame(found, self.adata.obs_names[rows], ["pareto_k", "effective_draws"])
 
     @cached_property
     def _interpretations(self) -> dict[bool, Interpretation]:
