@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from vae4counts.inference.parallel.cpus import use_fewer_threads
 from vae4counts.inference.progress.stream import never_fail_to_encode
 
 from . import annotate, compare, datasets, evaluate, figures, fit, report
@@ -29,6 +30,7 @@ __all__ = [
 def main() -> None:
     """Run the command line: the entry point of the package."""
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else is set
+    use_fewer_threads(os.environ)
     for stream in (sys.stdout, sys.stderr):  # Typer's own messages and help too
         never_fail_to_encode(stream)
     app()
