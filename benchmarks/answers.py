@@ -52,12 +52,8 @@ def measure(path: str, label: str | None, seed: int, out: Path | None) -> dict[s
     adata = load(path)
     on = run.on(adata[run.on(adata).held_out].copy(), label=label)
     asked = {refine: on.interpret(refine=refine) for refine in (False, True)}
-    belongs = {}
-    for refine in asked:
-        components = pd.DataFrame(on.summary(refine=refine)[1])
-        belongs[refine] = components.to_numpy().argmax(1)
-    known = on.classes
-    classes = pd.Series(belongs[True] if known is None else np.asarray(known))
+    belongs = {refine: on.summary(refine=refine)[1].argmax(1) for refine in asked}
+    classes = pd.Series(belongs[True] if on.classes is None else on.classes)
     one, other = two_largest(classes)
     tables = {
         refine: view.differential_expression(idx1=one, idx2=other) for refine, view in asked.items()

@@ -16,6 +16,8 @@ import sys
 
 from tables import report
 
+from vae4counts.inference.parallel.cpus import use_fewer_threads
+
 FIT = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -30,9 +32,11 @@ for size, epochs in ((128, 4), (512, 8)):
     run = fit(model, guide_for(model), adata, epochs=epochs, batch_size=size, progress=False)
     print(run.metrics["observations_per_second"])
 """
-WAYS = {
+SLEEP: dict[str, str] = {}
+use_fewer_threads(SLEEP)
+WAYS: dict[str, dict[str, str]] = {
     "spin": {},
-    "sleep": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "sleep": SLEEP,
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")

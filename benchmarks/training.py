@@ -33,6 +33,7 @@ from torch import Tensor
 
 from vae4counts.data import Batch, CountLoader, Counts, load
 from vae4counts.guides import Encoder, Guide, guide_for
+from vae4counts.guides.local import site_values
 from vae4counts.inference import Run, fit, keep_freed_memory
 from vae4counts.inference.posterior import natural_gradient
 from vae4counts.inference.posterior.draws import log_joint
@@ -62,48 +63,24 @@ def log_weights(model: Model, guide: Guide, batch: Batch, number: int) -> Tensor
     return log_joint(model, batch, values, number) - torch.stack(log_q)
 
 
-def by_elbo(model: Model, guide: Guide, batch: Batch) -> Tensor:
+def by_elbo(model: Model, guide: Guide, batch: Batch, _: Counts) -> Tensor:
     """Return the loss of the ELBO."""
     return -log_weights(model, guide, batch, 1).mean()
 
 
-def by_weights(model: Model, guide: Guide, batch: Batch) -> Tensor:
+def by_weights(model: Model, guide: Guide, batch: Batch, _: Counts) -> Tensor:
     """Return the loss of the importance-weighted bound."""
     bound = log_weights(model, guide, batch, DRAWS).logsumexp(0) - math.log(DRAWS)
     return -bound.mean()
 
 
-class OfBatch:
-    """The counts of a batch, as refinement takes them."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.whole, self.device = batch, batch.index.device
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def subset(self, rows: Tensor) -> OfBatch:
-        """Return some of the observations."""
-        return OfBatch(self.batch(rows))
-
-    def batch(self, rows: Tensor) -> Batch:
-        """Return some of the observations."""
-        counts = self.whole.counts.to_dense()[rows].to_sparse_csr()
-        return Batch.of_counts(counts, self.whole.library[rows], rows, self.whole.n_observations)
-
-
-def by_refinement(model: Model, guide: Guide, batch: Batch) -> Tensor:
+def by_refinement(model: Model, guide: Guide, batch: Batch, counts: Counts) -> Tensor:
     """Return the loss of a model by refined draws, and of its guide by the ELBO."""
-    found = refine(model, guide, OfBatch(batch), advance=lambda _: None)  # type: ignore[arg-type]
-    rows = torch.arange(len(batch))
-    points = found.numbers(rows, 1)
-    values, end = {}, 0
-    for name, block in found.blocks.items():
-        values[name] = block.value(points[..., end : end + block.size])[0]
-        end += block.size
+    found = refine(model, guide, counts.subset(batch.index), advance=lambda _: None)
+    values, _ = site_values(found.blocks, found.numbers(torch.arange(len(batch)), 1))
     of_model = -log_joint(model, batch, values, 1).mean()
     with frozen(model):
-        return of_model + by_elbo(model, guide, batch)
+        return of_model + by_elbo(model, guide, batch, counts)
 
 
 OBJECTIVES = {"elbo": by_elbo, "importance weighted": by_weights, "refined": by_refinement}
@@ -134,7 +111,7 @@ def continued(
         natural_gradient.MAX_STEPS = STEPS  # in training
         for batch in CountLoader(counts["train"], batch_size=128, shuffle=True):
             optimiser.zero_grad()
-            objective(model, guide, batch).backward()
+            objective(model, guide, batch, counts["train"]).backward()
             optimiser.step()
         natural_gradient.MAX_STEPS = most
         found = quality(model, guide, counts["validation"])

@@ -356,11 +356,12 @@ class RunOnData:
             A row an observation: ``pareto_k`` and ``effective_draws``, see
             `vae4counts.inference.posterior.importance.smoothed_estimates`.
         """
-        rows = np.arange(self.adata.n_obs) if rows is None else rows
-        guide, batches = self._guide(rows, refine=refine), self._batches(self.counts.subset(rows))
+        counts = self.counts if rows is None else self.counts.subset(rows)
+        names = self.adata.obs_names if rows is None else self.adata.obs_names[rows]
+        guide, batches = self._guide(rows, refine=refine), self._batches(counts)
         with self._seeded():
             found = smoothed_estimates(self.run.model, guide, batches, num_samples)
-        return pd.DataFrame(found, self.adata.obs_names[rows], ["pareto_k", "effective_draws"])
+        return pd.DataFrame(found, names, ["pareto_k", "effective_draws"])
 
     @cached_property
     def _interpretations(self) -> dict[bool, Interpretation]:
