@@ -27,6 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from made import write_made
 from peak import peak_megabytes
 
 FEATURES, DENSITY, BATCH = 20_000, 0.03, 128
@@ -34,33 +35,6 @@ FEATURES, DENSITY, BATCH = 20_000, 0.03, 128
 SECONDS = 20.0
 # Most observations of data that are measured in memory.
 MAX_IN_MEMORY = 100_000
-
-
-def make(path: Path, n: int, seed: int = 0) -> None:
-    """Write a store of made counts, a block of rows at a time."""
-    import h5py
-    import pandas as pd
-    import zarr
-    from anndata import AnnData
-    from anndata.io import sparse_dataset, write_elem
-    from made import made_blocks
-
-    partial = path.with_name(f"partial-{path.name}")
-    is_zarr = path.suffix == ".zarr"
-    store = zarr.open_group(partial, mode="w") if is_zarr else h5py.File(partial, "w")
-    tables = {
-        axis: pd.DataFrame(index=[f"{letter}{i}" for i in range(size)])
-        for axis, letter, size in (("obs", "o", n), ("var", "f", FEATURES))
-    }
-    write_elem(store, "/", AnnData(**tables))
-    blocks = made_blocks(n, FEATURES, DENSITY, seed)
-    write_elem(store, "X", next(blocks))
-    matrix = sparse_dataset(store["X"])
-    for block in blocks:
-        matrix.append(block)
-    if not is_zarr:
-        store.close()
-    partial.rename(path)
 
 
 def load_ours(path: Path, out_of_core: bool) -> Iterator[int]:
@@ -175,7 +149,7 @@ def compare(folder: Path, n: int) -> list[dict[str, Any]]:
         path = folder / f"made-{size}{'.zarr' if 'zarr' in name else '.h5ad'}"
         if not path.exists():
             print(f"making {path}", file=sys.stderr)
-            make(path, size)
+            write_made(path, size, FEATURES, DENSITY)
         row: dict[str, Any] = {"from": name, "observations": size}
         for task in TASKS if name.startswith("ours") else ["loading"]:
             print(f"{task}: {name}", file=sys.stderr)

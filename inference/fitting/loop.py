@@ -44,6 +44,21 @@ class Phase:
     patience: int
     steps: StepSettings
 
+    def split_after(self, epochs: int, steps_per_epoch: int) -> tuple[Phase, Phase]:
+        """Split into a first training and one that continues its cycle of the learning rate.
+
+        The KL warm-up belongs to the first, and takes at most half of it.
+        """
+        steps = epochs * steps_per_epoch
+        first = replace(self, epochs=epochs, warm_up_steps=min(self.warm_up_steps, steps // 2))
+        rest = replace(
+            self,
+            epochs=self.epochs - epochs,
+            warm_up_steps=0 if epochs else self.warm_up_steps,
+            steps=replace(self.steps, cycle=self.steps.cycle.after(steps)),
+        )
+        return first, rest
+
 
 class TrainingLoop:
     """The training of a pair through one phase.

@@ -103,12 +103,6 @@ def culprit(model: Model, guide: Guide, batch: Batch) -> tuple[str, list[int]]:
     return "the gradient", every
 
 
-def slow_down(optimiser: torch.optim.Optimizer) -> None:
-    """Halve all learning rates."""
-    for group in optimiser.param_groups:
-        group["lr"] *= SLOW_DOWN
-
-
 def moments(module: nn.Module) -> list[Tensor]:
     """Return the tensors that every forward pass of training changes, even one that fails."""
     return [b for each in module.modules() if isinstance(each, BatchNorm) for b in each.buffers()]

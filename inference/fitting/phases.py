@@ -15,9 +15,11 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase, TrainingLoop
 from vae4counts.inference.fitting.own_pair import redraw
 from vae4counts.inference.fitting.resumption import ResumableFit
-from vae4counts.inference.fitting.start import split_phase, start_from_data, start_from_latents
+from vae4counts.inference.fitting.start import start_from_data, start_from_latents
 from vae4counts.models import Model
 
+# Of a mixture's epochs, those in which its plain twin is trained.
+PLAIN_SHARE = 0.5
 # Each of several short fits has this share of the epochs.
 RESTART_SHARE = 0.2
 # Far from the differences between seeds that people choose.
@@ -64,9 +66,9 @@ class Phases:
             return self._train(phase, "training")
         if restarts == 1:
             return self._from_start(phase)
-        short = self._short(phase)
-        history = self._best_of(restarts, short)
-        rest = replace(phase, epochs=phase.epochs - short.epochs, warm_up_steps=0)
+        epochs = max(1, round(RESTART_SHARE * phase.epochs))
+        short, rest = phase.split_after(epochs, self._steps_per_epoch(phase))
+        history = self._best_of(restarts, replace(short, name="restart"))
         return history + (self._train(rest, "training") if rest.epochs else [])
 
     def _from_start(self, phase: Phase, title: str = "training") -> list[EpochRecord]:
@@ -81,8 +83,10 @@ class Phases:
         twin = model.plain_twin()
         if twin is None or not guide.fits(twin):
             return self._train(phase, title)
-        plain, phase = split_phase(phase, self._steps_per_epoch(phase))
-        history = replace(self, model=twin)._train(plain, "plain VAE") if plain.epochs else []
+        epochs = int(PLAIN_SHARE * phase.epochs)
+        plain, phase = phase.split_after(epochs, self._steps_per_epoch(phase))
+        plain = replace(plain, name="plain", patience=epochs)
+        history = replace(self, model=twin)._train(plain, "plain VAE") if epochs else []
         self.progress.once(lambda: start_from_latents(model, guide, self.training, self.seed))
         return history + self._train(phase, title)
 
@@ -122,12 +126,6 @@ class Phases:
             self.seed,
         )
         return self.progress.train(make, self.announce(title, phase.epochs))
-
-    def _short(self, phase: Phase) -> Phase:
-        epochs = max(1, round(RESTART_SHARE * phase.epochs))
-        steps = epochs * self._steps_per_epoch(phase)
-        warm_up_steps = min(phase.warm_up_steps, steps // 2)
-        return replace(phase, name="restart", epochs=epochs, warm_up_steps=warm_up_steps)
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return math.ceil(len(self.training) / phase.batch_size)

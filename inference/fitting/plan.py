@@ -19,6 +19,7 @@ from vae4counts.data import (
     split_from_column,
 )
 from vae4counts.data.warning import warn
+from vae4counts.inference.fitting.learning_rate import OneCycle
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -28,9 +29,8 @@ from vae4counts.inference.fitting.options import (
 )
 from vae4counts.inference.fitting.step import StepSettings
 
-# scVI's rule: 400 epochs, fewer above this many observations.
-MAX_EPOCHS = 400
-MANY_OBSERVATIONS = 20_000
+# Divided by the cube root of the training observations: 100 epochs for 1,000 and 10 for 1,000,000.
+EPOCHS = 1000
 MAX_WARM_UP_STEPS = 2000
 
 
@@ -90,7 +90,7 @@ def plan_training(
     steps = math.ceil(n_training / basic.batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
-        epochs = max(1, round(MAX_EPOCHS * min(1.0, MANY_OBSERVATIONS / n_training)))
+        epochs = max(1, round(EPOCHS / n_training ** (1 / 3)))
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:
@@ -108,6 +108,7 @@ def plan_training(
         steps=StepSettings(
             learning_rate=basic.learning_rate,
             prior_learning_rate=schedule.prior_learning_rate,
+            cycle=OneCycle(epochs * steps),
             handlers=tuple(schedule.handlers),
             non_finite=schedule.non_finite,
             clip_norm=schedule.clip_norm,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from torch import Tensor
 from vae4counts import models
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
-from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
 from vae4counts.models import Model
 
@@ -24,8 +21,6 @@ MOMENT_OBSERVATIONS = 10_000
 MAX_GROUPED_POINTS = 12_000
 # Draws from the posterior of each of few observations, so that groups depend less on chance.
 DRAWS = 3
-WARM_START_EPOCHS = 30
-WARM_START_STEPS = 600
 
 
 def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
@@ -33,25 +28,6 @@ def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> No
     batch = next(iter(CountLoader(counts, batch_size=MOMENT_OBSERVATIONS, seed=seed)))
     models.start_from_data(model, batch)
     models.start_from_data(guide, batch)
-
-
-def split_phase(phase: Phase, steps_per_epoch: int) -> tuple[Phase, Phase]:
-    """Split a phase's epochs into those of the plain twin and those of the model itself.
-
-    The first is long enough to tell groups apart, and takes the KL warm-up with it: a second one
-    would undo what the components were placed on.
-    """
-    epochs = max(WARM_START_EPOCHS, math.ceil(WARM_START_STEPS / steps_per_epoch))
-    epochs = min(epochs, phase.epochs // 3)
-    warm_up_steps = min(phase.warm_up_steps, epochs * steps_per_epoch // 2)
-    plain = replace(
-        phase, name="plain", epochs=epochs, warm_up_steps=warm_up_steps, patience=epochs
-    )
-    return plain, replace(
-        phase,
-        epochs=phase.epochs - epochs,
-        warm_up_steps=0 if epochs else phase.warm_up_steps,
-    )
 
 
 @torch.no_grad()

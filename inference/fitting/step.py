@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
+from vae4counts.inference.fitting.learning_rate import OneCycle
 from vae4counts.inference.fitting.nonfinite import (
+    SLOW_DOWN,
     Gradient,
     NonFiniteError,
     culprit,
     moments,
-    slow_down,
 )
 from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.parallel.processes import Processes
@@ -36,8 +37,9 @@ class StepSettings:
     """How steps are taken.
 
     Attributes:
-        learning_rate: Adam's.
-        prior_learning_rate: Adam's for the prior's parameters.
+        learning_rate: Adam's highest.
+        prior_learning_rate: Adam's highest for the prior's parameters.
+        cycle: How both change from step to step.
         handlers: Effect handlers around every step.
         non_finite: See `Schedule`.
         clip_norm: See `Schedule`.
@@ -45,6 +47,7 @@ class StepSettings:
 
     learning_rate: float
     prior_learning_rate: float
+    cycle: OneCycle
     handlers: Sequence[Handler] = ()
     non_finite: str = "stop"
     clip_norm: float | None = None
@@ -63,6 +66,7 @@ class Steps:
         elbo: The pair's objective, a module that holds both.
         taken: Optimiser steps so far.
         kl_weight: The weight of the KL terms in the last step.
+        slowing: By what the learning rates are multiplied, after steps that were not finite.
     """
 
     def __init__(self, fabric: Fabric, model: Model, guide: Guide, settings: StepSettings) -> None:
@@ -79,6 +83,8 @@ class Steps:
         self.moments = moments(self.elbo)
         self.taken = 0
         self.kl_weight = 0.0
+        self.slowing = 1.0
+        self.highest = [group["lr"] for group in self.optimiser.param_groups]
 
     def take(self, batch: Batch) -> Tensor | None:
         """Take a step on a batch, or on this process's part of one.
@@ -104,6 +110,7 @@ class Steps:
         loss = self.processes.add_gradients(self.elbo, loss.detach())
         is_finite = math.isfinite(loss.item()) and self.gradient.is_finite()
         if is_finite:
+            self._set_learning_rates()
             self.optimiser.step()
         self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
         if not is_finite:
@@ -122,14 +129,13 @@ class Steps:
 
     def state(self) -> State:
         """Return all that steps have changed except the pair and the random state, as it is now."""
-        optimiser = self.optimiser.state_dict()
         values = {
             "taken": self.taken,
             "kl_weight": self.kl_weight,
             "handlers": [handler.state() for handler in self.handlers],
-            "learning_rates": [group["lr"] for group in optimiser["param_groups"]],
+            "slowing": self.slowing,
         }
-        own = {str(number): each for number, each in optimiser["state"].items()}
+        own = {str(number): each for number, each in self.optimiser.state_dict()["state"].items()}
         return State(values, joined(own))
 
     def restore(self, state: State) -> None:
@@ -139,16 +145,19 @@ class Steps:
             LookupError: A part of the state is missing.
             RuntimeError: It is of other parameters.
         """
-        self.taken, self.kl_weight = state.values["taken"], state.values["kl_weight"]
+        for name in ("taken", "kl_weight", "slowing"):
+            setattr(self, name, state.values[name])
         for handler, own in zip(self.handlers, state.values["handlers"], strict=True):
             handler.restore(own)
         optimiser = self.optimiser.state_dict()
         numbers = {key.split(".")[0] for key in state.tensors}
-        rates = state.values["learning_rates"]
-        for group, rate in zip(optimiser["param_groups"], rates, strict=True):
-            group["lr"] = rate
         own = {int(number): part(state.tensors, number) for number in numbers}
         self.optimiser.load_state_dict({**optimiser, "state": own})
+
+    def _set_learning_rates(self) -> None:
+        share = self.slowing * self.settings.cycle.share(self.taken)
+        for group, highest in zip(self.optimiser.param_groups, self.highest, strict=True):
+            group["lr"] = share * highest
 
     def _skip(self, batch: Batch, random: dict[str, Tensor], kept: list[Tensor]) -> None:
         """Do what the settings ask for about a step that could not be taken.
@@ -169,7 +178,7 @@ class Steps:
         if stops:
             raise NonFiniteError(what, self.taken + 1, rows)
         if self.settings.non_finite == "slow":
-            slow_down(self.optimiser)
+            self.slowing *= SLOW_DOWN
 
 
 class _Objective(nn.Module):

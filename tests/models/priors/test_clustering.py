@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn import mixture
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.models.priors import GaussianMixture, clustering
 from vae4counts.models.priors.clustering import (
     agreement,
     count_groups,
@@ -17,6 +18,7 @@ from vae4counts.models.priors.clustering import (
     merged,
     merged_gaussians,
     overlaps,
+    tied_mixture,
 )
 
 pytestmark = pytest.mark.slow
@@ -51,6 +53,30 @@ def test_groups_are_counted(seed: int) -> None:
     assert count_groups(points, 12, seed=0) == 4
     assert 4 <= count_groups(points, 20, seed=0) <= 5
     assert merged_gaussians(points, 12, seed=0).shape[1] == 12
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_em_is_that_of_scikit_learn(n: int) -> None:
+    points, _ = stretched([100, 80, 20])
+    shares = np.random.default_rng(0).dirichlet(np.ones(n), size=len(points))
+    inverse = np.linalg.inv(np.cov(points.T))
+    means = shares.T @ points / shares.sum(0)[:, None]
+    other = mixture.GaussianMixture(
+        n,
+        covariance_type="tied",
+        weights_init=shares.mean(0),
+        means_init=means,
+        tol=1e-10,
+        precisions_init=inverse,
+        max_iter=2000,
+        random_state=0,
+    ).fit(points)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(clustering, "MAX_EM_STEPS", 2000)
+        patched.setattr(clustering, "EM_TOLERANCE", 1e-10)
+        mean, found = tied_mixture(points, shares)
+    assert mean == pytest.approx(other.lower_bound_, abs=1e-6)
+    np.testing.assert_allclose(found, other.predict_proba(points), atol=1e-3)
 
 
 def test_groups_that_do_not_overlap_at_all_are_kept_whole() -> None:
