@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+from vae4counts.data.cpus import available_cpus
 
 Item = TypeVar("Item")
 
@@ -28,4 +29,4 @@ def has_spare_core() -> bool:
     Without one, torch's threads wait at the end of every operation for the one whose core is
     taken: prefetching then costs more than it saves.
     """
-    return (os.cpu_count() or 1) > torch.get_num_threads()
+    return available_cpus() > torch.get_num_threads()

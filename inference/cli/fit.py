@@ -60,6 +60,7 @@ def fit_command(
     with one_line_errors(), _resumable_later():
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
+        from vae4counts.inference.parallel.threads import kept_threads
         from vae4counts.inference.run import storage
 
         is_first = Processes.here().is_first  # of several processes, one writes and speaks for all
@@ -76,7 +77,7 @@ def fit_command(
                 model, guide = pair.make(chosen.n_vars)
                 check_annotation(adata, model, table.layer)
                 keep_freed_memory()
-                with settled_objects():
+                with settled_objects(), kept_threads(compute.threads):
                     run = fit(
                         model,
                         guide,
@@ -98,7 +99,8 @@ def fit_command(
                 if is_first:
                     _publish(run, out)
                 on = run.on(adata)
-        complete(on, out, writes=is_first)
+        with kept_threads(compute.threads):
+            complete(on, out, writes=is_first)
     if is_first:
         show_metrics(on.run.metrics, title=f"{type(on.run.model).__name__} on {data}")
         if "epoch_kept" in on.run.metrics:  # which a resumed run of an older version lacks

@@ -19,6 +19,7 @@ from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import make_fabric
 from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import Model
 
@@ -36,6 +37,7 @@ class TrainingJob:
         seed: See `fit`.
         accelerator: "cpu" or "cuda".
         precision: See `Compute`.
+        threads: See `Compute`.
         progress: Whether to show progress bars.
         subject: What is fitted to what and how, see `subject_of`.
         checkpoints: Where checkpoints are; None for none.
@@ -49,6 +51,7 @@ class TrainingJob:
     seed: int
     accelerator: str
     precision: Precision
+    threads: int | None
     progress: bool
     subject: dict[str, Any]
     checkpoints: Checkpoints | None
@@ -63,12 +66,14 @@ class Trained:
         state: Parameters and buffers of the pair, by their names in `pair_of`.
         seconds: How long the fit took, in all processes that it was resumed in.
         most_epochs: How many epochs it might have taken.
+        threads: How many threads computed.
     """
 
     history: list[EpochRecord]
     state: dict[str, torch.Tensor]
     seconds: float
     most_epochs: int
+    threads: int
 
     @property
     def epoch_kept(self) -> int:
@@ -91,6 +96,7 @@ class Trained:
             "batches_skipped": sum(record.skipped for record in self.history),
             "seconds": self.seconds,
             "observations_per_second": n_training * len(self.history) / seconds,
+            "threads": self.threads,
         }
 
 
@@ -99,6 +105,7 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
     fabric = make_fabric(job.accelerator, job.precision)
     pair = pair_of(model, guide)
     with (
+        kept_threads(job.threads),
         own_randomness(fabric.device, job.seed),
         fast_products(),
         ProgressBars(visible=job.progress and fabric.is_global_zero) as bars,
@@ -108,5 +115,6 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
         counts = job.training.to(fabric.device), job.validation.to(fabric.device)
         phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
         history = phases.run(job.phase, job.restarts, warm_start=job.warm_start)
+        threads = torch.get_num_threads()
     state = {name: value.detach() for name, value in pair.state_dict().items()}
-    return Trained(history, state, resumable.seconds, job.phase.epochs)
+    return Trained(history, state, resumable.seconds, job.phase.epochs, threads)

@@ -174,12 +174,17 @@ class BasicOptions(Options):
 
     epochs: int | None = option(
         None,
-        "Most passes over the training observations; by default 400, or fewer for more than "
-        "20,000 observations.",
+        "Most passes over the training observations; by default about 70 for 1,000 observations, "
+        "30 for 10,000 and 15 for 100,000, and more where there are few features.",
         minimum=1,
     )
     batch_size: int = option(128, "Observations per step.", minimum=1)
-    learning_rate: float = option(1e-3, "Adam's learning rate.", above=0)
+    learning_rate: float = option(
+        1.6e-2,
+        "Adam's highest learning rate: it grows to it over the first 15 % of all steps, and falls "
+        "to 1 % of it over the others.",
+        above=0,
+    )
     seed: int = option(0, "Seed of everything random.", minimum=0)
     device: str = option("auto", "Where to compute; auto is CUDA if there is any.", choices=DEVICES)
 
@@ -234,8 +239,7 @@ class Schedule(Options):
 
     prior_learning_rate: float = option(
         1e-2,
-        "Adam's learning rate for the prior's parameters, which see a gradient only through the "
-        "latents and would lag behind the networks.",
+        "Adam's highest learning rate for the prior's parameters; it changes as the other does.",
         above=0,
     )
     warm_up_steps: int | None = option(
@@ -326,4 +330,10 @@ class Compute(Options):
     )
     precision: Precision = option(  # noqa: RUF009 (it makes a field)
         "32-true", "32-true, or bf16-mixed with networks in bfloat16.", choices=PRECISIONS
+    )
+    threads: int | None = option(
+        None,
+        "Threads of each process; by default as many as there are processors, within a "
+        "container's quota. Another number changes results in their last digits.",
+        minimum=1,
     )

@@ -29,8 +29,9 @@ from vae4counts.inference.fitting.options import (
 )
 from vae4counts.inference.fitting.step import StepSettings
 
-# Divided by the cube root of the training observations: 100 epochs for 1,000 and 10 for 1,000,000.
-EPOCHS = 1000
+# Epochs times (n^2 G)^(1/6), for n training observations of G features: about 70 epochs for 1,000
+# observations of 2,000 features, 30 for 10,000 and 7 for 1,000,000.
+EPOCHS = 2400
 MAX_WARM_UP_STEPS = 2000
 
 
@@ -66,6 +67,7 @@ def plan_training(
     basic: BasicOptions,
     schedule: Schedule,
     n_training: int,
+    n_features: int,
     *,
     is_exact: bool,
     warm_start: bool = False,
@@ -76,6 +78,7 @@ def plan_training(
         basic: The options that `fit` takes one by one.
         schedule: How training proceeds.
         n_training: Number of training observations.
+        n_features: Number of features.
         is_exact: Whether the model leaves nothing to a guide.
         warm_start: Whether training begins from the parameters that the pair has.
 
@@ -90,7 +93,7 @@ def plan_training(
     steps = math.ceil(n_training / basic.batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
-        epochs = max(1, round(EPOCHS / n_training ** (1 / 3)))
+        epochs = max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:

@@ -34,9 +34,15 @@ from vae4counts.inference.parallel.randomness import random_state, set_random_st
 from vae4counts.inference.run import storage
 from vae4counts.models.config import Configured, description
 
-# Settings that may differ when a fit continues: where it is computed, by how many processes, and
-# what is done about a step that is not finite.
-FREE_SETTINGS = ("device", "compute.devices", "schedule.non_finite", "schedule.clip_norm")
+# Settings that may differ when a fit continues: where it is computed, by how many processes and
+# threads, and what is done about a step that is not finite.
+FREE_SETTINGS = (
+    "device",
+    "compute.devices",
+    "compute.threads",
+    "schedule.non_finite",
+    "schedule.clip_norm",
+)
 
 
 class ResumableFit:
@@ -58,7 +64,8 @@ class ResumableFit:
         OSError: The directory cannot be made.
 
     Warns:
-        UserWarning: There is no checkpoint to continue from, or the last one is not whole.
+        UserWarning: There is no checkpoint to continue from, the last one is not whole, or it is of
+            a fit with another number of threads.
     """
 
     def __init__(
@@ -184,8 +191,14 @@ class ResumableFit:
             own = State(state.values["training"], part(state.tensors, "training"))
             training.restore(own)
             self.started -= state.values["seconds"]
+            threads = state.values["threads"]
             set_random_state(state.values["random"], part(state.tensors, "random"), self.device)
         self._resumed = None
+        if threads != torch.get_num_threads():
+            warn(
+                f"the fit had {threads} threads, and continues with {torch.get_num_threads()}: the "
+                "result may differ in its last digits from that of an uninterrupted fit"
+            )
 
     def _after_step(self, training: TrainingLoop, *, is_last: bool = False) -> None:
         """Save the state when it is due, or asked for, and stop if a signal has asked for that."""
@@ -213,6 +226,7 @@ class ResumableFit:
         values = {
             "subject": self.subject,
             "seconds": self.seconds,
+            "threads": torch.get_num_threads(),
             "histories": [[asdict(record) for record in each] for each in self._histories],
             "training": own.values,
             "random": random_values,

@@ -31,6 +31,9 @@ from vae4counts.inference.parallel.randomness import set_torch_state, torch_stat
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.models import Model
 
+# Of Adam. A fit takes about a thousand steps: the second moments are to follow within a hundred.
+BETAS = 0.9, 0.99
+
 
 @dataclass(frozen=True)
 class StepSettings:
@@ -204,5 +207,7 @@ def _adam(elbo: nn.Module, settings: StepSettings) -> torch.optim.Adam:
             groups[name.startswith("model.prior.")].append(parameter)
     rates = {False: settings.learning_rate, True: settings.prior_learning_rate}
     return torch.optim.Adam(
-        [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]], fused=True
+        [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]],
+        betas=BETAS,
+        fused=True,
     )

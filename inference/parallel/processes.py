@@ -28,6 +28,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from vae4counts.data import Share
+from vae4counts.data.cpus import available_cpus
 from vae4counts.inference.parallel.memory import keep_freed_memory, settled_objects
 
 Result = TypeVar("Result")
@@ -230,8 +231,7 @@ def make_fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed"]) -
             # named, or Fabric would look for SLURM, LSF and MPI, and believe their variables
             plugins=[LightningEnvironment()],
         )
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // here))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), int(available_cpus()) // here)))
     fabric = Fabric(
         accelerator=accelerator,
         devices=here,

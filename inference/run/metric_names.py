@@ -19,4 +19,5 @@ METRICS = {
     "epochs": "epochs",
     "seconds": "seconds",
     "observations_per_second": "observations a second",
+    "threads": "threads",
 }

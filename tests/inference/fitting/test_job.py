@@ -26,7 +26,7 @@ def record(phase: str, kl_weight: float, elbo: float) -> EpochRecord:
 def test_the_epoch_whose_parameters_are_kept(
     records: list[tuple[str, float, float]], kept: int
 ) -> None:
-    trained = Trained([record(*each) for each in records], {}, 3.0, 3)
+    trained = Trained([record(*each) for each in records], {}, 3.0, 3, 1)
     metrics = trained.metrics(10)
     assert metrics["epoch_kept"] == kept
     assert metrics["stopped_early"] == (len(records) < 3)

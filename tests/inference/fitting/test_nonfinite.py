@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from vae4counts.data import counts_of, random_split
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Checkpoints, NonFiniteError, Run, Schedule, TrainingError, fit
-from vae4counts.inference.fitting import step
 from vae4counts.inference.fitting.checkpoints import latest
-from vae4counts.inference.fitting.nonfinite import Gradient, moments, slow_down
+from vae4counts.inference.fitting.nonfinite import Gradient, moments
 from vae4counts.inference.fitting.start import start_from_latents
 from vae4counts.inference.fitting.state import part
+from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import GMVAE, VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import CountDistribution, Poisson
@@ -72,15 +72,25 @@ def test_it_stops_and_says_where(spoilt: AnnData) -> None:
 def test_a_batch_is_skipped_and_counted(
     policy: Any, spoilt: AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowed = []
-    monkeypatch.setattr(step, "slow_down", lambda optimiser: slowed.append(optimiser))
+    rates, skipped = [], []
+    set_rates, skip = Steps._set_learning_rates, Steps._skip
+
+    def noting_rates(steps: Steps) -> None:
+        set_rates(steps)
+        highest = steps.settings.learning_rate * steps.settings.cycle.share(steps.taken)
+        rates.append((steps.optimiser.param_groups[0]["lr"] / highest, len(skipped)))
+
+    monkeypatch.setattr(Steps, "_set_learning_rates", noting_rates)
+    monkeypatch.setattr(Steps, "_skip", lambda *given: (skipped.append(given), skip(*given)))
     run = fitted(spoilt, schedule=Schedule(non_finite=policy))
     assert list(run.history.skipped) == [1, 1, 1]
     assert list(run.history.step) == [4, 8, 12]
     assert run.metrics["batches_skipped"] == 3
     assert run.history.train_elbo.between(-40, 0).all()
     assert all(p.isfinite().all() for p in run.model.parameters())
-    assert len(slowed) == (3 if policy == "slow" else 0)
+    assert len(skipped) == 3
+    factor = 0.5 if policy == "slow" else 1
+    assert [found for found, _ in rates] == pytest.approx([factor**n for _, n in rates])
 
 
 def test_the_state_before_the_step_is_saved(spoilt: AnnData, tmp_path: Path) -> None:
@@ -202,12 +212,6 @@ def test_cut_gradients_train(adata: AnnData) -> None:
     run = fit(model, guide_for(model), adata, epochs=3, schedule=Schedule(clip_norm=0.5), **QUICK)
     assert run.settings["schedule"]["clip_norm"] == 0.5
     assert run.history.train_elbo.is_monotonic_increasing
-
-
-def test_slower() -> None:
-    optimiser = torch.optim.Adam([{"params": [nn.Parameter(torch.ones(1))], "lr": 0.2}])
-    slow_down(optimiser)
-    assert optimiser.param_groups[0]["lr"] == 0.1
 
 
 @pytest.mark.slow

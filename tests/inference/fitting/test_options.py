@@ -150,7 +150,7 @@ def test_settings_are_saved_as_they_are_nested(adata: AnnData) -> None:
     assert json.loads(json.dumps(run.settings)) == {
         "epochs": 1,
         "batch_size": 128,
-        "learning_rate": 1e-3,
+        "learning_rate": 1.6e-2,
         "seed": 0,
         "device": "cpu",
         "warm_start": False,
@@ -171,7 +171,7 @@ def test_settings_are_saved_as_they_are_nested(adata: AnnData) -> None:
             "non_finite": "stop",
             "clip_norm": 10.0,
         },
-        "compute": {"devices": 1, "precision": "32-true"},
+        "compute": {"devices": 1, "precision": "32-true", "threads": None},
     }
 
 

@@ -86,7 +86,7 @@ class TableGuide(Guide):
 
 
 def trained(model: Model, guide: Guide, adata: AnnData) -> Run:
-    options = {"epochs": 40, "learning_rate": 0.1, "progress": False, "device": "cpu"}
+    options = {"epochs": 100, "learning_rate": 0.1, "progress": False, "device": "cpu"}
     return fit(model, guide, adata, schedule=Schedule(restarts=2), **options)
 
 

@@ -65,7 +65,7 @@ def test_it_is_known_in_memory_and_on_disk(on_disk: AnnData, adata: AnnData) -> 
 
 
 def test_a_small_buffer_learns_as_much(on_disk: AnnData, adata: AnnData) -> None:
-    longer = {"epochs": 20, "batch_size": 10}
+    longer = {"epochs": 60, "batch_size": 10}
     with patch.dict(SETTINGS, longer), patch("vae4counts.data.counts.file.BUFFER", 100):
         small = fitted(on_disk)
         whole = fitted(adata)

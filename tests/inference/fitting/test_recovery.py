@@ -66,7 +66,6 @@ def trained(model: VAE, process: Process, epochs: int) -> Run:
         process.adata,
         label="group",
         epochs=epochs,
-        learning_rate=5e-3,
         progress=False,
         device="cpu",
     )

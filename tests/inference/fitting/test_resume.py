@@ -96,7 +96,7 @@ def fitted(kind: str, adata: AnnData, **settings: Any) -> Run:
     torch.manual_seed(0)
     make, guide, own = FITS[kind]
     model = make()
-    options = {**QUICK, "schedule": schedule(), **own, **settings}
+    options = {**QUICK, "learning_rate": 1e-3, "schedule": schedule(), **own, **settings}
     return fit(model, guide_for(model, guide), adata, **options)
 
 

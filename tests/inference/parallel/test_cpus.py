@@ -5,69 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from vae4counts.inference.parallel import cpus
-from vae4counts.inference.parallel.cpus import cpu_quota, use_fewer_threads
-
-SECOND = "0::/jobs/mine\n"
-FIRST = "4:memory:/jobs/mine\n3:cpu,cpuacct:/jobs/mine\n"
+from vae4counts.inference.parallel.cpus import use_fewer_threads
 
 
-def quota_of(folder: Path, own: str, files: dict[str, str]) -> float | None:
-    (folder / "own").write_text(own)
-    for name, text in files.items():
-        path = folder / "groups" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return cpu_quota(folder / "groups", folder / "own")
-
-
-@pytest.mark.parametrize(
-    ("own", "files", "expected"),
-    [
-        (SECOND, {}, None),
-        (SECOND, {"jobs/mine/cpu.max": "max 100000\n"}, None),
-        (SECOND, {"jobs/mine/cpu.max": "150000 100000\n"}, 1.5),
-        (SECOND, {"jobs/mine/cpu.max": "max 100000\n", "jobs/cpu.max": "50000 100000\n"}, 0.5),
-        ("0::/\n", {"cpu.max": "300000 100000\n"}, 3),
-        (SECOND, {"cpu.max": "nonsense"}, None),
-        (
-            FIRST,
-            {
-                "cpu,cpuacct/jobs/cpu.cfs_quota_us": "200000\n",
-                "cpu,cpuacct/jobs/cpu.cfs_period_us": "100000\n",
-            },
-            2,
-        ),
-        (
-            FIRST,
-            {
-                "cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
-                "cpu,cpuacct/cpu.cfs_period_us": "100000\n",
-                "memory/cpu.max": "100000 100000\n",
-            },
-            None,
-        ),
-    ],
-)
-def test_the_smallest_quota_counts(
-    own: str, files: dict[str, str], expected: float | None, tmp_path: Path
-) -> None:
-    assert quota_of(tmp_path, own, files) == expected
-
-
-def test_there_are_systems_without_control_groups(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path, tmp_path / "none") is None
-
-
-@pytest.mark.parametrize(("quota", "threads"), [(None, None), (0.5, "1"), (1.9, "1"), (9e9, None)])
+@pytest.mark.parametrize(("available", "threads"), [(8, None), (0.5, "1"), (1.9, "1")])
 def test_threads_are_no_more_than_the_quota(
-    quota: float | None, threads: str | None, monkeypatch: pytest.MonkeyPatch
+    available: float, threads: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpus, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: available)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     found: dict[str, str] = {}
     use_fewer_threads(found)
@@ -76,7 +25,7 @@ def test_threads_are_no_more_than_the_quota(
 
 
 def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpus, "cpu_quota", lambda: 0.5)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 0.5)
     given = {"OMP_NUM_THREADS": "7", "GOMP_SPINCOUNT": "9", "OMP_WAIT_POLICY": "ACTIVE"}
     found = dict(given)
     use_fewer_threads(found)
