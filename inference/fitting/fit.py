@@ -45,7 +45,7 @@ def fit(
     adata: Data,
     *,
     epochs: int | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     learning_rate: float = 1.6e-2,
     seed: int = 0,
     label: str | None = None,
@@ -91,7 +91,8 @@ def fit(
             they stay there, and are read in blocks as they are needed.
         epochs: Most passes over the training observations. If None, ``2400 / (n^2 G)^(1/6)`` for
             ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000.
-        batch_size: Observations per step.
+        batch_size: Observations per step. If None, the power of 2 next to ``n / 128`` for ``n``
+            training observations, from 128 to 1,024.
         learning_rate: Adam's highest learning rate. In one cycle (Smith & Topin 2019) the rate
             grows to it over the first 15 % of all steps, and falls to 1 % of it by half a cosine.
         seed: Seed of the parameters, the split, the order of the observations and the draws. The

@@ -178,7 +178,11 @@ class BasicOptions(Options):
         "30 for 10,000 and 15 for 100,000, and more where there are few features.",
         minimum=1,
     )
-    batch_size: int = option(128, "Observations per step.", minimum=1)
+    batch_size: int | None = option(
+        None,
+        "Observations per step; by default 128, and more for more than 23,000 observations.",
+        minimum=1,
+    )
     learning_rate: float = option(
         1.6e-2,
         "Adam's highest learning rate: it grows to it over the first 15 % of all steps, and falls "

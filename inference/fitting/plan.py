@@ -33,6 +33,7 @@ from vae4counts.inference.fitting.step import StepSettings
 # observations of 2,000 features, 30 for 10,000 and 7 for 1,000,000.
 EPOCHS = 2400
 MAX_WARM_UP_STEPS = 2000
+FEWEST_IN_BATCH, MOST_IN_BATCH = 128, 1024
 
 
 def split_observations(
@@ -63,6 +64,16 @@ def split_observations(
     return random_split(len(kept), classes=classes, **shares, seed=seed).among(kept)
 
 
+def default_batch_size(n_training: int) -> int:
+    """Return how many observations a step takes: about a 128th of all, a power of 2.
+
+    Products of large batches make better use of a processor, and many observations leave enough
+    steps for them.
+    """
+    exponent = round(math.log2(n_training / FEWEST_IN_BATCH))
+    return min(MOST_IN_BATCH, max(FEWEST_IN_BATCH, 2 ** max(0, exponent)))
+
+
 def plan_training(
     basic: BasicOptions,
     schedule: Schedule,
@@ -90,7 +101,8 @@ def plan_training(
             f"restarts is {schedule.restarts}: they begin from fresh parameters, which warm_start "
             "excludes"
         )
-    steps = math.ceil(n_training / basic.batch_size)
+    batch_size = basic.batch_size or default_batch_size(n_training)
+    steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
         epochs = max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
@@ -104,7 +116,7 @@ def plan_training(
     return Phase(
         name="full",
         epochs=epochs,
-        batch_size=basic.batch_size,
+        batch_size=batch_size,
         # where nothing is sampled there is no KL term
         warm_up_steps=0 if is_exact else warm_up_steps,
         patience=schedule.patience,

@@ -149,7 +149,7 @@ def test_settings_are_saved_as_they_are_nested(adata: AnnData) -> None:
     )
     assert json.loads(json.dumps(run.settings)) == {
         "epochs": 1,
-        "batch_size": 128,
+        "batch_size": None,
         "learning_rate": 1.6e-2,
         "seed": 0,
         "device": "cpu",
