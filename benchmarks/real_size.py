@@ -43,8 +43,10 @@ TIMED = {
 """The stages: the module, class and function that each spends its time in."""
 
 
-def clocked(spent: dict[str, float], stage: str, function: Callable[..., Any]) -> Any:
-    """Return a function that adds the time of every call to a stage's."""
+def clocked(
+    spent: dict[str, float], peaks: dict[str, int], stage: str, function: Callable[..., Any]
+) -> Any:
+    """Return a function that adds the time of every call to a stage's, and notes the peak."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -53,6 +55,7 @@ def clocked(spent: dict[str, float], stage: str, function: Callable[..., Any]) -
             return function(*args, **kwargs)
         finally:
             spent[stage] += time.perf_counter() - began
+            peaks[stage] = peak_megabytes()
 
     return call
 
@@ -65,10 +68,10 @@ def run_clocked(arguments: list[str], result: Path) -> None:
     from vae4counts.inference.parallel.cpus import use_fewer_threads
 
     use_fewer_threads(os.environ)  # as the command does first, before torch is imported
-    spent = dict.fromkeys(TIMED, 0.0)
+    spent, peaks = dict.fromkeys(TIMED, 0.0), dict.fromkeys(TIMED, 0)
     for stage, (module, kind, name) in TIMED.items():
         place = import_module(module) if kind is None else getattr(import_module(module), kind)
-        setattr(place, name, clocked(spent, stage, getattr(place, name)))
+        setattr(place, name, clocked(spent, peaks, stage, getattr(place, name)))
     from vae4counts.inference.cli import main
 
     sys.argv = ["vae4counts", *arguments]
@@ -76,7 +79,7 @@ def run_clocked(arguments: list[str], result: Path) -> None:
         main()
     finally:
         spent = {"start of Python": began, **spent}
-        result.write_text(json.dumps({"seconds": spent, "peak": peak_megabytes()}))
+        result.write_text(json.dumps({"seconds": spent, "peaks": peaks, "peak": peak_megabytes()}))
 
 
 @contextmanager
@@ -106,7 +109,12 @@ def measure(data: Path, options: list[str]) -> list[dict[str, object]]:
     metrics = json.loads((out / "metrics.json").read_text())
     seconds = found["seconds"] | {"the rest": whole - sum(found["seconds"].values())}
     rows: list[dict[str, object]] = [
-        {"what": name, "value": f"{value:,.1f} s"} for name, value in seconds.items()
+        {
+            "what": name,
+            "value": f"{value:,.1f} s",
+            "peak so far": f"{peak:,} MB" if (peak := found["peaks"].get(name)) else "",
+        }
+        for name, value in seconds.items()
     ]
     figures = {
         "in all": f"{whole:,.1f} s",
@@ -118,7 +126,9 @@ def measure(data: Path, options: list[str]) -> list[dict[str, object]]:
         "ARI of components": round(metrics["ari"], 3),
         "components used": metrics["components_used"],
     }
-    return rows + [{"what": name, "value": value} for name, value in figures.items()]
+    return rows + [
+        {"what": name, "value": value, "peak so far": ""} for name, value in figures.items()
+    ]
 
 
 def main() -> None:

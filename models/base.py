@@ -180,6 +180,19 @@ class Model(Configured, nn.Module, abc.ABC):
         trace: Any = poutine.trace(conditioned).get_trace(batch)
         return {name: trace.nodes[name]["value"] for name in plate_sites(trace)}
 
+    def state_probabilities(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return p(state | latents) of the enumerated sites of which the tables tell nothing more.
+
+        None of them unless overridden. A site is left out if a table depends on it directly.
+
+        Args:
+            latents: Draws of the latents that are not enumerated, shape ``(S, B, ...)``.
+
+        Returns:
+            By site, shape ``(S, B, K)``.
+        """
+        return {}
+
     def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:  # noqa: ARG002
         """Return the counts expected at given latents, extra zeros left out.
 

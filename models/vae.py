@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import pyro
@@ -109,6 +109,11 @@ class VAE(Model):
     def title(self) -> str:
         """See `Model.title`."""
         return f"{type(self).__name__} with {type(self.prior).__name__}"
+
+    def state_probabilities(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.state_probabilities`: counts depend on the component through ``z`` alone."""
+        mixture = self.prior.mixture
+        return {} if mixture is None else {"component": mixture.responsibilities(latents["z"])}
 
     @property
     def mixture_prior(self) -> MixturePrior | None:

@@ -150,14 +150,7 @@ def fit(
     parts = split_observations(adata.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
-    phase = plan_training(
-        basic,
-        schedule,
-        len(parts.train),
-        counts.n_features,
-        is_exact=model.is_exact,
-        warm_start=warm_start,
-    )
+    phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]

@@ -28,6 +28,7 @@ from vae4counts.inference.fitting.options import (
     SplitOptions,
 )
 from vae4counts.inference.fitting.step import StepSettings
+from vae4counts.models import Model
 
 # Epochs times (n^2 G)^(1/6), for n training observations of G features: about 70 epochs for 1,000
 # observations of 2,000 features, 30 for 10,000 and 7 for 1,000,000.
@@ -77,10 +78,9 @@ def default_batch_size(n_training: int) -> int:
 def plan_training(
     basic: BasicOptions,
     schedule: Schedule,
+    model: Model,
     n_training: int,
-    n_features: int,
     *,
-    is_exact: bool,
     warm_start: bool = False,
 ) -> Phase:
     """Fill in what the options leave open.
@@ -88,9 +88,8 @@ def plan_training(
     Args:
         basic: The options that `fit` takes one by one.
         schedule: How training proceeds.
+        model: The model.
         n_training: Number of training observations.
-        n_features: Number of features.
-        is_exact: Whether the model leaves nothing to a guide.
         warm_start: Whether training begins from the parameters that the pair has.
 
     Raises:
@@ -105,7 +104,7 @@ def plan_training(
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
-        epochs = max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
+        epochs = max(1, round(EPOCHS / (n_training**2 * model.n_features) ** (1 / 6)))
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:
@@ -118,7 +117,7 @@ def plan_training(
         epochs=epochs,
         batch_size=batch_size,
         # where nothing is sampled there is no KL term
-        warm_up_steps=0 if is_exact else warm_up_steps,
+        warm_up_steps=0 if model.is_exact else warm_up_steps,
         patience=schedule.patience,
         steps=StepSettings(
             learning_rate=basic.learning_rate,

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 from scipy.special import entr
-from torch import Tensor
 
 from vae4counts.data import Batch, DataError, is_on_disk
 from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
-from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.draws import draw_latents
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.inference.posterior.slots import SLOTS, annotated_slots, write_slots
 from vae4counts.models import Model
@@ -43,22 +41,11 @@ def latents_and_components(
     """
     rows = RowResults(processes)
     for batch in batches:
-        sizes = chunks(num_samples, model, batch)
         with whole_noise(batch):
-            draws = [draw(model, guide, batch, size) for size in sizes]
-        rows.add(
-            batch,
-            means=_mean([part.z_mean for part in draws], sizes),
-            shares=_mean([part.mean_responsibilities for part in draws], sizes),
-        )
+            draws = draw_latents(model, guide, batch, num_samples)
+        rows.add(batch, means=draws.z_mean, shares=draws.mean_responsibilities)
     whole = {name: values.cpu().numpy() for name, values in rows.all().items()}
     return whole.get("means"), whole.get("shares")
-
-
-def _mean(parts: list[Tensor | None], sizes: list[int]) -> Tensor | None:
-    """Average means over some numbers of draws; None where there are none."""
-    known = [part * size for part, size in zip(parts, sizes, strict=True) if part is not None]
-    return torch.stack(known).sum(0) / sum(sizes) if known else None
 
 
 def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> list[str]:

@@ -19,7 +19,7 @@ gains exactly 0, however few the observations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from torch.distributions import MultivariateNormal
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import Draws, chunks, draw
+from vae4counts.inference.posterior.draws import draw_latents
 from vae4counts.inference.posterior.evaluation import components_used, perplexity
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.priors import MixturePrior
@@ -137,9 +137,8 @@ def diagnose(
     one = _one_gaussian(prior, _mean_responsibilities(model, guide, training))
     gains, shares = [], []
     for batch in held_out:
-        draws = list(_draws(model, guide, [batch], num_samples))
-        z = torch.cat([each.values["z"] for each in draws])
-        responsibilities = torch.cat([each.probabilities["component"] for each in draws])
+        draws = draw_latents(model, guide, batch, num_samples)
+        z, responsibilities = draws.values["z"], draws.probabilities["component"]
         gains.append((prior.log_prob(z).double() - one.log_prob(z.double())).mean(0))
         shares.append(responsibilities.mean(0).cpu())
     gain = torch.cat(gains)
@@ -184,17 +183,10 @@ def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
     return (height - distance).sum(-1).exp()
 
 
-def _draws(
-    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
-) -> Iterator[Draws]:
-    for batch in batches:
-        for size in chunks(num_samples, model, batch):
-            yield draw(model, guide, batch, size)
-
-
 def _mean_responsibilities(model: Model, guide: Guide, batches: Iterable[Batch]) -> Tensor:
     """The share of the observations that each component has, ``(K,)``."""
-    found = [each.probabilities["component"].mean(0) for each in _draws(model, guide, batches, 1)]
+    draws = (draw_latents(model, guide, batch, 1) for batch in batches)
+    found = [each.probabilities["component"].mean(0) for each in draws]
     return torch.cat(found).double().mean(0)
 
 

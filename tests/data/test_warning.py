@@ -32,7 +32,8 @@ def made(n: int = 40, empty: int = 1) -> AnnData:
 def run() -> Any:
     torch.manual_seed(0)
     model = GMVAE(6, GaussianMixture(2, 2))
-    return fit(model, guide_for(model), made(empty=0), epochs=1, progress=False, device="cpu")
+    options = {"epochs": 1, "learning_rate": 1e-3, "progress": False, "device": "cpu"}
+    return fit(model, guide_for(model), made(empty=0), **options)
 
 
 def counts(run: Any, table: Path) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Guide
 from vae4counts.inference import evaluate
-from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.posterior import draws
+from vae4counts.inference.posterior.draws import draw, draw_latents
 from vae4counts.models import VAE, Model, observations
 
 Maker = Callable[..., tuple[VAE, Guide]]
@@ -66,6 +67,36 @@ def test_importance_weighting_equals_integration(
     error = relative.std(0) / math.sqrt(40_000)
     assert (error < 0.03).all()  # so that the comparison is sharp
     assert ((estimate - log_likelihood(model, few)).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("knows", [False, True])
+@pytest.mark.parametrize(("prior", "kind"), CASES)
+def test_components_are_known_without_decoding(
+    prior: str,
+    kind: str,
+    knows: bool,
+    few: Batch,
+    a_pair: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The draws and probabilities are the same, whether the model knows the latter or not."""
+    model, guide = (part.eval() for part in a_pair(prior, kind, n_latent=2))
+    torch.manual_seed(0)
+    wanted = draw(model, guide, few, 7)
+    if knows:
+        monkeypatch.setattr(model.decoder, "forward", None)  # any call would fail
+    else:
+        monkeypatch.setattr(VAE, "state_probabilities", Model.state_probabilities)
+        monkeypatch.setattr(draws, "CHUNK_NUMBERS", 1)
+    torch.manual_seed(0)
+    found = draw_latents(model, guide, few, 7)
+    assert found.values.keys() == wanted.values.keys()
+    for name, value in wanted.values.items():
+        assert torch.equal(found.values[name], value)
+    assert found.probabilities.keys() == wanted.probabilities.keys()
+    for name, value in wanted.probabilities.items():
+        torch.testing.assert_close(found.probabilities[name], value)
+    torch.testing.assert_close(found.z_mean, wanted.z_mean)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from vae4counts.data import Batch
 from vae4counts.data.counts.batch import Table
 from vae4counts.guides import Encoder, ExactGuide, Guide
-from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.posterior.draws import Draws, draw, draw_latents
 from vae4counts.models import Latent, Model, observations
 from vae4counts.models.likelihoods import PoissonCounts
 
@@ -151,8 +151,11 @@ def test_everything_is_summed_out(model: Cells, cells: Batch) -> None:
     assert loss == pytest.approx(-10 * evidence.sum().item())
 
 
-def test_probabilities_are_the_exact_posteriors(model: Cells, cells: Batch) -> None:
-    draws = draw(model, ExactGuide(), cells, 4)
+@pytest.mark.parametrize("drawing", [draw, draw_latents])
+def test_probabilities_are_the_exact_posteriors(
+    drawing: Callable[..., Draws], model: Cells, cells: Batch
+) -> None:
+    draws = drawing(model, ExactGuide(), cells, 4)
     assert set(draws.probabilities) == {latent.name for latent in model.latents}
     posterior = model.log_joint() - marginal(model.log_joint())
     for axis, (name, n_states) in enumerate(STATES.items()):

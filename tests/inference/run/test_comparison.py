@@ -64,7 +64,7 @@ def simulate(inverse_dispersion: float | None) -> AnnData:
 def test_the_true_family_wins() -> None:
 
     def trained(adata: AnnData) -> dict[str, Run]:
-        settings: dict[str, Any] = {"epochs": 60, "learning_rate": 3e-2}
+        settings: dict[str, Any] = {"epochs": 100, "learning_rate": 3e-2}
         runs = {"poisson": fitted(adata, Poisson(), **settings)}
         return runs | {"nb": fitted(adata, NegativeBinomial(), log_r=3.0, **settings)}
 
