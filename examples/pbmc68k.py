@@ -53,7 +53,7 @@ run = fit(model, guide_for(model), adata, label="celltype", epochs=EPOCHS, progr
 # %% [markdown]
 # The blue line matters most: the evidence lower bound (ELBO) of cells that are held out. It
 # should rise and then level off; the best epoch is kept. The band above it is what the latents
-# cost (KL). On 700 cells 400 epochs are few steps: the line still rises a little at the end.
+# cost (KL).
 
 # %%
 _ = plots.training_history(run.history)

@@ -177,7 +177,6 @@ for prior in (Laplace, StandardNormal):
             adata,
             epochs=3 if QUICK else 80,
             batch_size=32,
-            learning_rate=2e-3,
             progress=False,
         )
 compare(runs, adata, num_samples=100 if QUICK else 500).round(2)
