@@ -184,8 +184,8 @@ compare(runs, adata, num_samples=100 if QUICK else 500).round(2)
 # %% [markdown]
 # The likelihood that learns its dispersion wins, and Poisson counts come before geometric ones:
 # cells with the same latents vary less than geometric counts would. Laplace or normal latents make
-# little difference. (`bad_k` is 0.1 to 0.2: some estimates are too low, and only differences of several
-# nats should be trusted.)
+# little difference. (`bad_k` is 0.1 to 0.2: some estimates are too low, and only differences of
+# several nats should be trusted.)
 #
 # Everything else works with the new parts too: draws for ArviZ ...
 
