@@ -69,6 +69,7 @@ for prior_name, prior in PRIORS.items():
             guide_for(model, encoder=Encoder(dropout=0.0)),
             adata,
             epochs=2 if QUICK else 40,
+            learning_rate=3e-3,
             progress=False,
         )
 print(f"{len(runs)} fits, {sum(run.metrics['seconds'] for run in runs.values()):.0f} seconds")
