@@ -169,7 +169,7 @@ def tied_mixture(points: np.ndarray, shares: np.ndarray) -> tuple[float, np.ndar
         means = shares.T @ points / sizes[:, None]
         covariance = (second - (means.T * sizes) @ means) / n_points
         covariance[np.diag_indices(n_latent)] += MIN_VARIANCE
-        root = np.linalg.cholesky(np.linalg.inv(covariance))
+        root = np.linalg.inv(np.linalg.cholesky(covariance)).T
         y, m = points @ root, means @ root
         shares = y @ m.T + (np.log(sizes / n_points) - (m**2).sum(1) / 2)
         top = shares.max(1, keepdims=True)
