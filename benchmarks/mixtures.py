@@ -33,7 +33,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tables import RESULTS, machine, markdown, report
 
-from vae4counts.data import load, random_split, top_features
+from vae4counts.data import Split, load, random_split, top_features
 from vae4counts.guides import guide_for
 from vae4counts.inference import fit, keep_freed_memory, settled_objects
 from vae4counts.models import GMVAE, VAE
@@ -116,31 +116,19 @@ class Task:
 
     def scvi(self) -> Fitted:
         """scvi-tools' SCVI, of the same size, split and epochs, at its best validation ELBO."""
-        import scvi as tools
+        from scvi.train import SaveCheckpoint
 
-        tools.settings.seed = self.seed
-        tools.settings.verbosity = 0
-        adata = self.adata.copy()
-        tools.model.SCVI.setup_anndata(adata)
-        model = tools.model.SCVI(adata, n_hidden=128, n_latent=LATENTS, gene_likelihood="nb")
-        split = random_split(adata.n_obs, validation=0.1, test=0.1, seed=self.seed)
+        model, split, options = untrained_scvi(self.adata, self.seed)
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             model.train(
                 max_epochs=self.epochs,
-                accelerator="cpu",
                 callbacks=[
-                    tools.train.SaveCheckpoint(
-                        dirpath=folder, monitor="elbo_validation", load_best_on_end=True
-                    )
+                    SaveCheckpoint(dirpath=folder, monitor="elbo_validation", load_best_on_end=True)
                 ],
-                enable_progress_bar=False,
-                logger=False,
                 # its default, a warm-up of 400 epochs, is longer than the fit
                 plan_kwargs={"n_epochs_kl_warmup": max(1, self.epochs // 5)},
-                datasplitter_kwargs={
-                    "external_indexing": [split.train, split.validation, split.test]
-                },
+                **options,
             )
         return Fitted(
             iw=scvi_bound(model, split.test),
@@ -151,6 +139,26 @@ class Task:
             epochs=self.epochs,
             seconds=time.perf_counter() - started,
         )
+
+
+def untrained_scvi(adata: AnnData, seed: int) -> tuple[Any, Split, dict[str, Any]]:
+    """Return SCVI of our size, our split, and the options for its `train` to use that silently."""
+    import scvi as tools
+
+    tools.settings.seed = seed
+    tools.settings.verbosity = 0
+    adata = adata.copy()
+    tools.model.SCVI.setup_anndata(adata)
+    model = tools.model.SCVI(adata, n_hidden=128, n_latent=LATENTS, gene_likelihood="nb")
+    split = random_split(adata.n_obs, validation=0.1, test=0.1, seed=seed)
+    parts = [split.train, split.validation, split.test]
+    options = {
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "logger": False,
+        "datasplitter_kwargs": {"external_indexing": parts},
+    }
+    return model, split, options
 
 
 @torch.no_grad()

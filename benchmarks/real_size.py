@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -82,21 +81,9 @@ def run_clocked(arguments: list[str], result: Path) -> None:
         result.write_text(json.dumps({"seconds": spent, "peaks": peaks, "peak": peak_megabytes()}))
 
 
-@contextmanager
-def folder_of(given: str | None) -> Any:
-    """Give the folder that was asked for, or a temporary one."""
-    if given is None:
-        with tempfile.TemporaryDirectory() as made:
-            yield Path(made)
-    else:
-        Path(given).mkdir(parents=True, exist_ok=True)
-        yield Path(given)
-
-
-def measure(data: Path, options: list[str]) -> list[dict[str, object]]:
+def measure(data: Path, folder: Path, options: list[str]) -> list[dict[str, object]]:
     """Run the command on a file, and return a row for each stage and figure."""
-    out = Path(tempfile.mkdtemp(dir=data.parent)) / "run"
-    result = out.parent / "clocks.json"
+    out, result = folder / "run", folder / "clocks.json"
     command = ["fit", str(data), "--label", "group", "--components", str(len(SIZES))]
     began = time.time()
     subprocess.run(  # noqa: S603 (our own command)
@@ -143,16 +130,18 @@ def main() -> None:
     parser.add_argument("--observations", type=int, default=68_579)
     parser.add_argument("--features", type=int, default=32_738)
     parser.add_argument("--out-of-core", action="store_true")
-    parser.add_argument("--folder")
+    parser.add_argument("--folder", type=Path, help="folder for the data, which are kept")
     parser.add_argument("options", nargs="*", help="further options of vae4counts fit")
     asked = parser.parse_args()
     n = asked.observations
-    with folder_of(asked.folder) as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         data = folder / f"made-{n}-{asked.features}.h5ad"
         if not data.exists():
             write_made(data, n, asked.features, DENSITY, sizes=SIZES)
         options = asked.options + ["--out-of-core"] * asked.out_of_core
-        rows = measure(data, options)
+        rows = measure(data, Path(temporary), options)
     where = "disk" if asked.out_of_core else "memory"
     print(f"{n:,} x {asked.features:,}, counts in {where}")
     report(f"real_size-{where}", rows)

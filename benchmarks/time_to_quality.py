@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from made import made_counts
-from mixtures import LATENTS, SAMPLES, scvi_bound
+from mixtures import SAMPLES, scvi_bound, untrained_scvi
 from scipy.special import logsumexp
 from tables import report
 
@@ -40,22 +40,9 @@ from vae4counts.models import GMVAE, VAE
 
 def scvi(adata: AnnData, seed: int) -> tuple[float, float]:
     """Train SCVI by its defaults; return seconds of training, and its held-out bound in nats."""
-    import scvi as tools
-
-    tools.settings.seed = seed
-    tools.settings.verbosity = 0
-    adata = adata.copy()
-    tools.model.SCVI.setup_anndata(adata)
-    model = tools.model.SCVI(adata, n_hidden=128, n_latent=LATENTS, gene_likelihood="nb")
-    split = random_split(adata.n_obs, validation=0.1, test=0.1, seed=seed)
-    parts = [split.train, split.validation, split.test]
+    model, split, options = untrained_scvi(adata, seed)
     began = time.perf_counter()
-    model.train(
-        accelerator="cpu",
-        enable_progress_bar=False,
-        logger=False,
-        datasplitter_kwargs={"external_indexing": parts},
-    )
+    model.train(**options)
     return time.perf_counter() - began, scvi_bound(model, split.test)
 
 

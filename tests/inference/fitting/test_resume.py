@@ -161,6 +161,25 @@ def test_a_resumed_fit_is_the_fit_bit_for_bit(
     assert same(fitted(kind, adata, checkpoints=Checkpoints(tmp_path, resume=True)), whole[kind])
 
 
+def test_another_number_of_threads_is_said(
+    adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, 13)
+        with pytest.raises(FitInterrupted):
+            fitted("plain", adata, checkpoints=Checkpoints(tmp_path), compute=Compute(threads=1))
+    before = torch.get_num_threads()
+    with pytest.warns(UserWarning, match="the number of threads was 1, and is 2: the result"):
+        run = fitted(
+            "plain",
+            adata,
+            checkpoints=Checkpoints(tmp_path, resume=True),
+            compute=Compute(threads=2),
+        )
+    assert run.metrics["threads"] == 2
+    assert torch.get_num_threads() == before
+
+
 def test_counts_on_disk_are_taken_up_in_the_middle_of_an_epoch(
     adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,13 @@ def test_the_number_is_as_it_was_even_after_an_error() -> None:
     assert torch.get_num_threads() == before
 
 
+def test_another_number_is_for_the_block_alone() -> None:
+    before = torch.get_num_threads()
+    with kept_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 def test_a_layout_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Greedy:
         """Does as numba, which UMAP is compiled by, and lays nothing out."""
