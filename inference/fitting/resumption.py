@@ -196,8 +196,8 @@ class ResumableFit:
         self._resumed = None
         if threads != torch.get_num_threads():
             warn(
-                f"the number of threads was {threads}, and is {torch.get_num_threads()}: the result "
-                "may differ in its last digits from that of an uninterrupted fit"
+                f"the number of threads was {threads}, and is {torch.get_num_threads()}: the "
+                "result may differ in its last digits from that of an uninterrupted fit"
             )
 
     def _after_step(self, training: TrainingLoop, *, is_last: bool = False) -> None:
