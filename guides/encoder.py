@@ -19,7 +19,7 @@ class Encoder(Configured, nn.Module):
         inputs: How the counts are scaled: "identity", "log1p", "counts-per-scale",
             "log1p-counts-per-scale", "standardised", or an `InputScaling`.
         norm: One of "layer", "batch", "rms", "none".
-        activation: One of "relu", "gelu", "silu", "softplus".
+        activation: One of "softplus", "relu", "gelu", "silu".
         dropout: Fraction of units dropped in training.
 
     Raises:
@@ -31,7 +31,7 @@ class Encoder(Configured, nn.Module):
         hidden: Sequence[int] = (128,),
         inputs: str | InputScaling = "log1p",
         norm: str = "batch",
-        activation: str = "relu",
+        activation: str = "softplus",
         dropout: float = 0.1,
     ) -> None:
         super().__init__()

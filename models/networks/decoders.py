@@ -48,7 +48,8 @@ class MLPDecoder(Decoder):
     Args:
         hidden: Widths of the hidden layers.
         norm: One of "layer", "batch", "rms", "none".
-        activation: One of "relu", "gelu", "silu", "softplus".
+        activation: One of "softplus", "relu", "gelu", "silu". Softplus is smooth, so that
+            posteriors are close to Gaussian; by rectified units they get kinks.
         dropout: Fraction of units dropped in training.
 
     Raises:
@@ -59,7 +60,7 @@ class MLPDecoder(Decoder):
         self,
         hidden: Sequence[int] = (128,),
         norm: str = "batch",
-        activation: str = "relu",
+        activation: str = "softplus",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

@@ -9,10 +9,10 @@ from torch import nn
 from vae4counts.models.networks.batch_norm import BatchNorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "softplus": nn.Softplus,
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
-    "softplus": nn.Softplus,
 }
 
 NORMS: dict[str, type[nn.Module]] = {
@@ -53,7 +53,7 @@ class MLP(nn.Sequential):
         first: The first linear map, given separately because an encoder's takes sparse input.
         sizes: Widths of the hidden layers; ``sizes[0]`` is the output width of ``first``.
         norm: One of "layer", "batch", "rms", "none".
-        activation: One of "relu", "gelu", "silu", "softplus".
+        activation: One of "softplus", "relu", "gelu", "silu".
         dropout: Fraction of units dropped in training.
 
     Raises:

@@ -27,11 +27,22 @@ MAX_OVERLAP = 0.055
 COUNTING_FRACTIONS = (2 / 3, 5 / 6, 1.0)
 
 
-def k_means(points: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Return the clusters of k-means++ as memberships of 0 or 1, shape ``(N, n)``."""
-    from sklearn.cluster import KMeans  # 70 MB that only mixtures need
+def k_means(points: np.ndarray, n: int, seed: int, starts: int = 10) -> np.ndarray:
+    """Return the clusters of k-means++ as memberships of 0 or 1, shape ``(N, n)``.
 
-    return np.eye(n)[KMeans(n, n_init=10, random_state=seed).fit(points).labels_]
+    Args:
+        points: Shape ``(N, L)``.
+        n: Number of clusters.
+        seed: Seed of the starts.
+        starts: Number of starts, of which the best counts.
+    """
+    from sklearn.cluster import KMeans  # 70 MB that only mixtures need
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # there may be few distinct points
+        found = KMeans(n, n_init=starts, random_state=seed % 2**32).fit(points)
+    return np.eye(n)[found.labels_]
 
 
 def merged_gaussians(points: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -195,15 +206,10 @@ def _mixtures(points: np.ndarray, n: int, seed: int) -> list[tuple[float, np.nda
     Returns:
         For each start the mean log-likelihood and the responsibilities, shape ``(N, n)``.
     """
-    from sklearn.cluster import KMeans  # 70 MB that only mixtures need
-    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    n, found = min(n, len(points)), []
+    n = min(n, len(points))
     # on arrays of this size several threads take several times as long as one
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # there may be few distinct points
-        for start in range(EM_STARTS):
-            balls = KMeans(n, n_init=1, random_state=(seed + start) % 2**32).fit(points)
-            found.append(tied_mixture(points, np.eye(n)[balls.labels_]))
-    return found
+    with threadpool_limits(1):
+        starts = (k_means(points, n, seed + start, starts=1) for start in range(EM_STARTS))
+        return [tied_mixture(points, start) for start in starts]
