@@ -20,6 +20,7 @@ from .posterior.evaluation import Evaluation as Evaluation
 from .posterior.evaluation import evaluate as evaluate
 from .report.page import write_report as write_report
 from .run.comparison import compare as compare
+from .run.matching import compare_components as compare_components
 from .run.on_data import RunOnData as RunOnData
 from .run.run import Run as Run
 from .run.storage import RunDirectoryError as RunDirectoryError

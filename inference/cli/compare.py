@@ -44,10 +44,14 @@ def compare_command(
         ),
     ] = True,
 ) -> None:
-    """Rank fitted models by the log-likelihood of held-out observations."""
+    """Rank fitted models by the log-likelihood of held-out observations.
+
+    Then tell which component of the first became which of the others, if two or more have any.
+    """
     with one_line_errors():
         from vae4counts.inference import Run, RunDirectoryError, SettingsError
         from vae4counts.inference.run.comparison import compare_on, on_each
+        from vae4counts.inference.run.matching import compare_components_on
 
         layer = layers.chosen_layer
         runs = {str(directory): Run.load(directory) for directory in directories}
@@ -67,7 +71,10 @@ def compare_command(
             table = compare_on(on_data, samples, refine=refine)
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
-    _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
+        _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
+        mixtures = {name: on for name, on in on_data.items() if on.summary()[1] is not None}
+        if len(mixtures) > 1:
+            _show_matches(compare_components_on(mixtures), next(iter(mixtures)))
 
 
 def _show(table: pd.DataFrame, title: str) -> None:
@@ -96,6 +103,27 @@ def _show(table: pd.DataFrame, title: str) -> None:
         screen.print(
             "Runs are ranked among those that are given the same of each observation's total count."
         )
+
+
+def _show_matches(matches: pd.DataFrame, first: str) -> None:
+    others = list(dict.fromkeys(matches["run"]))
+    shown = Table(
+        "component",
+        "observations",
+        *map(one_line, others),
+        title=f"Components of {one_line(first)}",
+    )
+    for component, of in matches.groupby("component", sort=False):
+        cells = [
+            "" if row["match"] is None else f"{row['match']} ({row['agreement']:.2f})"
+            for _, row in of.set_index("run").loc[others].iterrows()
+        ]
+        shown.add_row(str(component), f"{of['observations'].iloc[0]:,}", *cells)
+    screen.print(shown)
+    screen.print(
+        "In each run the component that it became, and by how much they agree (Jaccard coefficient "
+        "of their observations: 1 for the same)."
+    )
 
 
 def _error(value: float, digits: int) -> str:

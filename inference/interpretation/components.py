@@ -8,6 +8,7 @@ import torch
 from scipy.special import entr
 
 from vae4counts.data import DataError, classes_of
+from vae4counts.inference.interpretation.feature_ranking import strongest_features
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
@@ -16,7 +17,8 @@ from vae4counts.inference.interpretation.prior_draws import (
     prior_draws,
 )
 from vae4counts.inference.posterior.annotation import assigned
-from vae4counts.inference.posterior.diagnosis import overlaps
+from vae4counts.inference.posterior.diagnosis import latents_and_shares, overlaps
+from vae4counts.inference.posterior.stability import component_stability
 from vae4counts.models import NotInModelError
 
 
@@ -30,7 +32,9 @@ def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
     Returns:
         A row a component: ``weight`` (its prior probability), ``share`` (mean responsibility),
         ``observations`` (the number of those whose most likely component it is), ``entropy`` (mean
-        entropy of their responsibilities, in nats: 0 where all are certain; NaN without any).
+        entropy of their responsibilities, in nats: 0 where all are certain; NaN without any); and
+        of components in a latent space ``stability``, how well they are found again in resampled
+        latents, from 0 to 1 (see `component_stability`).
 
     Raises:
         NotInModelError: The model is not a mixture.
@@ -39,7 +43,7 @@ def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
     which = shares.argmax(1)
     numbers = np.bincount(which, minlength=shares.shape[1])
     doubt = np.bincount(which, entr(shares).sum(1), minlength=shares.shape[1])
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "weight": component_weights(pair.model).cpu().numpy(),
             "share": shares.mean(0),
@@ -50,6 +54,33 @@ def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
         },
         index=_names(shares.shape[1]),
     )
+    if pair.model.n_latent is not None:
+        points, of_points = latents_and_shares(pair.model, pair.guide, pair.batches())
+        table["stability"] = component_stability(points.cpu().numpy(), of_points.cpu().numpy())
+    return table
+
+
+def component_names(pair: PairOnData, *, n: int = 3, num_samples: int = 256) -> pd.Series:
+    """Name each component by the features that it raises most: see `component_contrasts`.
+
+    Args:
+        pair: A pair and data.
+        n: Number of features in a name.
+        num_samples: Draws of the latents from each component.
+
+    Returns:
+        A name for each component, such as ``"CD79A, MS4A1, CD74"``; the component's number where
+        no feature is raised.
+
+    Raises:
+        NotInModelError: See `component_contrasts`.
+    """
+    contrasts = component_contrasts(pair, num_samples=num_samples)
+    top = strongest_features(contrasts, n)
+    top = top[top["value"] > 0]
+    names = top["feature"].astype(str).groupby(top["component"].astype(str)).agg(", ".join)
+    numbers = contrasts.columns.to_series()
+    return names.reindex(contrasts.columns).fillna(numbers).rename("name")
 
 
 def component_overlaps(pair: PairOnData) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
-from vae4counts.inference.interpretation import components, conditional, directions, rates
+from vae4counts.inference.interpretation import components, conditional, directions, how_many, rates
 from vae4counts.inference.interpretation.differential import Mode, differential_expression
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
@@ -62,9 +62,11 @@ class Interpretation(PairOnData):
     latent_effects = seeded(directions.latent_effects)
     traverse_latent = seeded(directions.traverse_latent)
     component_table = seeded(components.component_table)
+    component_names = seeded(components.component_names)
     component_overlaps = seeded(components.component_overlaps)
     component_profiles = seeded(components.component_profiles)
     component_contrasts = seeded(components.component_contrasts)
+    how_many_groups = seeded(how_many.how_many_groups)
     cooccurrence = seeded(components.cooccurrence)
     expected_given = seeded(conditional.expected_given)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import latents_and_components
-from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
+from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw_latents
 from vae4counts.models import Model, NotInModelError
 
 # No chunk of draws has more rows than this, because an encoder's hidden layers take memory too.
@@ -108,8 +108,22 @@ class PairOnData:
 
     def summary(self, num_samples: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return means of q(z | x) and responsibilities: see `latents_and_components`."""
-        batches = CountLoader(self.counts, shuffle=False)
-        return latents_and_components(self.model, self.guide, batches, num_samples)
+        return latents_and_components(self.model, self.guide, self.batches(), num_samples)
+
+    @torch.no_grad()
+    def points(self) -> Tensor:
+        """Draw a point of the latent space for each observation, shape ``(N, L)``.
+
+        Raises:
+            NotInModelError: The model has no latent space.
+        """
+        self._n_latent()
+        draws = (draw_latents(self.model, self.guide, batch, 1) for batch in self.batches())
+        return torch.cat([each.values["z"][0] for each in draws])  # noqa: PD011 (a field of Draws)
+
+    def batches(self) -> CountLoader:
+        """Return the observations in batches, in order."""
+        return CountLoader(self.counts, shuffle=False)
 
     def responsibilities(self, num_samples: int = 10) -> np.ndarray:
         """Return p(component | counts), shape ``(N, K)``.

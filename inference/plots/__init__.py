@@ -2,7 +2,12 @@
 
 from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
-from .mixture import component_overlaps, component_weights
+from .mixture import (
+    component_overlaps,
+    component_stability,
+    component_weights,
+    how_many_groups,
+)
 from .posteriors import pareto_shapes
 from .style import MARKERS, PALETTE, class_styles
 from .training import training_history
@@ -16,8 +21,10 @@ __all__ = [
     "class_styles",
     "component_heatmap",
     "component_overlaps",
+    "component_stability",
     "component_weights",
     "cooccurrence_heatmap",
+    "how_many_groups",
     "latent_space",
     "pareto_shapes",
     "top_features_heatmap",

@@ -1,13 +1,14 @@
-"""Whether a mixture is in use: how large its components are, and how far apart."""
+"""Whether a mixture is in use: how large its components are, how far apart, and how stable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
-from vae4counts.inference.plots.style import BLUE, GREY, ORANGE, axes
+from vae4counts.inference.plots.style import BLUE, GREEN, GREY, ORANGE, axes
 
 MAX_TICKS = 30
 MAX_WIDTH = 20
@@ -25,6 +26,37 @@ def component_overlaps(overlaps: Sequence[float], *, ax: Axes | None = None) -> 
     """Draw each component's overlap with the one nearest to it (see `overlaps`)."""
     ax = _bars(overlaps, ORANGE, ax)
     ax.set(ylim=(0, 1), ylabel="overlap", title="How far apart: overlap with the nearest")
+    return ax
+
+
+def component_stability(stability: Sequence[float | None], *, ax: Axes | None = None) -> Axes:
+    """Draw how well each component is found again in resampled latents."""
+    ax = _bars([each or 0.0 for each in stability], GREEN, ax)
+    ax.set(ylim=(0, 1), ylabel="stability", title="How stable: found again by resampling")
+    return ax
+
+
+def how_many_groups(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what speaks for each number of groups: see `Interpretation.how_many_groups`."""
+    ax = axes(ax, 6, 3.5)
+    error = 2 * table["nats_se"]
+    ax.plot(table.index, table["nats"], color=BLUE, marker="o", label="nats over one group")
+    ax.fill_between(
+        table.index, table["nats"] - error, table["nats"] + error, color=BLUE, alpha=0.2, lw=0
+    )
+    ax.set(xlabel="number of groups", ylabel="nats per observation", title="How many groups?")
+    right = ax.twinx()
+    right.plot(
+        table.index, table["mean_stability"], color=GREEN, marker="s", label="stability (mean)"
+    )
+    right.plot(table.index, table["overlap"], color=ORANGE, marker="^", label="largest overlap")
+    right.set(ylim=(0, 1.02), ylabel="stability, overlap")
+    lines = [*ax.get_lines(), *right.get_lines()]
+    ax.legend(
+        lines, [str(line.get_label()) for line in lines], loc="center right", fontsize="small"
+    )
+    for each in (ax, right):
+        each.spines["top"].set_visible(False)
     return ax
 
 

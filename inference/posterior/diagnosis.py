@@ -1,4 +1,4 @@
-r"""Whether a mixture is in use: its weights, the overlap of its components, and what they gain.
+r"""Whether a mixture is in use: how large, separate and stable its components are, what they gain.
 
 The mixture gains, for each observation,
 
@@ -19,6 +19,7 @@ gains exactly 0, however few the observations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from vae4counts.data import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import draw_latents
 from vae4counts.inference.posterior.evaluation import components_used, perplexity
+from vae4counts.inference.posterior.stability import component_stability
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.priors import MixturePrior
 
@@ -61,6 +63,9 @@ class Diagnosis:
         component_weights: The prior's weights, ``K``.
         component_overlap: For each component, the largest overlap with another (see `overlaps`);
             0 with and for components of hardly any weight.
+        component_stability: How well each component is found again in resampled latents of the
+            training observations, from 0 to 1 (see
+            `vae4counts.inference.posterior.stability.component_stability`); None for empty ones.
         nats_over_one_gaussian: What the mixture gains over a single Gaussian, per observation.
         nats_standard_error: The standard error of that, over the held-out observations; None for
             one observation, which does not tell.
@@ -71,6 +76,7 @@ class Diagnosis:
     component_perplexity: float
     component_weights: list[float]
     component_overlap: list[float]
+    component_stability: list[float | None]
     nats_over_one_gaussian: float
     nats_standard_error: float | None
     n_validation: int
@@ -134,13 +140,15 @@ def diagnose(
     prior = model.mixture_prior
     if prior is None:
         raise NotInModelError(f"the prior of {model.title} is not a mixture of Gaussians")
-    one = _one_gaussian(prior, _mean_responsibilities(model, guide, training))
+    points, responsibilities = latents_and_shares(model, guide, training)
+    one = _one_gaussian(prior, responsibilities.double().mean(0))
+    stability = component_stability(points.cpu().numpy(), responsibilities.cpu().numpy())
     gains, shares = [], []
     for batch in held_out:
         draws = draw_latents(model, guide, batch, num_samples)
-        z, responsibilities = draws.values["z"], draws.probabilities["component"]
+        z = draws.values["z"]
         gains.append((prior.log_prob(z).double() - one.log_prob(z.double())).mean(0))
-        shares.append(responsibilities.mean(0).cpu())
+        shares.append(draws.probabilities["component"].mean(0).cpu())
     gain = torch.cat(gains)
     mean_shares = torch.cat(shares).numpy()
     weights = prior.log_weights().exp()
@@ -152,6 +160,7 @@ def diagnose(
         component_perplexity=perplexity(mean_shares),
         component_weights=weights.tolist(),
         component_overlap=overlap.max(0).values.tolist(),
+        component_stability=[None if math.isnan(each) else each for each in stability.tolist()],
         nats_over_one_gaussian=gain.mean().item(),
         nats_standard_error=(gain.std() / len(gain) ** 0.5).item() if len(gain) > 1 else None,
         n_validation=len(gain),
@@ -183,11 +192,18 @@ def overlaps(loc: Tensor, scale: Tensor) -> Tensor:
     return (height - distance).sum(-1).exp()
 
 
-def _mean_responsibilities(model: Model, guide: Guide, batches: Iterable[Batch]) -> Tensor:
-    """The share of the observations that each component has, ``(K,)``."""
-    draws = (draw_latents(model, guide, batch, 1) for batch in batches)
-    found = [each.probabilities["component"].mean(0) for each in draws]
-    return torch.cat(found).double().mean(0)
+@torch.no_grad()
+def latents_and_shares(
+    model: Model, guide: Guide, batches: Iterable[Batch]
+) -> tuple[Tensor, Tensor]:
+    """Draw ``z`` once for each observation; return it with the components' responsibilities.
+
+    Returns:
+        Shapes ``(N, L)`` and ``(N, K)``.
+    """
+    draws = [draw_latents(model, guide, batch, 1) for batch in batches]
+    points = torch.cat([each.values["z"][0] for each in draws])
+    return points, torch.cat([each.probabilities["component"].mean(0) for each in draws])
 
 
 def _one_gaussian(prior: MixturePrior, shares: Tensor) -> MultivariateNormal:

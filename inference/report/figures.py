@@ -106,12 +106,17 @@ def components_figure(table: pd.DataFrame) -> Figure:
 
 
 def diagnosis_figure(metrics: dict[str, Any]) -> Figure:
-    """Draw a mixture's weights and overlaps, from a fit's metrics."""
-    weights, overlaps = metrics["component_weights"], metrics["component_overlap"]
-    figure = blank_figure(min(7 + 0.1 * len(weights), 20), 3)
-    left, right = figure.subplots(1, 2)
-    plots.component_weights(weights, ax=left)
-    plots.component_overlaps(overlaps, ax=right)
+    """Draw a mixture's weights, overlaps and stability, from a fit's metrics."""
+    bars = {
+        "component_weights": plots.component_weights,
+        "component_overlap": plots.component_overlaps,
+        "component_stability": plots.component_stability,
+    }
+    known = [name for name in bars if name in metrics]  # fits before 0.3 have no stability
+    width = 3.5 + 0.05 * len(metrics["component_weights"])
+    figure = blank_figure(min(len(known) * width, 20), 3)
+    for name, ax in zip(known, figure.subplots(1, len(known)), strict=True):
+        bars[name](metrics[name], ax=ax)
     return figure
 
 

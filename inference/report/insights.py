@@ -9,6 +9,7 @@ from markupsafe import Markup
 from vae4counts.inference import plots
 from vae4counts.inference.interpretation import NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
+from vae4counts.inference.interpretation.how_many import FEWEST
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.plots.style import MOST_ROWS, label_room, largest_rows
 from vae4counts.inference.posterior.importance import HIGH_K
@@ -154,10 +155,25 @@ def diagnosis(subject: Subject) -> Section | None:
     if "component_overlap" in metrics:
         drawn = diagnosis_figure(metrics)
         caption = (
-            "Each component's weight, and its overlap with the component nearest to it: 0 for "
-            "separate components, 1 for identical ones."
+            "Each component's weight; its overlap with the component nearest to it: 0 for "
+            "separate components, 1 for identical ones; and how well it is found again in "
+            "resampled latents: 1 for a component that every sample finds, below about 0.6 for one "
+            "that is a matter of chance."
         )
-        body.append(figure(drawn, "Two bar charts with a bar for each component.", caption))
+        body.append(figure(drawn, "Bar charts with a bar for each component.", caption))
+    if subject.run.model.n_latent is not None and len(subject.on.counts) >= FEWEST:
+        groups = subject.view.how_many_groups()
+        shown = blank_figure(6, 3.5)
+        plots.how_many_groups(groups, ax=shown.add_subplot())
+        caption = (
+            "What speaks for each number of groups: the ELBO over that of a single one, how stable "
+            "the groups are in resampled latents, and how much the two nearest overlap. Look for "
+            "the number from which on the first hardly grows."
+        )
+        body += [
+            figure(shown, "Line chart of the table that follows.", caption),
+            table(groups, "How many groups?"),
+        ]
     return Section("Diagnosis of the mixture", body)
 
 

@@ -55,6 +55,20 @@ def test_profiles_of_a_decoder(library: str, look: Look) -> None:
     np.testing.assert_allclose(table, wanted, rtol=0.03)
 
 
+def test_components_are_named_by_their_features(mixture: Interpretation) -> None:
+    contrasts = mixture.component_contrasts(num_samples=2)
+    names = mixture.component_names(n=2, num_samples=2)
+    for k in contrasts.columns:
+        raised = contrasts[k][contrasts[k] > 0].nlargest(2)
+        assert names[k] == ", ".join(raised.index)
+
+
+def test_stability_is_of_components_in_a_latent_space(look: Look, mixture: Interpretation) -> None:
+    assert "stability" not in mixture.component_table(num_samples=1)
+    table = look(GMVAE(6, GaussianMixture(2, 3), Poisson())).component_table()
+    assert table["stability"].between(0, 1).all()
+
+
 def test_overlaps_are_sums_over_a_grid(look: Look) -> None:
     view = look(GMVAE(6, GaussianMixture(2, 3), Poisson()))
     loc, scale = (part.detach().double().numpy() for part in view.model.prior.components())

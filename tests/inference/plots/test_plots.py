@@ -43,6 +43,15 @@ CHANGES = pd.DataFrame(
     },
     index=["up", "down", "same"],
 )
+GROUPS = pd.DataFrame(
+    {
+        "nats": [0.0, 0.8, 0.9],
+        "nats_se": [0.0, 0.1, 0.1],
+        "overlap": [0.0, 0.1, 0.3],
+        "mean_stability": [1.0, 0.9, 0.5],
+    },
+    index=pd.Index([1, 2, 3], name="groups"),
+)
 SHAPES = {"by the guide": pd.Series([0.9, np.inf]), "refined": pd.Series([-np.inf, 0.3, 0.4])}
 FIGURES: dict[str, Callable[..., Axes]] = {
     "latent_space": lambda **ax: plots.latent_space(PLANE, CLASSES, **ax),
@@ -55,6 +64,8 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
     "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
     "component_overlaps": lambda **ax: plots.component_overlaps([0.2, 0.9, 0.9], **ax),
+    "component_stability": lambda **ax: plots.component_stability([0.9, None, 0.4], **ax),
+    "how_many_groups": lambda **ax: plots.how_many_groups(GROUPS, **ax),
     "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
     "pareto_shapes": lambda **ax: plots.pareto_shapes(SHAPES, **ax),
 }

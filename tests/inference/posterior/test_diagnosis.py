@@ -148,6 +148,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
     given = {"components_used": 3, "component_perplexity": 2.9, "nats_over_one_gaussian": 1.0}
     given |= {"nats_standard_error": 0.1, "n_validation": 100}
     lists = {"component_weights": [0.4, 0.3, 0.3], "component_overlap": [0.1, 0.1, 0.1]}
+    lists["component_stability"] = [0.9, 0.9, 0.9]
     return Diagnosis(**(given | lists | changes))
 
 
