@@ -19,6 +19,9 @@ from vae4counts.models import Model
 MIN_DRAWS = 100
 # Log-weights that differ by less are the same up to rounding, and have no tail.
 ROUNDING = 1e-6
+# Where a larger share of the draws counts, the shape of the tail of their weights has no
+# consequence: a nearly perfect guide of few latents can have any.
+EVEN_SHARE = 0.9
 # Above this shape of the tail no number of draws that one can afford is enough.
 HIGH_K = 0.7
 # No threshold of a tail is below the smallest number of float64; a shape below this is none.
@@ -33,7 +36,8 @@ def smoothed_log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_weights: Shape ``(n, S)``.
 
     Returns:
-        Two arrays of shape ``(n,)``.
+        Two arrays of shape ``(n,)``. The shape is at most 0 where nine draws in ten count (see
+        `effective_share`), and minus infinity where all weights are the same.
     """
     n, num_samples = log_weights.shape
     log_mean = logsumexp(log_weights, axis=1) - math.log(num_samples)
@@ -41,7 +45,9 @@ def smoothed_log_mean(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     varies = np.ptp(log_weights, axis=1) > ROUNDING
     if varies.any():
         raw = log_weights[varies]
-        smoothed, k[varies] = pareto_smoothed(raw)
+        smoothed, shape = pareto_smoothed(raw)
+        is_even = effective_share(raw) > EVEN_SHARE
+        k[varies] = np.where(is_even, np.minimum(shape, 0), shape)
         # the median is in no tail: it was only normalised, by the sum that is wanted here
         middle = np.argsort(raw, axis=1)[:, [num_samples // 2]]
         log_sum = np.take_along_axis(raw, middle, 1) - np.take_along_axis(smoothed, middle, 1)

@@ -40,6 +40,7 @@ def component_stability(
         Shape ``(K,)``.
     """
     random = np.random.default_rng(seed)
+    points = points.astype(np.float64)  # covariances of float32 may not be positive definite
     if len(points) > MAX_POINTS:
         chosen = random.choice(len(points), MAX_POINTS, replace=False)
         points, shares = points[chosen], shares[chosen]

@@ -43,6 +43,16 @@ def test_heavy_tails_are_found_and_equal_weights_are_fine() -> None:
     assert (k == -np.inf).all()
 
 
+def test_a_tail_of_weights_that_hardly_vary_is_none() -> None:
+    rng = np.random.default_rng(0)
+    nearly_one = 1 + 0.02 / np.sqrt(rng.random((50, 2000)))  # a tail of shape 1/2, of small weights
+    nearly_one[:25, 0] = 500  # one draw has a fifth of all the weight
+    _, k = smoothed_log_mean(np.log(nearly_one))
+    assert pareto_smoothed(np.log(nearly_one))[1].mean() > 0.3
+    assert (k[25:] <= 0).all()
+    assert (k[:25] > 0.3).all()
+
+
 def test_largest_k() -> None:
     assert largest_k(100) == pytest.approx(0.5)
     assert largest_k(10**6) == 0.7
