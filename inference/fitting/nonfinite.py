@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -53,7 +52,7 @@ class NonFiniteError(TrainingError):
 
 
 class Gradient:
-    """The gradient of a module's parameters: checked for being finite, and clipped.
+    """The gradient of a module's parameters: its length, and clipping to one.
 
     Args:
         module: The module.
@@ -64,16 +63,20 @@ class Gradient:
         self.clip_norm = clip_norm
         self.parameters = [each for each in module.parameters() if each.requires_grad]
 
-    def is_finite(self) -> bool:
-        """Whether all of it is finite; if so, it is clipped."""
-        norm = torch.nn.utils.get_total_norm(
+    def norm(self) -> Tensor:
+        """Return its length, which is finite if all of it is."""
+        return torch.nn.utils.get_total_norm(
             [each.grad for each in self.parameters if each.grad is not None]
         )
-        if not math.isfinite(norm.item()):
-            return False
+
+    def clip(self, norm: Tensor) -> None:
+        """Clip it, if that is asked for.
+
+        Args:
+            norm: Its length.
+        """
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
-        return True
 
 
 def culprit(model: Model, guide: Guide, batch: Batch) -> tuple[str, list[int]]:

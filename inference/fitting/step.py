@@ -111,8 +111,10 @@ class Steps:
         loss = loss * (batch.whole.n_rows / batch.whole.size)
         self.fabric.backward(loss)
         loss = self.processes.add_gradients(self.elbo, loss.detach())
-        is_finite = math.isfinite(loss.item()) and self.gradient.is_finite()
+        norm = self.gradient.norm()
+        is_finite = math.isfinite((loss + norm).item())
         if is_finite:
+            self.gradient.clip(norm)
             self._set_learning_rates()
             self.optimiser.step()
         self.optimiser.zero_grad()  # now, not later: the next forward pass needs the room
