@@ -29,9 +29,9 @@ def component_overlaps(overlaps: Sequence[float], *, ax: Axes | None = None) -> 
     return ax
 
 
-def component_stability(stability: Sequence[float | None], *, ax: Axes | None = None) -> Axes:
+def component_stability(stability: Sequence[float], *, ax: Axes | None = None) -> Axes:
     """Draw how well each component is found again in resampled latents."""
-    ax = _bars([each or 0.0 for each in stability], GREEN, ax)
+    ax = _bars(stability, GREEN, ax)
     ax.set(ylim=(0, 1), ylabel="stability", title="How stable: found again by resampling")
     return ax
 

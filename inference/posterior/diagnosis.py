@@ -19,7 +19,6 @@ gains exactly 0, however few the observations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,7 +64,7 @@ class Diagnosis:
             0 with and for components of hardly any weight.
         component_stability: How well each component is found again in resampled latents of the
             training observations, from 0 to 1 (see
-            `vae4counts.inference.posterior.stability.component_stability`); None for empty ones.
+            `vae4counts.inference.posterior.stability.component_stability`); 0 for empty ones.
         nats_over_one_gaussian: What the mixture gains over a single Gaussian, per observation.
         nats_standard_error: The standard error of that, over the held-out observations; None for
             one observation, which does not tell.
@@ -76,7 +75,7 @@ class Diagnosis:
     component_perplexity: float
     component_weights: list[float]
     component_overlap: list[float]
-    component_stability: list[float | None]
+    component_stability: list[float]
     nats_over_one_gaussian: float
     nats_standard_error: float | None
     n_validation: int
@@ -160,7 +159,7 @@ def diagnose(
         component_perplexity=perplexity(mean_shares),
         component_weights=weights.tolist(),
         component_overlap=overlap.max(0).values.tolist(),
-        component_stability=[None if math.isnan(each) else each for each in stability.tolist()],
+        component_stability=stability.tolist(),
         nats_over_one_gaussian=gain.mean().item(),
         nats_standard_error=(gain.std() / len(gain) ** 0.5).item() if len(gain) > 1 else None,
         n_validation=len(gain),

@@ -28,7 +28,7 @@ MIN_SHARE = 0.005
 def component_stability(
     points: np.ndarray, shares: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
 ) -> np.ndarray:
-    """Return the stability of each component, from 0 to 1; NaN for empty ones.
+    """Return the stability of each component, from 0 to 1; 0 for empty ones.
 
     Args:
         points: A draw of the latents of each observation, shape ``(N, L)``.
@@ -45,7 +45,7 @@ def component_stability(
         chosen = random.choice(len(points), MAX_POINTS, replace=False)
         points, shares = points[chosen], shares[chosen]
     held = shares.mean(0) > MIN_SHARE
-    found = np.full(shares.shape[1], np.nan)
+    found = np.zeros(shares.shape[1])
     agreement = np.zeros(held.sum())
     # on arrays of this size several threads take several times as long as one
     with threadpool_limits(1):

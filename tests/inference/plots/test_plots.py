@@ -64,7 +64,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
     "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
     "component_overlaps": lambda **ax: plots.component_overlaps([0.2, 0.9, 0.9], **ax),
-    "component_stability": lambda **ax: plots.component_stability([0.9, None, 0.4], **ax),
+    "component_stability": lambda **ax: plots.component_stability([0.9, 0.0, 0.4], **ax),
     "how_many_groups": lambda **ax: plots.how_many_groups(GROUPS, **ax),
     "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
     "pareto_shapes": lambda **ax: plots.pareto_shapes(SHAPES, **ax),
