@@ -116,7 +116,7 @@ def main() -> None:
                 when = float(passed.iloc[0]) if len(passed) else float("nan")
                 row |= {
                     f"{kind.__name__}: passes it (s)": when,
-                    "of SCVI's time": f"1/{theirs / when:.1f}",
+                    f"{kind.__name__}: of SCVI's time": f"1/{theirs / when:.1f}",
                     f"{kind.__name__}, whole (s)": seconds,
                     f"{kind.__name__}: bound": f"{course.bound.iloc[-1]:,.1f}",
                 }
