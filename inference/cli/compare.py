@@ -51,7 +51,7 @@ def compare_command(
     with one_line_errors():
         from vae4counts.inference import Run, RunDirectoryError, SettingsError
         from vae4counts.inference.run.comparison import compare_on, on_each
-        from vae4counts.inference.run.matching import compare_components_on
+        from vae4counts.inference.run.matching import compare_components_on, with_components
 
         layer = layers.chosen_layer
         runs = {str(directory): Run.load(directory) for directory in directories}
@@ -72,7 +72,7 @@ def compare_command(
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
         _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
-        mixtures = {name: on for name, on in on_data.items() if on.summary()[1] is not None}
+        mixtures = with_components(on_data)
         if len(mixtures) > 1:
             _show_matches(compare_components_on(mixtures), next(iter(mixtures)))
 

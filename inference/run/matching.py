@@ -19,7 +19,7 @@ from vae4counts.inference.run.run import Run
 def compare_components(
     runs: Mapping[str, Run], adata: Data, *, layer: str | AsFitted | None = AS_FITTED, seed: int = 0
 ) -> pd.DataFrame:
-    """Tell which component of each run became which of the others.
+    """Tell which component of the first run became which of the others.
 
     Components are matched one to one such that their agreement, the Jaccard coefficient of their
     responsibilities for all observations, is largest in total. Components that runs with other
@@ -45,10 +45,11 @@ def compare_components(
 
 def compare_components_on(on_data: Mapping[str, RunOnData]) -> pd.DataFrame:
     """Match components of runs on the same data: see `compare_components`."""
-    found = {name: on.summary()[1] for name, on in on_data.items()}
+    mixtures = with_components(on_data)
+    if len(mixtures) < 2:
+        raise ValueError(f"{len(mixtures)} of the runs have components: two or more can be matched")
+    found = {name: on.summary()[1] for name, on in mixtures.items()}
     shares = {name: each for name, each in found.items() if each is not None}
-    if len(shares) < 2:
-        raise ValueError(f"{len(shares)} of the runs have components: two or more can be matched")
     first, *others = shares
     sizes = np.bincount(shares[first].argmax(1), minlength=shares[first].shape[1])
     tables = [
@@ -57,6 +58,15 @@ def compare_components_on(on_data: Mapping[str, RunOnData]) -> pd.DataFrame:
     ]
     columns = ["component", "run", "match", "agreement", "observations"]
     return pd.concat([each.reset_index() for each in tables], ignore_index=True)[columns]
+
+
+def with_components(on_data: Mapping[str, RunOnData]) -> dict[str, RunOnData]:
+    """Return the runs whose models have components; nothing is computed to know."""
+    return {
+        name: on
+        for name, on in on_data.items()
+        if any(latent.name == "component" for latent in on.run.model.latents)
+    }
 
 
 def match_components(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:

@@ -41,6 +41,30 @@ def test_runs_are_ranked(two: list[Path], run: Call, monkeypatch: pytest.MonkeyP
     assert rows[0][4].strip() == ""
 
 
+@pytest.mark.filterwarnings("ignore:the mixture")
+def test_components_are_matched(
+    two: list[Path], run: Call, counts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the mixtures among the runs; each is compared with the first of them."""
+    monkeypatch.setattr(screen, "_width", 300)
+    mixtures = [tmp_path / name for name in ("two", "three")]
+    for path, number in zip(mixtures, (2, 3), strict=True):
+        options = ("--epochs", 3, "--latents", 2, "--components", number, "--out", path)
+        assert run("fit", counts_file, *options).exit_code == 0
+    result = run("compare", two[0], *mixtures, "--samples", 100)
+    assert result.exit_code == 0, result.output
+    title, table = result.stdout.split("Components of ")[1].split("\n", 1)
+    assert title.strip() == str(mixtures[0])
+    assert str(mixtures[1]) in table
+    assert str(two[0]) not in table
+    rows = [line.split("│") for line in table.splitlines() if line.startswith("│")]
+    assert [row[1].strip() for row in rows] == ["0", "1"]
+    matches = [row[3].split() for row in rows]
+    assert len({component for component, _ in matches}) == 2
+    assert all(0 <= float(agreement.strip("()")) <= 1 for _, agreement in matches)
+    assert "Components of" not in run("compare", *two, "--samples", 100).stdout
+
+
 def test_other_data_can_be_named(
     two: list[Path], run: Call, counts: ad.AnnData, tmp_path: Path
 ) -> None:
