@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.guides.base import Guide, sampled_sites
+from vae4counts.guides.base import Guide, IncompatiblePairError, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import Head, LibraryHead
 from vae4counts.models.base import Model, observations
+from vae4counts.models.covariates import Covariates
 
 
 class AmortisedGuide(Guide, abc.ABC):
@@ -77,6 +78,11 @@ class AmortisedGuide(Guide, abc.ABC):
         )
 
     @property
+    def covariates(self) -> Covariates:
+        """See `Guide.covariates`: those of the encoder."""
+        return self.encoder.covariates
+
+    @property
     def sites(self) -> Sequence[str]:
         """See `Guide.sites`."""
         return ("library", "z") if self.latent_library else ("z",)
@@ -98,7 +104,7 @@ class AmortisedGuide(Guide, abc.ABC):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""
-        features = self.encoder(batch.counts)
+        features = self.encoder(batch.counts, batch.covariates)
         with observations(batch):
             noise = None if self.library_head is None else self.library_head(features, batch)
             z = self.distribution(features, noise)
@@ -122,7 +128,18 @@ class GaussianGuide(AmortisedGuide, abc.ABC):
         """
 
     def attach(self, model: Model) -> None:
-        """See `Guide.attach`: give q(z | x) to a prior that is made of it, such as `VampPrior`."""
+        """See `Guide.attach`: give q(z | x) to a prior that is made of it, such as `VampPrior`.
+
+        Raises:
+            IncompatiblePairError: It is, and the guide sees covariates, which its pseudo-inputs do
+                not have.
+        """
+        mixture = model.mixture_prior
+        if self.covariates and mixture is not None and mixture.needs_posterior:
+            raise IncompatiblePairError(
+                f"{model.title} is made of the guide's q(z | x) at counts alone: give it a guide "
+                "whose encoder sees no covariates"
+            )
         model.share_posterior(self.settled_posterior)
 
     def settled_posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.encoder import Encoder
 from vae4counts.models.base import Model
 from vae4counts.models.config import Configured
+from vae4counts.models.covariates import Covariates
 
 
 class IncompatiblePairError(ValueError):
@@ -48,6 +49,11 @@ class Guide(Configured, nn.Module, abc.ABC):
     @abc.abstractmethod
     def sites(self) -> Sequence[str]:
         """The names of the sites that `forward` samples."""
+
+    @property
+    def covariates(self) -> Covariates:
+        """What the guide is told about each observation beside its counts; nothing by default."""
+        return Covariates()
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vae4counts.guides.inputs import INPUTS, InputLayer, InputScaling
 from vae4counts.models.config import Configured
+from vae4counts.models.covariates import NO_COLUMNS, Columns, Covariates
 from vae4counts.models.networks import MLP, check_layers
 
 
@@ -21,6 +22,9 @@ class Encoder(Configured, nn.Module):
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "softplus", "relu", "gelu", "silu".
         dropout: Fraction of units dropped in training.
+        covariates: Covariates that the encoder sees beside the counts, see `Covariates.of`; of
+            which it makes its own copy. By default none, also where the model has some: then
+            observations of a new batch can be encoded at once.
 
     Raises:
         ValueError: An unknown name (the message lists the known ones), or no hidden layer.
@@ -33,6 +37,7 @@ class Encoder(Configured, nn.Module):
         norm: str = "batch",
         activation: str = "softplus",
         dropout: float = 0.1,
+        covariates: Covariates | None = None,
     ) -> None:
         super().__init__()
         check_layers(hidden, norm, activation)
@@ -42,6 +47,7 @@ class Encoder(Configured, nn.Module):
             inputs = INPUTS[inputs]()
         self.hidden, self.inputs = tuple(hidden), inputs
         self.norm, self.activation, self.dropout = norm, activation, dropout
+        self.covariates = Covariates() if covariates is None else covariates.anew()
 
     def build(self, n_features: int) -> None:
         """Make the layers. Called once, by the guide.
@@ -51,9 +57,18 @@ class Encoder(Configured, nn.Module):
         """
         self.claim()
         self.inputs.build(n_features)
-        first = InputLayer(self.inputs, n_features, self.hidden[0])
+        first = InputLayer(self.inputs, n_features, self.hidden[0], self.covariates.width)
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
 
-    def forward(self, counts: Tensor) -> Tensor:
-        """Map ``(B, G)`` counts, CSR or dense, to features ``(B, hidden[-1])``."""
-        return self.layers(counts)
+    def forward(self, counts: Tensor, covariates: Columns = NO_COLUMNS) -> Tensor:
+        """Map observations to features, shape ``(B, hidden[-1])``.
+
+        Args:
+            counts: CSR or dense, shape ``(B, G)``.
+            covariates: Values of the covariates that the encoder sees, shape ``(B,)`` each.
+        """
+        first, *others = self.layers
+        hidden = first(counts, self.covariates(covariates) if self.covariates else None)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden

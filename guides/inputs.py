@@ -100,19 +100,27 @@ INPUTS: dict[str, Callable[[], InputScaling]] = {
 
 
 class InputLayer(nn.Module):
-    """An encoder's first linear map: scaled counts times a weight, at the cost of non-zeros."""
+    """An encoder's first linear map: scaled counts times a weight, at the cost of non-zeros.
 
-    def __init__(self, scaling: InputScaling, n_inputs: int, n_outputs: int) -> None:
+    The design of the covariates that the encoder sees, if any, has a weight of its own.
+    """
+
+    def __init__(
+        self, scaling: InputScaling, n_inputs: int, n_outputs: int, n_covariates: int = 0
+    ) -> None:
         super().__init__()
         # in a tuple, so that the scaling is not registered as a module of the layer too
         self._scaling = (scaling,)
         self.linear = SparseLinear(n_inputs, n_outputs)
         self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(n_outputs))
+        self.design = nn.Linear(n_covariates, n_outputs, bias=False) if n_covariates else None
 
-    def forward(self, counts: Tensor) -> Tensor:
-        """Map ``(B, G)`` counts, CSR or dense, to ``(B, n_outputs)``."""
+    def forward(self, counts: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Map ``(B, G)`` counts, CSR or dense, and ``(B, C)`` covariates to ``(B, n_outputs)``."""
         (scaling,) = self._scaling
         hidden = self.linear(scaling(counts))
+        if self.design is not None:
+            hidden = hidden + self.design(covariates)
         if self.bias is not None:
             hidden = hidden + self.bias
         shift = scaling.shift

@@ -15,6 +15,7 @@ from vae4counts.guides.base import Guide, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import GaussianHead, LibraryHead
 from vae4counts.models.base import Model, observations
+from vae4counts.models.covariates import Covariates
 from vae4counts.models.numerics import at_least_float32
 from vae4counts.models.priors import MixturePrior
 
@@ -88,6 +89,11 @@ class JointGuide(Guide):
         )
 
     @property
+    def covariates(self) -> Covariates:
+        """See `Guide.covariates`: those of the encoder."""
+        return self.encoder.covariates
+
+    @property
     def sites(self) -> Sequence[str]:
         """See `Guide.sites`."""
         return (*(("library",) if self.latent_library else ()), "component", "z")
@@ -111,7 +117,7 @@ class JointGuide(Guide):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`."""
-        features = self.encoder(batch.counts)
+        features = self.encoder(batch.counts, batch.covariates)
         logits = at_least_float32(self.component_head(features))
         loc, scale = self.posteriors(features)
         with observations(batch):

@@ -6,6 +6,9 @@ from .base import plate_sites as plate_sites
 from .base import start_from_data as start_from_data
 from .config import Configured as Configured
 from .config import from_config as from_config
+from .covariates import Covariates as Covariates
+from .covariates import Factor as Factor
+from .covariates import Number as Number
 from .gmvae import GMVAE as GMVAE
 from .gmvae import CountGMVAE as CountGMVAE
 from .library import LatentLibrary as LatentLibrary

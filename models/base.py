@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
+from vae4counts.models.covariates import At, Covariates
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
@@ -82,6 +83,7 @@ class Model(Configured, nn.Module, abc.ABC):
 
     Attributes:
         n_features: Number ``G`` of features.
+        covariates: What the model is told about each observation; nothing by default.
         numbers_per_draw: How many numbers the model computes for one draw of the latents of one
             observation. It bounds the memory of everything that draws.
         holds_counts: Whether the observed site holds counts: its log-probability is then one of
@@ -109,6 +111,10 @@ class Model(Configured, nn.Module, abc.ABC):
     rotation_invariant: bool = False
     lumped_from: int | None = None
     reads_counts: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.covariates = Covariates()
 
     @property
     @abc.abstractmethod
@@ -193,13 +199,20 @@ class Model(Configured, nn.Module, abc.ABC):
         """
         return {}
 
-    def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:  # noqa: ARG002
+    def rates(
+        self,
+        z: Tensor,  # noqa: ARG002
+        library: Tensor | float | None,  # noqa: ARG002
+        at: At | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """Return the counts expected at given latents, extra zeros left out.
 
         Args:
             z: Latents, shape ``(*batch, L)``.
             library: Library sizes in counts, shape ``(*batch, 1)``, or one number for all; ignored
                 by a model without a library size.
+            at: Values at which covariates are held; the others are averaged over the training
+                observations, see `Covariates.held`.
 
         Returns:
             Shape ``(*batch, G)``.

@@ -29,7 +29,7 @@ class GMVAE(VAE):
 
     @torch.no_grad()
     def component_means(self, library: float = 1.0) -> Tensor:
-        """Return the expected counts at the centre of each component.
+        """Return the expected counts at the centre of each component, averaged over covariates.
 
         Args:
             library: Library size in counts; ignored by a model without one.
@@ -39,8 +39,12 @@ class GMVAE(VAE):
         """
         centres, _ = self.prior.components()
         size = centres.new_full((len(centres), 1), library)
-        counts = self.likelihood(self.decoder(centres), size if self.library.scales else None)
-        return counts.mean
+        means = torch.zeros(())
+        for share, columns in self.covariates.held(None, centres.device):
+            outputs = self.decoder(self.covariates.beside(centres, columns))
+            counts = self.likelihood.given(columns)(outputs, size if self.library.scales else None)
+            means = means + share * counts.mean
+        return means
 
 
 class CountGMVAE(GMVAE):

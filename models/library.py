@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import Latent
 from vae4counts.models.config import Configured
+from vae4counts.models.covariates import levels_by
 
 
 class Library(Configured, nn.Module, abc.ABC):
@@ -27,6 +28,13 @@ class Library(Configured, nn.Module, abc.ABC):
     scales: bool = True
     given: bool = False
     latents: Sequence[Latent] = ()
+
+    def build(self, n_levels: Mapping[str, int]) -> None:
+        """Make what depends on the model's covariates. Called once, by the model.
+
+        Args:
+            n_levels: The number of levels of each categorical covariate.
+        """
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:
@@ -60,28 +68,53 @@ class LatentLibrary(Library):
 
     The prior's mean and variance are those of the log total counts of the training data, as in
     scVI (Lopez et al. 2018).
+
+    Args:
+        by: The name of a categorical covariate each level of which has its own prior; None for
+            one prior.
     """
 
     latents = (Latent("library"),)
     loc: Tensor
     scale: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, by: str | None = None) -> None:
         super().__init__()
-        self.register_buffer("loc", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
+        self.by = by
+
+    def build(self, n_levels: Mapping[str, int]) -> None:
+        """See `Library.build`.
+
+        Raises:
+            ValueError: The model has no such categorical covariate.
+        """
+        shape = () if self.by is None else (levels_by(self.by, n_levels),)
+        self.register_buffer("loc", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
 
     def initialise(self, batch: Batch) -> None:
         """Fit the prior to the library sizes of training observations that have counts."""
-        log_library = batch.library[batch.library > 0].log()
-        if len(log_library) == 0:
+        has_counts = batch.library > 0
+        if not has_counts.any():
             return
-        self.loc.fill_(log_library.mean())
-        self.scale.fill_(log_library.std(correction=0).clamp_min(0.01))
+        log_library = batch.library[has_counts].log()
+        self._set((), log_library)
+        if self.by is not None:
+            levels = batch.covariates[self.by][has_counts]
+            for level in levels.unique():
+                self._set(level, log_library[levels == level])
 
-    def forward(self, batch: Batch) -> Tensor:  # noqa: ARG002
+    def forward(self, batch: Batch) -> Tensor:
         """See `Library.forward`."""
-        return pyro.sample("library", dist.LogNormal(self.loc, self.scale)).unsqueeze(-1)
+        loc, scale = self.loc, self.scale
+        if self.by is not None:
+            levels = batch.covariates[self.by]
+            loc, scale = loc[levels], scale[levels]
+        return pyro.sample("library", dist.LogNormal(loc, scale)).unsqueeze(-1)
+
+    def _set(self, level: Tensor | tuple[()], log_library: Tensor) -> None:
+        self.loc[level] = log_library.mean()
+        self.scale[level] = log_library.std(correction=0).clamp_min(0.01)
 
 
 LIBRARIES: dict[str | None, type[Library]] = {

@@ -12,19 +12,26 @@ from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.base import Latent, Model, Posterior, mean_counts, observations
+from vae4counts.models.covariates import At, Covariates
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial, Poisson
 from vae4counts.models.networks import DECODERS, Decoder
 from vae4counts.models.priors import MixturePrior, Prior, StandardNormal
 
-EXAMPLES = {"prior": "GaussianMixture(n_latent=10)", "likelihood": "NegativeBinomial()"}
+EXAMPLES = {
+    "prior": "GaussianMixture(n_latent=10)",
+    "likelihood": "NegativeBinomial()",
+    "covariates": "Covariates.of(adata, ['batch'])",
+}
 
 
 class VAE(Model):
     r"""A variational autoencoder for counts.
 
     .. math:: z \sim p(z), \qquad
-              x \mid z \sim \mathrm{likelihood}(\mathrm{decoder}(z), \mathrm{library}).
+              x \mid z \sim \mathrm{likelihood}(\mathrm{decoder}(z, c), \mathrm{library})
+
+    with the covariates ``c`` of each observation, if there are any.
 
     With its defaults it is scVI's model (Lopez et al. 2018) with an observed library size; with
     ``decoder="linear"``, LDVAE (Svensson et al. 2020); with a `GaussianMixture` prior, scVAE's
@@ -36,10 +43,13 @@ class VAE(Model):
         likelihood: p(x | outputs, library). `NegativeBinomial` with a dispersion per feature if
             None.
         decoder: "mlp", "linear", a `Decoder`, or any module that maps ``(*batch, L)`` to
-            ``(*batch, likelihood.outputs_per_feature * G)``.
+            ``(*batch, likelihood.outputs_per_feature * G)``. With covariates its input is
+            ``(*batch, L + C)``, the design beside ``z``.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
             that gives the expected counts without a library size; or a `Library`. "default" is
             that of the class: "observed", and "latent" for `CountVAE`.
+        covariates: What is known about each observation, see `Covariates.of`; of which the model
+            makes its own copy. None for none.
 
     Raises:
         ValueError: An unknown name, a decoder of the wrong output size, or a likelihood that is
@@ -59,12 +69,19 @@ class VAE(Model):
         likelihood: Likelihood | None = None,
         decoder: str | nn.Module = "mlp",
         library: str | Library | None = "default",
+        covariates: Covariates | None = None,
     ) -> None:
         super().__init__()
-        for name, part, kind in (("prior", prior, Prior), ("likelihood", likelihood, Likelihood)):
+        for name, part, kind in (
+            ("prior", prior, Prior),
+            ("likelihood", likelihood, Likelihood),
+            ("covariates", covariates, Covariates),
+        ):
             if part is not None and not isinstance(part, kind):
                 raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
         self.n_features = n_features
+        if covariates is not None:
+            self.covariates = covariates.anew()
         self.prior = self.default_prior() if prior is None else prior
         if self.needs_mixture and self.prior.mixture is None:
             raise ValueError(
@@ -72,7 +89,7 @@ class VAE(Model):
             )
         self.prior.build(n_features)
         self.likelihood = self.default_likelihood() if likelihood is None else likelihood
-        self.likelihood.build(n_features)
+        self.likelihood.build(n_features, self.covariates.n_levels)
         self.numbers_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
@@ -89,7 +106,8 @@ class VAE(Model):
         with observations(batch):
             library = self.library(batch)
             z = self.prior()
-            counts = self.likelihood(self.decoder(z), library)
+            outputs = self.decoder(self.covariates.beside(z, batch.covariates))
+            counts = self.likelihood.given(batch.covariates)(outputs, library)
             return pyro.sample(COUNTS, counts, obs=batch.counts)
 
     @torch.no_grad()
@@ -120,7 +138,7 @@ class VAE(Model):
         """See `Model.mixture_prior`."""
         return self.prior.mixture
 
-    def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
+    def rates(self, z: Tensor, library: Tensor | float | None, at: At | None = None) -> Tensor:
         """Return ``library * softmax(decoder(z))``, or ``exp(decoder(z))`` without a library size.
 
         A zero-inflated likelihood gives the rates of its base, without the extra zeros, as in scVI
@@ -131,7 +149,11 @@ class VAE(Model):
             library = None
         elif not isinstance(library, Tensor) and library is not None:
             library = z.new_full((*z.shape[:-1], 1), library)
-        return self.likelihood.rates(self.decoder(z), library)
+        averaged = torch.zeros(())
+        for share, columns in self.covariates.held(at, z.device):
+            outputs = self.decoder(self.covariates.beside(z, columns))
+            averaged = averaged + share * self.likelihood.rates(outputs, library)
+        return averaged
 
     def loadings(self) -> Tensor | None:
         """See `Model.loadings`.
@@ -186,10 +208,10 @@ class VAE(Model):
                 raise ValueError(f"decoder is {decoder!r}: it must be one of {', '.join(DECODERS)}")
             decoder = DECODERS[decoder]()
         if isinstance(decoder, Decoder):
-            decoder.build(n_latent, n_outputs)
+            decoder.build(n_latent, n_outputs, self.covariates.width)
             return decoder
         with torch.no_grad():
-            given = decoder(torch.zeros(2, n_latent)).shape[-1]
+            given = decoder(torch.zeros(2, n_latent + self.covariates.width)).shape[-1]
         if given != n_outputs:
             raise ValueError(
                 f"the decoder gives {given} outputs: {type(self.likelihood).__name__} needs "
@@ -209,6 +231,7 @@ class VAE(Model):
                 f"{type(self.likelihood).__name__} models counts given their total: "
                 "it needs library='observed'"
             )
+        library.build(self.covariates.n_levels)
         return library
 
 

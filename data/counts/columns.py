@@ -52,48 +52,58 @@ def covariate_tensors(obs: pd.DataFrame, covariates: CovariateNames) -> dict[str
 
     Args:
         obs: Table of ``N`` observations.
-        covariates: Names of columns; or a mapping from each name to its levels in order, with
-            None for a column of numbers or for levels that are taken from the column itself.
+        covariates: A mapping from the name of each column to its levels in order, with None for a
+            column of numbers. Or names alone: columns of numbers and of truth values are then
+            taken for numbers, and others for classes with the levels that they have.
 
     Raises:
         DataError: See `column_tensor`.
         UnknownName: There is no such column.
     """
-    levels = covariates if isinstance(covariates, Mapping) else dict.fromkeys(covariates)
-    return {name: column_tensor(find_column(obs, name), levels[name]) for name in levels}
+    columns = {name: find_column(obs, name) for name in covariates}
+    if not isinstance(covariates, Mapping):
+        is_number = pd.api.types.is_numeric_dtype
+        covariates = {
+            name: None if is_number(column) else levels_of(column)
+            for name, column in columns.items()
+        }
+    return {name: column_tensor(columns[name], levels) for name, levels in covariates.items()}
 
 
-def column_tensor(column: pd.Series, levels: Sequence[str] | None = None) -> Tensor:
+def levels_of(column: pd.Series) -> list[str]:
+    """Return the distinct classes of a column: numbers by their size, others in sorted order.
+
+    (The category codes of a pandas column are never used, because anndata drops unused categories
+    when it copies.)
+    """
+    levels = classes_of(column).dropna().unique()
+    try:
+        return sorted(levels, key=float)
+    except ValueError:
+        return sorted(levels)
+
+
+def column_tensor(column: pd.Series, levels: Sequence[str] | None) -> Tensor:
     """Convert a column to a tensor of shape ``(N,)``.
 
     Args:
         column: ``N`` values.
         levels: The levels of a categorical column, in the order of their codes; values are
-            compared with them as text. If None, numbers and truth values become float32, and
-            anything else is categorical, with its sorted distinct values as levels. Where data
-            are to be coded like others, give the levels of those: a column may lack some of
-            them. (The category codes of a pandas column are never used, because anndata drops
-            unused categories when it copies.)
+            compared with them as text (see `classes_of`), and the column may lack some of them.
+            None for a column of numbers.
 
     Returns:
         Float32 values, or int64 codes: positions in ``levels``.
 
     Raises:
-        DataError: A value is missing or is none of the levels; names the first row, and lists
-            the levels.
+        DataError: A value is missing, is none of the levels or is not a finite number; names the
+            first row, and lists the levels.
     """
-    if levels is None and not pd.api.types.is_numeric_dtype(column):
-        levels = sorted(set(column.dropna().astype(str)))
-    known = "" if levels is None else f" Known levels: {', '.join(map(repr, levels)) or 'none'}."
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise DataError(
-            f"Column {column.name!r} has no value at {_place(column, missing)}: "
-            f"fill it in or drop the observation.{known}"
-        )
     if levels is None:
-        return torch.tensor(column.to_numpy(dtype=np.float32))
-    words = column.astype(str)
+        return _numbers(column)
+    known = f" Known levels: {', '.join(map(repr, levels)) or 'none'}."
+    words = classes_of(column)
+    _check_present(column, words.isna().to_numpy(), known)
     codes = words.map({level: code for code, level in enumerate(levels)})
     unknown = codes.isna().to_numpy()
     if unknown.any():
@@ -102,6 +112,27 @@ def column_tensor(column: pd.Series, levels: Sequence[str] | None = None) -> Ten
             f"at {_place(column, unknown)}.{known}"
         )
     return torch.tensor(codes.to_numpy(dtype=np.int64))
+
+
+def _numbers(column: pd.Series) -> Tensor:
+    _check_present(column, column.isna().to_numpy())
+    numbers = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float32)
+    faulty = ~np.isfinite(numbers)
+    if faulty.any():
+        raise DataError(
+            f"Column {column.name!r} holds {column.iloc[int(faulty.argmax())]!r} at "
+            f"{_place(column, faulty)}, which is not a finite number: if its values are classes, "
+            "declare it as categorical."
+        )
+    return torch.tensor(numbers)
+
+
+def _check_present(column: pd.Series, missing: np.ndarray, known: str = "") -> None:
+    if missing.any():
+        raise DataError(
+            f"Column {column.name!r} has no value at {_place(column, missing)}: "
+            f"fill it in or drop the observation.{known}"
+        )
 
 
 def _place(column: pd.Series, faulty: np.ndarray) -> str:

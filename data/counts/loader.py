@@ -9,6 +9,7 @@ import numpy as np
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.data.counts.batch_parts import Share
+from vae4counts.data.counts.columns import CovariateNames
 from vae4counts.data.counts.file import CountFile, Counts, counts_of
 from vae4counts.data.counts.matrix import CountMatrix
 
@@ -30,6 +31,7 @@ class CountLoader:
             order of the data.
         seed: Seed of the orders; 0 or more.
         layer: The layer of the AnnData that holds the raw counts; None for ``X``.
+        covariates: Columns of ``obs`` of the AnnData to put into batches, see `counts_of`.
         share: What this process takes of every batch, where several processes share them.
 
     Raises:
@@ -47,6 +49,7 @@ class CountLoader:
         shuffle: bool = True,
         seed: int = 0,
         layer: str | None = None,
+        covariates: CovariateNames = (),
         share: Share = Share(),  # noqa: B008 (it is frozen)
     ) -> None:
         if batch_size < 1:
@@ -54,10 +57,10 @@ class CountLoader:
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, not {seed}.")
         if not isinstance(counts, (CountMatrix, CountFile)):
-            counts = counts_of(counts, layer=layer)
-        elif layer is not None:
+            counts = counts_of(counts, layer=layer, covariates=covariates)
+        elif layer is not None or covariates:
             raise ValueError(
-                f"layer= names a layer of an AnnData; a {type(counts).__name__} has none."
+                f"layer= and covariates= are of an AnnData; a {type(counts).__name__} has its own."
             )
         self.counts = counts
         self.batch_size = batch_size

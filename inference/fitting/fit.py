@@ -37,6 +37,7 @@ from vae4counts.inference.run.alignment import fingerprint, labels_of
 from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
+from vae4counts.models.covariates import joined_columns
 
 
 def fit(
@@ -146,16 +147,21 @@ def fit(
         "compute": compute.settings(),
     }
     labels_of(adata, label)
-    counts = counts_of(adata, layer=layer)
+    columns = joined_columns(model.covariates, guide.covariates)
+    counts = counts_of(adata, layer=layer, covariates=columns)
     parts = split_observations(adata.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
+    training = counts.subset(parts.train)
+    if not warm_start:
+        for covariates in (model.covariates, guide.covariates):
+            covariates.learn(training.covariates)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
     job = TrainingJob(
-        training=counts.subset(parts.train),
+        training=training,
         validation=counts.subset(parts.validation),
         phase=phase,
         restarts=schedule.restarts,

@@ -45,7 +45,7 @@ def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
     doubt = np.bincount(which, entr(shares).sum(1), minlength=shares.shape[1])
     table = pd.DataFrame(
         {
-            "weight": component_weights(pair.model).cpu().numpy(),
+            "weight": component_weights(pair).cpu().numpy(),
             "share": shares.mean(0),
             "observations": numbers,
             "entropy": np.divide(
@@ -149,13 +149,13 @@ def component_profiles(
     Raises:
         NotInModelError: The model is not a mixture of counts.
     """
-    weights = component_weights(pair.model)
+    weights = component_weights(pair)
     library = torch.full((num_samples,), library_size, device=weights.device)
     profiles = np.zeros((len(pair.features), len(weights)))
     for k in range(len(weights)):
         fixed = {"component": k, "library": library_size}
         total = 0.0
-        for counts, shares in prior_draws(pair.model, library, fixed):
+        for counts, shares in prior_draws(pair, library, fixed):
             profiles[:, k] += (shares @ expected_counts(counts).double()).cpu().numpy()
             total += shares.sum().item()
         profiles[:, k] /= total
@@ -181,7 +181,7 @@ def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataF
         NotInModelError: The model is not a mixture of counts, or has only one component.
     """
     profiles = component_profiles(pair, library_size=1.0, num_samples=num_samples)
-    weights = component_weights(pair.model).cpu().numpy()
+    weights = component_weights(pair).cpu().numpy()
     if len(weights) == 1:
         raise NotInModelError("the only component has nothing to be compared with")
     means = profiles.to_numpy()
@@ -226,7 +226,7 @@ def cooccurrence(
         NotInModelError: The model is not a mixture, or its features are not independent given its
             latents.
     """
-    n_components = len(component_weights(pair.model))
+    n_components = len(component_weights(pair))
     if str(component) not in _names(n_components):
         raise DataError(f"there is no component {component!r}: they are 0 to {n_components - 1}")
     everything = torch.arange(len(pair.features), device=pair.counts.device)
@@ -240,7 +240,7 @@ def cooccurrence(
         columns = pair.columns(features)
     chosen = everything[torch.as_tensor(columns)]
     joint, total = np.zeros((len(columns), len(columns))), 0.0
-    for counts, weights in prior_draws(pair.model, library, fixed):
+    for counts, weights in prior_draws(pair, library, fixed):
         present = presence(counts, chosen).double()
         joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
         total += weights.sum().item()
@@ -256,7 +256,7 @@ def _presence(
 ) -> np.ndarray:
     """Probability that each feature is present, averaged over draws from the prior, ``(F,)``."""
     present, total = np.zeros(len(columns)), 0.0
-    for counts, weights in prior_draws(pair.model, library, fixed):
+    for counts, weights in prior_draws(pair, library, fixed):
         present += (weights @ presence(counts, columns).double()).cpu().numpy()
         total += weights.sum().item()
     return present / total

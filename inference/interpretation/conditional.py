@@ -59,7 +59,7 @@ def expected_given(
     unknown = torch.as_tensor(others, device=device)
     library = pair.counts.library[torch.randint(len(pair.counts), (num_samples,))]
     log_totals, log_squares, weighted, plain = [], [], [], torch.zeros(())
-    for counts, _ in prior_draws(pair.model, library):
+    for counts, _ in prior_draws(pair, library):
         if values is None:
             log_weights = presence(counts, known).double().log().sum(-1)
         else:

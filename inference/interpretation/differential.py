@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 
-from vae4counts.data import CountLoader
+from vae4counts.data import CountLoader, DataError, classes_of, find_column
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 
@@ -73,15 +75,88 @@ def differential_expression(
         NotInModelError: The model has no latent space.
         ValueError: An unknown mode, or another argument is out of range.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
-    if num_pairs < 2 or delta < 0 or not 0 < fdr_target < 1:
-        raise ValueError("num_pairs must be 2 or more, delta 0 or more, fdr_target between 0 and 1")
+    _check(mode, delta, fdr_target, num_pairs)
+    left, right = pair.rows(first, num_pairs), pair.rows(second, num_pairs)
+    pairs = (
+        (pair.rates(z1, 1.0), pair.rates(z2, 1.0))
+        for (z1, _), (z2, _) in zip(pair.draws(left), pair.draws(right), strict=True)
+    )
+    return _compared(pair, pairs, first, second, mode, delta, fdr_target)
+
+
+@torch.no_grad()
+def level_expression(
+    pair: PairOnData,
+    covariate: str,
+    level1: str,
+    level2: str,
+    *,
+    among: np.ndarray | None = None,
+    mode: Mode = "change",
+    delta: float = 0.5,
+    fdr_target: float = 0.05,
+    num_pairs: int = 5000,
+) -> pd.DataFrame:
+    r"""Compare the rates of the same latents at two levels of a covariate, feature by feature.
+
+    .. math:: \rho_a = \mathrm{decoder}(z, c = \mathrm{level}_1), \qquad
+              \rho_b = \mathrm{decoder}(z, c = \mathrm{level}_2), \qquad z \sim q(z \mid x_i)
+
+    Where `differential_expression` compares different observations, this asks what the level
+    changes in one and the same observation, by the model: a counterfactual. It is the effect of the
+    level as far as the latents hold everything else that differs.
+
+    Args:
+        pair: A pair and data. Other covariates are held at ``pair.at``, or averaged over.
+        covariate: The name of a categorical covariate of the model.
+        level1: A level of it.
+        level2: Another one.
+        among: Mask of the observations whose latents are taken, shape ``(N,)``; all if None.
+        mode: See `differential_expression`.
+        delta: See `differential_expression`.
+        fdr_target: See `differential_expression`.
+        num_pairs: Number of draws of latents.
+
+    Returns:
+        As `differential_expression`; ``raw_mean1`` and the like are those of the observations that
+        have the level.
+
+    Raises:
+        DataError: The model has no such covariate or level, or no observation has it.
+        NotInModelError: The model has no latent space.
+        ValueError: See `differential_expression`.
+    """
+    _check(mode, delta, fdr_target, num_pairs)
+    pairs_at = [replace(pair, at={**(pair.at or {}), covariate: each}) for each in (level1, level2)]
+    for each in pairs_at:
+        pair.model.covariates.held(each.at, pair.counts.device)  # to find errors now
+    chosen = np.ones(len(pair.counts), dtype=bool) if among is None else among
+    levels = classes_of(find_column(pair.obs, covariate))
+    masks = [chosen & (levels == str(level)).to_numpy() for level in (level1, level2)]
+    for level, mask in zip((level1, level2), masks, strict=True):
+        if not mask.any():
+            raise DataError(f"no observation has {covariate!r} of {level!r}")
+    pairs = (
+        tuple(each.rates(z, 1.0) for each in pairs_at)
+        for z, _ in pair.draws(pair.rows(chosen, num_pairs))
+    )
+    return _compared(pair, pairs, *masks, mode, delta, fdr_target)
+
+
+def _compared(
+    pair: PairOnData,
+    rates: Iterable[tuple[torch.Tensor, ...]],
+    first: np.ndarray,
+    second: np.ndarray,
+    mode: Mode,
+    delta: float,
+    fdr_target: float,
+) -> pd.DataFrame:
+    """Make the table of pairs of rates; the masks are of the observations with raw counts."""
     pseudocount = max(pair.one_count(first), pair.one_count(second))
     pairs = _Pairs(len(pair.features), delta, pseudocount)
-    left, right = pair.rows(first, num_pairs), pair.rows(second, num_pairs)
-    for (z1, _), (z2, _) in zip(pair.draws(left), pair.draws(right), strict=True):
-        pairs.add(pair.model.rates(z1, 1.0), pair.model.rates(z2, 1.0))
+    for one, other in rates:
+        pairs.add(one, other)
     results = pairs.vanilla() if mode == "vanilla" else pairs.change()
     table = pd.DataFrame(
         results | _raw(pair, first, 1) | _raw(pair, second, 2),
@@ -93,6 +168,13 @@ def differential_expression(
     table[f"is_de_fdr_{fdr_target}"] = discoveries(table["proba_de"].to_numpy(), fdr_target)
     order = [table["proba_de"], table["lfc_mean"].abs()]
     return table.iloc[np.lexsort([-column for column in reversed(order)])]
+
+
+def _check(mode: str, delta: float, fdr_target: float, num_pairs: int) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is {mode!r}: it must be one of {', '.join(get_args(Mode))}")
+    if num_pairs < 2 or delta < 0 or not 0 < fdr_target < 1:
+        raise ValueError("num_pairs must be 2 or more, delta 0 or more, fdr_target between 0 and 1")
 
 
 def discoveries(probabilities: np.ndarray, target: float) -> np.ndarray:

@@ -71,7 +71,7 @@ def latent_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFrame:
     Raises:
         NotInModelError: The model has no latent space.
     """
-    model, points = pair.model, _cloud_of_all(pair, num_points)
+    points = _cloud_of_all(pair, num_points)
     effects = torch.zeros(len(pair.features), points.shape[1]).double()
     for latent, step in enumerate(points.std(0, correction=0)):
         # one observation at a time would be slow, all at once would take much memory
@@ -79,7 +79,7 @@ def latent_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFrame:
             for sign in (1, -1):
                 moved = z.clone()
                 moved[:, latent] += sign * step
-                log_rates = model.rates(moved, 1.0).clamp_min(SMALLEST_RATE).log2().double()
+                log_rates = pair.rates(moved, 1.0).clamp_min(SMALLEST_RATE).log2().double()
                 effects[:, latent] += sign * log_rates.sum(0).cpu()
     index = pd.Index(pair.features, name="feature")
     return pd.DataFrame(effects.numpy() / num_points, index=index, columns=pair.latents)
@@ -126,7 +126,7 @@ def traverse_latent(
     for position in positions:
         moved = points.clone()
         moved[:, which] = mean + float(position) * scale
-        along.append(mean_rates(pair.model, moved, library_size))
+        along.append(mean_rates(pair, moved, library_size))
     index = pd.Index(positions, name=f"{names[which]} (standard deviations)")
     return pd.DataFrame(np.stack(along), index=index, columns=pair.features)
 
@@ -159,9 +159,7 @@ def traverse_groups(
     """
     first, last = pair.cloud(start, num_points), pair.cloud(end, num_points)
     positions = np.linspace(0, 1, steps)
-    along = [
-        mean_rates(pair.model, torch.lerp(first, last, float(t)), library_size) for t in positions
-    ]
+    along = [mean_rates(pair, torch.lerp(first, last, float(t)), library_size) for t in positions]
     index = pd.Index(positions, name="way")
     return pd.DataFrame(np.stack(along), index=index, columns=pair.features)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,8 +12,19 @@ import numpy as np
 import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
-from vae4counts.inference.interpretation import components, conditional, directions, how_many, rates
-from vae4counts.inference.interpretation.differential import Mode, differential_expression
+from vae4counts.inference.interpretation import (
+    components,
+    conditional,
+    covariate_effects,
+    directions,
+    how_many,
+    rates,
+)
+from vae4counts.inference.interpretation.differential import (
+    Mode,
+    differential_expression,
+    level_expression,
+)
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
     Values,
@@ -24,6 +35,7 @@ from vae4counts.inference.interpretation.observation_groups import (
 )
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.parallel.randomness import own_randomness
+from vae4counts.models.covariates import At
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -69,6 +81,24 @@ class Interpretation(PairOnData):
     how_many_groups = seeded(how_many.how_many_groups)
     cooccurrence = seeded(components.cooccurrence)
     expected_given = seeded(conditional.expected_given)
+    covariate_effects = seeded(covariate_effects.covariate_effects)
+    level_expression = seeded(level_expression)
+
+    def holding(self, at: At | None) -> Interpretation:
+        """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.
+
+        Everything that asks the decoder then has these values: `denoised`, `component_profiles`,
+        `differential_expression`, `expected_given` ... Covariates that are not named are averaged
+        over the training observations, as all of them are by default.
+
+        Args:
+            at: The values by the covariates' names; None for none.
+
+        Raises:
+            DataError: The model has no such covariate or level.
+        """
+        self.model.covariates.held(at, self.counts.device)  # to find errors now
+        return replace(self, at=at)
 
     def differential_expression(
         self,

@@ -18,6 +18,7 @@ from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw_latents
 from vae4counts.models import Model, NotInModelError
+from vae4counts.models.covariates import At
 
 # No chunk of draws has more rows than this, because an encoder's hidden layers take memory too.
 CHUNK_ROWS = 4096
@@ -33,6 +34,8 @@ class PairOnData:
         counts: The counts of the model's features, on the model's device.
         features: Names of the features, in the model's order.
         obs: The table of the observations.
+        at: Values at which covariates are held in all that the decoder is asked; the others are
+            averaged over the training observations, see `Covariates.held`.
     """
 
     model: Model
@@ -40,6 +43,7 @@ class PairOnData:
     counts: Counts
     features: list[str]
     obs: pd.DataFrame
+    at: At | None = None
 
     def __repr__(self) -> str:
         size = f"{len(self.counts)} observations x {len(self.features)} features"
@@ -101,6 +105,10 @@ class PairOnData:
             sizes = sites["library"]["value"] if "library" in sites else batch.library
             scales = self.model.scales_with_library
             yield sites["z"]["value"], sizes.unsqueeze(-1) if scales else None
+
+    def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
+        """Return the counts expected at given latents: see `Model.rates`."""
+        return self.model.rates(z, library, self.at)
 
     def cloud(self, mask: np.ndarray, n: int) -> Tensor:
         """Draw ``n`` points of some observations' aggregate posterior, shape ``(n, L)``."""

@@ -11,10 +11,10 @@ from pyro import poutine
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch, Table
-from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS
+from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
 from vae4counts.inference.posterior.tables import count_table, only_table
-from vae4counts.models import Model, NotInModelError
+from vae4counts.models import NotInModelError
 from vae4counts.models.joint import JointDistribution
 
 NO_VALUES: Mapping[str, float] = MappingProxyType({})
@@ -24,12 +24,13 @@ WEIGHT_DRAWS = 256
 
 @torch.no_grad()
 def prior_draws(
-    model: Model, library: Tensor, fixed: Mapping[str, float] = NO_VALUES
+    pair: PairOnData, library: Tensor, fixed: Mapping[str, float] = NO_VALUES
 ) -> Iterator[tuple[JointDistribution, Tensor]]:
     """Draw the latents from the prior and yield the counts' distributions, chunk by chunk.
 
     Args:
-        model: The model, in evaluation mode.
+        pair: A pair and data. The model's covariates are held at ``pair.at``, and drawn in the
+            proportions of the training observations otherwise.
         library: Library sizes in counts, shape ``(S,)``, one for each draw; read by models that
             are given them.
         fixed: Values of latent sites that are not to be drawn: ``{"component": 3}``. Sites that
@@ -44,6 +45,7 @@ def prior_draws(
         NotInModelError: The model does not describe one table of counts by a joint distribution
             given its latents.
     """
+    model = pair.model
     table = count_table(model)
     if model.reads_counts:
         raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
@@ -54,7 +56,7 @@ def prior_draws(
             name: torch.full_like(sizes, fixed[name], dtype=None if n is None else torch.long)
             for name, n in states.items()
         }
-        nodes = _trace(poutine.condition(model, given), _empty(model, sizes))
+        nodes = _trace(poutine.condition(model, given), _empty(pair, sizes))
         counts = nodes[table]["fn"]
         if not isinstance(counts, JointDistribution):
             raise NotInModelError(
@@ -69,7 +71,7 @@ def prior_draws(
 
 
 @torch.no_grad()
-def component_weights(model: Model) -> Tensor:
+def component_weights(pair: PairOnData) -> Tensor:
     """Return the prior weights of the components, shape ``(K,)``, float64.
 
     They are averages over a few draws where components depend on other latents.
@@ -77,10 +79,11 @@ def component_weights(model: Model) -> Tensor:
     Raises:
         NotInModelError: The model is not a mixture.
     """
+    model = pair.model
     if all(latent.name != "component" for latent in model.latents):
         raise NotInModelError(f"{model.title} has no components")
     one_each = torch.ones(WEIGHT_DRAWS, device=next(model.parameters()).device)
-    component = _trace(model, _empty(model, one_each))["component"]["fn"]
+    component = _trace(model, _empty(pair, one_each))["component"]["fn"]
     log_probs: Tensor = component.log_prob(component.enumerate_support(expand=False))
     return log_probs.double().exp().mean(-1)
 
@@ -106,9 +109,9 @@ def _trace(model: Any, batch: Batch) -> Any:
     return poutine.trace(model).get_trace(batch).nodes
 
 
-def _empty(model: Model, library: Tensor) -> Batch:
+def _empty(pair: PairOnData, library: Tensor) -> Batch:
     """Make a batch of observations without counts: models draw latents without reading them."""
-    n = len(library)
+    model, n = pair.model, len(library)
     nothing = library.new_empty(0)
     counts = torch.sparse_csr_tensor(
         torch.zeros(n + 1, dtype=torch.int32, device=library.device),
@@ -118,4 +121,5 @@ def _empty(model: Model, library: Tensor) -> Batch:
         check_invariants=False,
     )
     tables = {only_table(model): Table(counts, library)}
-    return Batch(tables, torch.arange(n, device=library.device), n)
+    covariates = model.covariates.drawn(n, pair.at, library.device)
+    return Batch(tables, torch.arange(n, device=library.device), n, covariates)

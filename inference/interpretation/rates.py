@@ -12,17 +12,16 @@ from torch import Tensor
 from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
 from vae4counts.inference.posterior.sizes import check_size
-from vae4counts.models import Model
 
 # Rates that underflow in float32 are raised to this one before a logarithm.
 SMALLEST_RATE = 1e-20
 
 
 @torch.no_grad()
-def mean_rates(model: Model, points: Tensor, library_size: float) -> np.ndarray:
+def mean_rates(pair: PairOnData, points: Tensor, library_size: float) -> np.ndarray:
     """Average rates over points ``(P, L)`` of the latent space, shape ``(G,)``."""
-    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
-    sums = [model.rates(z, library_size).sum(0, dtype=torch.float64) for z in points.split(size)]
+    size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // pair.model.numbers_per_draw))
+    sums = [pair.rates(z, library_size).sum(0, dtype=torch.float64) for z in points.split(size)]
     return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
 
@@ -38,7 +37,8 @@ def denoised(
 
     .. math:: E_{q(z | x_i)}[\mathrm{library} \cdot \mathrm{softmax}(\mathrm{decoder}(z))_j]
 
-    Only the chosen features are kept, so a few of many take little memory.
+    Only the chosen features are kept, so a few of many take little memory. Covariates are held as
+    ``pair.at`` says, and averaged over otherwise: what differs between batches is then left out.
 
     Args:
         pair: A pair and data.
@@ -65,7 +65,7 @@ def denoised(
     chosen = torch.as_tensor(columns, device=pair.counts.device)
     table, row = np.empty(shape, dtype=np.float32), 0
     for z, own in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
-        decoded = pair.model.rates(z, own if library_size is None else library_size)
+        decoded = pair.rates(z, own if library_size is None else library_size)
         means = decoded[:, chosen].unflatten(0, (-1, num_samples)).mean(1).cpu().numpy()
         table[row : row + len(means)] = means
         row += len(means)
@@ -111,7 +111,7 @@ def feature_correlation(
     chosen = torch.as_tensor(columns, device=pair.counts.device)
     count, mean, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
     for z, _ in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
-        decoded = pair.model.rates(z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)
+        decoded = pair.rates(z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)
         values = decoded.log().double().cpu()
         # chunks are combined by their means (Chan et al. 1979): raw squares would cancel
         shift = values.mean(0) - mean

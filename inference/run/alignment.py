@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -11,8 +12,18 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
-from vae4counts.data import CountLoader, Counts, DataError, UnknownName, classes_of, is_on_disk
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    DataError,
+    UnknownName,
+    classes_of,
+    counts_of,
+    is_on_disk,
+)
+from vae4counts.data.counts.columns import CovariateNames
 from vae4counts.data.counts.layers import find_layer
+from vae4counts.data.counts.validation import UnusedFeatures
 from vae4counts.data.readers.as_anndata import unique_names
 from vae4counts.data.warning import warn
 
@@ -116,6 +127,37 @@ def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> 
     elif list(names[names.isin(features)]) != list(features):
         warn("the features of the data are not in the model's order: they are matched by name")
     return adata[:, names.get_indexer_for(features)]
+
+
+def counts_like(
+    adata: AnnData,
+    features: Sequence[str],
+    layer: str | None,
+    covariates: CovariateNames,
+    fitted: str,
+) -> tuple[Counts, str]:
+    """Return the counts of the model's features, in the model's order, and their fingerprint.
+
+    Args:
+        adata: See `align`.
+        features: See `align`.
+        layer: See `align`.
+        covariates: The columns of ``obs`` that the pair reads, see `counts_of`.
+        fitted: The fingerprint of the data that the pair was fitted to, about which nothing is
+            warned again.
+
+    Raises and warns as `align` and `counts_of` do.
+    """
+    aligned = align(adata, features, layer)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        counts = counts_of(aligned, layer=layer, covariates=covariates)
+    known_by = fingerprint_like(fitted, adata.obs_names, counts)
+    if known_by != fitted:
+        for warning in caught:
+            if not issubclass(warning.category, UnusedFeatures):
+                warn(warning.message, warning.category)
+    return counts, known_by
 
 
 def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | None) -> AnnData:

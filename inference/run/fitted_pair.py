@@ -20,6 +20,7 @@ from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.models import Model
 from vae4counts.models.config import description
+from vae4counts.models.covariates import joined_columns
 
 
 class AsFitted(Enum):
@@ -79,6 +80,11 @@ class FittedPair:
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.model.parameters()).device
+
+    @property
+    def covariate_columns(self) -> dict[str, list[str] | None]:
+        """The columns of ``obs`` that model and guide read, see `Covariates.columns`."""
+        return joined_columns(self.model.covariates, self.guide.covariates)
 
     @property
     def about(self) -> dict[str, str]:

@@ -95,5 +95,10 @@ def _in_sections(settings: Config) -> Config:
     return kept | {section: values for section, values in sections.items() if values}
 
 
-MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1}
+def _from_2(config: Config) -> Config:
+    """Leave everything as it is: without a word about covariates there are none."""
+    return config
+
+
+MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2}
 """For each older format, what turns its ``config.json`` into the next one's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,10 +17,8 @@ from vae4counts.data import (
     Counts,
     Data,
     Share,
-    counts_of,
     to_anndata,
 )
-from vae4counts.data.counts.validation import UnusedFeatures
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
@@ -42,7 +39,7 @@ from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, R
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
 from vae4counts.inference.posterior.slots import check_free
-from vae4counts.inference.run.alignment import align, fingerprint_like, labels_of
+from vae4counts.inference.run.alignment import counts_like, labels_of
 from vae4counts.inference.run.chains import Method, sampling
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
 
@@ -86,20 +83,18 @@ class RunOnData:
         layer = run.layer if layer is AS_FITTED else layer
         adata = to_anndata(adata)
         with fitted_with("layer", layer, run.layer):
-            aligned = align(adata, run.features, layer)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                counts = counts_of(aligned, layer=layer)
-        known_by = fingerprint_like(run.fingerprint, adata.obs_names, counts)
-        if known_by != run.fingerprint:  # the fit has warned about its own data already
-            for warning in caught:
-                if not issubclass(warning.category, UnusedFeatures):
-                    warn(warning.message, warning.category)
+            counts, known_by = counts_like(
+                adata, run.features, layer, run.covariate_columns, run.fingerprint
+            )
         return cls(run, adata, layer, label, seed, counts.to(run.device), known_by)
 
     def through(self, run: FittedPair) -> RunOnData | None:
         """Return the same data as another run sees them; None if it reads them differently."""
-        same = run.features == self.run.features and run.layer == self.run.layer
+        same = (
+            run.features == self.run.features
+            and run.layer == self.run.layer
+            and run.covariate_columns == self.run.covariate_columns
+        )
         counts = self.counts.to(run.device)
         return replace(self, run=run, label=run.label, counts=counts) if same else None
 
@@ -150,7 +145,7 @@ class RunOnData:
                 self.counts,
                 run.features,
                 self.adata.obs,
-                self.seed,
+                seed=self.seed,
             )
         return self._interpretations[refine]
 

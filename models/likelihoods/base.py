@@ -10,12 +10,16 @@ generic tests cover it.
 from __future__ import annotations
 
 import abc
+import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
+from vae4counts.models.covariates import levels_by
 from vae4counts.models.numerics import at_least_float32, first_order
 
 from .distribution import CountDistribution
@@ -24,6 +28,7 @@ from .distribution import CountDistribution
 # -inf and its gradient NaN.
 SMALLEST_RATE = 1e-20
 LARGEST_LOG_RATE = 20.0
+NO_LEVELS: Mapping[str, int] = MappingProxyType({})
 EXTENTS = ("shared", "feature", "observation")
 
 
@@ -32,7 +37,8 @@ class Likelihood(Configured, nn.Module, abc.ABC):
 
     The first outputs of the decoder are the rates. A further parameter (a dispersion, a gate) has
     an *extent*: "shared" by all counts, one for each "feature", or one for each "observation" and
-    feature; the last is a decoder output, the others are parameters of the likelihood.
+    feature; the last is a decoder output, the others are parameters of the likelihood. These may
+    have values of their own for each level of a categorical covariate.
 
     Attributes:
         outputs_per_feature: Number of decoder outputs for each feature.
@@ -50,6 +56,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         super().__init__()
         self.outputs_per_feature = 1
         self.extents: dict[str, str] = {}
+        self.by: str | None = None
 
     def declare(self, name: str, extent: str) -> None:
         """Add a further parameter. Called by the constructor, in the order of `split`.
@@ -62,22 +69,48 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         self.extents[name] = extent
         self.outputs_per_feature += extent == "observation"
 
-    def build(self, n_features: int) -> None:
+    def build(self, n_features: int, n_levels: Mapping[str, int] = NO_LEVELS) -> None:
         """Make the parameters that are not decoder outputs. Called once, by the model.
 
+        Args:
+            n_features: Number ``G`` of features.
+            n_levels: The number of levels of each categorical covariate of the model.
+
         Raises:
-            ValueError: The likelihood is part of another model.
+            ValueError: The likelihood is part of another model; or there is no such covariate as
+                its parameters are to have levels of, or nothing that could have them.
         """
         self.claim()
         self.n_features = n_features
+        levels = () if self.by is None else (levels_by(self.by, n_levels),)
         sizes = {"shared": 1, "feature": n_features}
         self.own = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.zeros(sizes[extent]))
+                name: nn.Parameter(torch.zeros(*levels, sizes[extent]))
                 for name, extent in self.extents.items()
                 if extent in sizes
             }
         )
+        if levels and not self.own:
+            raise ValueError(
+                f"by is {self.by!r}, but all parameters of {type(self).__name__} are outputs of "
+                "the decoder, which sees the covariates"
+            )
+
+    def given(self, covariates: Mapping[str, Tensor]) -> Likelihood:
+        """Return the likelihood with its parameters of the levels of each observation.
+
+        Args:
+            covariates: Values of the covariates, shape ``(*batch,)`` each; read only by a
+                likelihood whose parameters have levels.
+        """
+        if self.by is None:
+            return self
+        levels = covariates[self.by]
+        chosen = copy.copy(self)
+        own = {name: nn.functional.embedding(levels, table) for name, table in self.own.items()}
+        chosen.__dict__["own"] = own  # found before the module's own tables
+        return chosen
 
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """Return decoder outputs that give certain mean counts, for the decoder's bias to start at.

@@ -74,11 +74,13 @@ class NegativeBinomial(Likelihood):
 
     Args:
         dispersion: The extent of ``r``: "shared", "feature" or "observation".
+        by: The name of a categorical covariate each level of which has its own ``r``; None for one
+            for all.
     """
 
-    def __init__(self, dispersion: str = "feature") -> None:
+    def __init__(self, dispersion: str = "feature", by: str | None = None) -> None:
         super().__init__()
-        self.dispersion = dispersion
+        self.dispersion, self.by = dispersion, by
         self.declare("dispersion", dispersion)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> NegativeBinomialCounts:

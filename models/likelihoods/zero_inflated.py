@@ -117,11 +117,13 @@ class ZeroInflatedPoisson(Likelihood):
 
     Args:
         gate: The extent of ``g``: "shared", "feature" or "observation".
+        by: The name of a categorical covariate each level of which has its own ``g``; None for one
+            for all.
     """
 
-    def __init__(self, gate: str = "feature") -> None:
+    def __init__(self, gate: str = "feature", by: str | None = None) -> None:
         super().__init__()
-        self.gate = gate
+        self.gate, self.by = gate, by
         self.declare("gate", gate)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> ZeroInflatedPoissonCounts:
@@ -136,11 +138,15 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     Args:
         dispersion: The extent of the inverse dispersion: "shared", "feature" or "observation".
         gate: The extent of ``g``: "shared", "feature" or "observation".
+        by: The name of a categorical covariate each level of which has its own inverse dispersion
+            and ``g``, where these are no decoder outputs; None for one for all.
     """
 
-    def __init__(self, dispersion: str = "feature", gate: str = "feature") -> None:
+    def __init__(
+        self, dispersion: str = "feature", gate: str = "feature", by: str | None = None
+    ) -> None:
         super().__init__()
-        self.dispersion, self.gate = dispersion, gate
+        self.dispersion, self.gate, self.by = dispersion, gate, by
         self.declare("dispersion", dispersion)
         self.declare("gate", gate)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from vae4counts.models.config import Configured
@@ -12,16 +13,34 @@ from vae4counts.models.networks.mlp import MLP, check_layers
 
 
 class Decoder(Configured, nn.Module, abc.ABC):
-    """A map from latents to a likelihood's outputs: hidden layers, then a linear output layer."""
+    """A map from latents to a likelihood's outputs: hidden layers, then a linear output layer.
 
-    def build(self, n_latent: int, n_outputs: int) -> None:
+    Covariates enter beside the latents, and beside the hidden units: the output layer has an
+    offset for each of them, so that what differs between batches need not pass through the units.
+    """
+
+    def build(self, n_latent: int, n_outputs: int, n_covariates: int = 0) -> None:
         """Make the layers. Called once, by the model.
+
+        Args:
+            n_latent: Number ``L`` of latents.
+            n_outputs: Number of outputs.
+            n_covariates: Number ``C`` of columns of the covariates' design.
 
         Raises:
             ValueError: The decoder is part of another model.
         """
         self.claim()
-        self.output = nn.Linear(self._build_hidden(n_latent), n_outputs)
+        self.n_latent, self.n_covariates = n_latent, n_covariates
+        self.n_hidden = self._build_hidden(n_latent + n_covariates)
+        self.output = nn.Linear(self.n_hidden + n_covariates, n_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map latents and covariates ``(*batch, L + C)`` to outputs ``(*batch, n_outputs)``."""
+        hidden = self.hidden_units(inputs)
+        if self.n_covariates:
+            hidden = torch.cat([hidden, inputs[..., self.n_latent :]], -1)
+        return self.output(hidden)
 
     def loadings(self) -> Tensor | None:
         """Return the change of the outputs per unit of each latent, ``(n_outputs, L)``.
@@ -34,12 +53,12 @@ class Decoder(Configured, nn.Module, abc.ABC):
         """Multiply the latents by signs, shape ``(L,)``; only for a decoder with `loadings`."""
 
     @abc.abstractmethod
-    def _build_hidden(self, n_latent: int) -> int:
+    def _build_hidden(self, n_inputs: int) -> int:
         """Make the layers before the output layer and return their width."""
 
     @abc.abstractmethod
-    def forward(self, z: Tensor) -> Tensor:
-        """Map latents ``(*batch, n_latent)`` to outputs ``(*batch, n_outputs)``."""
+    def hidden_units(self, inputs: Tensor) -> Tensor:
+        """Return the inputs of the output layer, covariates left out, ``(*batch, n_hidden)``."""
 
 
 class MLPDecoder(Decoder):
@@ -68,15 +87,15 @@ class MLPDecoder(Decoder):
         self.hidden, self.norm = tuple(hidden), norm
         self.activation, self.dropout = activation, dropout
 
-    def _build_hidden(self, n_latent: int) -> int:
-        first = nn.Linear(n_latent, self.hidden[0])
+    def _build_hidden(self, n_inputs: int) -> int:
+        first = nn.Linear(n_inputs, self.hidden[0])
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
         return self.hidden[-1]
 
-    def forward(self, z: Tensor) -> Tensor:
-        """See `Decoder.forward`."""
-        rows = z.reshape(-1, z.shape[-1])  # batch normalisation needs a matrix
-        return self.output(self.layers(rows)).view(*z.shape[:-1], -1)
+    def hidden_units(self, inputs: Tensor) -> Tensor:
+        """See `Decoder.hidden_units`."""
+        rows = inputs.reshape(-1, inputs.shape[-1])  # batch normalisation needs a matrix
+        return self.layers(rows).view(*inputs.shape[:-1], -1)
 
 
 class LinearDecoder(Decoder):
@@ -87,19 +106,19 @@ class LinearDecoder(Decoder):
     """
 
     def loadings(self) -> Tensor:
-        """See `Decoder.loadings`: the weights."""
-        return self.output.weight
+        """See `Decoder.loadings`: the weights of the latents."""
+        return self.output.weight[:, : self.n_latent]
 
     def flip(self, signs: Tensor) -> None:
         """See `Decoder.flip`."""
-        self.output.weight.mul_(signs)
+        self.loadings().mul_(signs)
 
-    def _build_hidden(self, n_latent: int) -> int:
-        return n_latent
+    def _build_hidden(self, n_inputs: int) -> int:
+        return n_inputs - self.n_covariates
 
-    def forward(self, z: Tensor) -> Tensor:
-        """See `Decoder.forward`."""
-        return self.output(z)
+    def hidden_units(self, inputs: Tensor) -> Tensor:
+        """See `Decoder.hidden_units`: the latents."""
+        return inputs[..., : self.n_latent]
 
 
 DECODERS: dict[str, type[Decoder]] = {"mlp": MLPDecoder, "linear": LinearDecoder}
