@@ -18,20 +18,27 @@ from contenders import TRAINING, fitted
 from made import made_counts
 from tables import report
 
-from vae4counts.models import GMVAE, VAE
+from vae4counts.models import GMVAE, VAE, Covariates
 from vae4counts.models.priors import GaussianMixture
 
 FEATURES, BATCH = 4_096, 128
 EPOCHS = 4
 
 
-def milliseconds(n_components: int | None, guide: str | None, n_obs: int) -> float:
+def milliseconds(
+    n_components: int | None, guide: str | None, n_obs: int, n_levels: int | None = None
+) -> float:
     """Return the median time of a step of a fit, without its first epoch."""
     torch.manual_seed(0)
     adata = made_counts(n_obs, FEATURES, 0.08)
+    covariates = None
+    if n_levels is not None:
+        adata.obs["batch"] = (torch.arange(n_obs) % n_levels).numpy()
+        covariates = Covariates.of(adata, ["batch"])
     mixture = n_components is not None
     prior = GaussianMixture(10, n_components) if mixture else None
-    model = GMVAE(FEATURES, prior) if mixture else VAE(FEATURES)
+    kind = GMVAE if mixture else VAE
+    model = kind(FEATURES, prior, covariates=covariates)
     history = fitted(adata, model, guide, BATCH, EPOCHS, "32-true").history
     seconds = history.seconds[history.phase == "full"][1:]
     return 1000 * statistics.median(seconds) / math.ceil(TRAINING * n_obs / BATCH)
@@ -45,6 +52,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     cases = {
         "VAE": (None, None, 8_000),
+        "VAE, a covariate of 5 levels": (None, None, 8_000, 5),
         "GMVAE, marginal guide, K = 10": (10, "marginal", 8_000),
         "GMVAE, marginal guide, K = 30": (30, "marginal", 8_000),
         "GMVAE, joint guide, K = 10": (10, "joint", 1_600),

@@ -278,6 +278,14 @@ class Covariates(Configured, nn.Module):
         which = which[torch.randperm(n)].to(device) if len(held) > 1 else which.to(device)
         return {name: torch.stack([v[name] for _, v in held])[which] for name in self.names}
 
+    def named(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Return values of the covariates as in ``obs``: levels by their names, numbers as such."""
+        levels = {
+            each.name: np.array(each.levels)[columns[each.name].cpu().numpy()]
+            for each in self.factors
+        }
+        return levels | {each.name: columns[each.name].cpu().numpy() for each in self.numbers}
+
     def extra_repr(self) -> str:
         """Return the covariates, with the number of levels of each."""
         factors = [f"{each.name} ({len(each.levels)} levels)" for each in self.factors]

@@ -23,7 +23,7 @@ from vae4counts import models
 from vae4counts.data import Batch
 from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
 from vae4counts.inference.parallel.threads import kept_threads
-from vae4counts.models import GMVAE, Model, start_from_data
+from vae4counts.models import GMVAE, Covariates, Factor, Model, Number, start_from_data
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
@@ -32,6 +32,11 @@ from vae4counts.models.priors import PRIORS, MixturePrior
 N_FEATURES = 7
 SIZES = {"n_features": N_FEATURES, "n_latent": 2, "n_components": 3, "hidden": (8,)}
 Pair = tuple[Model, Guide]
+COVARIATES = Covariates(
+    [Factor("site", ["x", "y"]), Factor("donor", ["1", "2", "3"], embedding=2)],
+    [Number("depth", mean=0.5, deviation=0.3)],
+    [[0.5, 0, 1], [0.3, 1, 0], [0.2, 1, 2]],
+)
 MODELS: dict[str, type[Model]] = {
     "vae": models.VAE,
     "gmvae": models.GMVAE,
@@ -59,18 +64,23 @@ class Spec:
     library: str | None = "observed"
     decoder: str = "mlp"
     inputs: str = "log1p"
+    covariates: str = "none"
 
     def make_model(self) -> Model:
         kind = MODELS[self.model]
         named = inspect.signature(kind).parameters
+        told = self.covariates != "none"
         parts: dict[str, Any] = {"decoder": small(DECODERS[self.decoder])}
         parts |= {"prior": small(PRIORS[self.prior])} if "prior" in named else {}
-        parts |= {"likelihood": LIKELIHOODS[self.likelihood](), "library": self.library}
-        return small(kind, **parts)
+        likelihood = small(LIKELIHOODS[self.likelihood], **({"by": "site"} if told else {}))
+        parts |= {"likelihood": likelihood, "library": self.library}
+        return small(kind, **parts, **({"covariates": COVARIATES} if told else {}))
 
     def make(self) -> Pair:
         model = self.make_model()
-        return model, guide_for(model, self.guide, small(Encoder, inputs=self.inputs))
+        seen = COVARIATES if self.covariates == "seen by both" else None
+        encoder = small(Encoder, inputs=self.inputs, covariates=seen)
+        return model, guide_for(model, self.guide, encoder)
 
     @property
     def possible(self) -> bool:
@@ -79,6 +89,8 @@ class Spec:
         if issubclass(MODELS[self.model], GMVAE) and not mixture:
             return False
         if LIKELIHOODS[self.likelihood].library_is_total and self.library != "observed":
+            return False
+        if self.covariates == "seen by both" and PRIORS[self.prior].needs_posterior:
             return False
         return GUIDES[self.guide].fits(self.make_model())
 
@@ -97,6 +109,13 @@ def _specs() -> Iterator[Spec]:
             yield from (Spec(*base, likelihood, library) for library in LIBRARIES)
         yield from (Spec(*base, decoder=decoder) for decoder in DECODERS)
         yield from (Spec(*base, inputs=inputs) for inputs in INPUTS)
+    for told in ("seen by the model", "seen by both"):
+        yield from (Spec("vae", prior, "marginal", covariates=told) for prior in PRIORS)
+        yield from (Spec("vae", "gaussian-mixture", guide, covariates=told) for guide in GUIDES)
+    for likelihood in LIKELIHOODS:
+        yield Spec("gmvae", "gaussian-mixture", "marginal", likelihood, covariates=told)
+    for decoder in DECODERS:
+        yield Spec("gmvae", "gaussian-mixture", "marginal", decoder=decoder, covariates=told)
 
 
 SPECS = {
@@ -113,11 +132,13 @@ def prepare(pair: Pair, batch: Batch) -> None:
 def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = None) -> Batch:
     """Make a batch of all rows of a matrix, as if drawn from ``n_observations`` observations."""
     dense = torch.as_tensor(np.asarray(counts), dtype=dtype or torch.float32)
+    rows = torch.arange(len(dense))
     return Batch.of_counts(
         counts=dense.to_sparse_csr(),
         library=dense.sum(-1),
-        index=torch.arange(len(dense)),
+        index=rows,
         n_observations=n_observations or len(dense),
+        covariates={"site": rows % 2, "donor": rows % 3, "depth": rows / len(dense)},
     )
 
 
@@ -189,7 +210,14 @@ def two_groups() -> AnnData:
     group = rng.integers(2, size=100)
     rates = np.array([[4, 4, 4, 0.3, 0.3, 0.3, 1], [0.3, 0.3, 0.3, 4, 4, 4, 1]])
     counts = sp.csr_matrix(rng.poisson(rates[group]).astype(np.float32))
-    obs = pd.DataFrame({"group": np.array(["a", "b"])[group]}, [f"cell{i}" for i in range(100)])
+    rows = np.arange(100)
+    columns = {
+        "group": np.array(["a", "b"])[group],
+        "site": np.array(["x", "y"])[rows % 2],
+        "donor": rows % 3 + 1,
+        "depth": rows / 100,
+    }
+    obs = pd.DataFrame(columns, [f"cell{i}" for i in rows])
     var = pd.DataFrame(index=[f"gene{j}" for j in range(N_FEATURES)])
     return AnnData(counts, obs, var, layers={"raw": counts.copy()})
 

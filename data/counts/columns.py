@@ -120,7 +120,7 @@ def _numbers(column: pd.Series) -> Tensor:
     faulty = ~np.isfinite(numbers)
     if faulty.any():
         raise DataError(
-            f"Column {column.name!r} holds {column.iloc[int(faulty.argmax())]!r} at "
+            f"Column {column.name!r} holds '{column.iloc[int(faulty.argmax())]}' at "
             f"{_place(column, faulty)}, which is not a finite number: if its values are classes, "
             "declare it as categorical."
         )

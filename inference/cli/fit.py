@@ -14,6 +14,7 @@ from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.cli.application import app, asides, screen
 from vae4counts.inference.cli.checkpoint_options import CheckpointOptions
 from vae4counts.inference.cli.command_line import command_line
+from vae4counts.inference.cli.covariate_options import CovariateOptions
 from vae4counts.inference.cli.data_options import DataOptions
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
@@ -45,6 +46,7 @@ def fit_command(
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
     table: Annotated[DataOptions, Panel("Data", flags={"transpose": "--transpose/--no-transpose"})],
     pair: Annotated[PairOptions, Panel("Model")],
+    covariates: Annotated[CovariateOptions, Panel("Covariates")],
     split: Annotated[SplitOptions, Panel("Split", flags={"column": "--split"})],
     basic: Annotated[BasicOptions, Panel("Training", moved={"device": "Compute"})],
     schedule: Annotated[Schedule, Panel("Training")],
@@ -74,7 +76,7 @@ def fit_command(
                     storage.discard_checkpoints(out)
             else:
                 chosen = table.choose_features(adata)
-                model, guide = pair.make(chosen.n_vars)
+                model, guide = pair.make(chosen.n_vars, covariates.make(chosen))
                 check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects(), kept_threads(compute.threads):

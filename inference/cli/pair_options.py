@@ -16,7 +16,7 @@ from vae4counts.models.registry import Registry
 
 if TYPE_CHECKING:
     from vae4counts.guides import Guide
-    from vae4counts.models import Model
+    from vae4counts.models import Covariates, Model
 
 Part = TypeVar("Part")
 MODELS: Registry[Any] = Registry(
@@ -24,7 +24,11 @@ MODELS: Registry[Any] = Registry(
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
 # Sizes by the name of the constructor's argument, where it is not that of the option.
-FLAGS = {"n_latent": "--latents", "n_components": "--components"}
+FLAGS = {
+    "n_latent": "--latents",
+    "n_components": "--components",
+    "covariates": "--categorical and --continuous",
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,12 @@ class PairOptions(Options):
         "times as many components as you expect, those that the data do not need stay empty.",
     )
 
-    def make(self, n_features: int) -> tuple[Model, Guide]:
+    def make(self, n_features: int, covariates: Covariates | None) -> tuple[Model, Guide]:
         """Make the model and its guide.
+
+        Args:
+            n_features: Number of features.
+            covariates: What the model is told about the observations; None for nothing.
 
         Raises:
             IncompatiblePairError: The guide does not fit the model.
@@ -70,7 +78,11 @@ class PairOptions(Options):
         from vae4counts.guides import guide_for
 
         make_model = _pick("model", self.model, MODELS)
-        parts: dict[str, Any] = {"decoder": self.decoder, "prior": self.prior}
+        parts: dict[str, Any] = {
+            "decoder": self.decoder,
+            "prior": self.prior,
+            "covariates": covariates,
+        }
         parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
         sizes = {
             "n_latent": self.latents,

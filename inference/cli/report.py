@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vae4counts.inference.cli.application import app, screen
+from vae4counts.inference.cli.covariate_options import HoldingOptions
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.places import as_place, check_place
@@ -32,6 +33,7 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default RUN/report.html.")
     ] = None,
+    holding: Annotated[HoldingOptions, Panel("Options")],
     labels: Annotated[LabelOptions, Panel("Options")],
     layers: Annotated[LayerOptions, Panel("Options")],
     offline: Offline = False,
@@ -42,5 +44,6 @@ def report_command(
         from vae4counts.inference.report import write_page
 
         check_place(page)
-        write_page(source_of(directory, data, layers, labels, offline=offline).on, page)
+        source = source_of(directory, data, layers, labels, offline=offline)
+        write_page(source.on, page, holding.held)
     screen.print(f"The report is {page}", soft_wrap=True)

@@ -51,6 +51,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        raise TypeError
+    return [_text(each) for each in value]
+
+
 def _truth(value: Any) -> bool:
     return {True: True, False: False}[value]  # NumPy's are equal to Python's
 
@@ -60,6 +66,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "float": (_real, "a number"),
     "str": (_text, "text"),
     "bool": (_truth, "True or False"),
+    "list[str]": (_texts, "a list of names"),
     "Precision": (_text, "text"),
 }
 """By the name of a field's type: what makes a value one of Python's own, and how to name it."""

@@ -22,6 +22,7 @@ def convert(
     observations: Sequence[str],
     features: Sequence[str],
     dimensions: Mapping[str, str],
+    covariates: Mapping[str, np.ndarray],
 ) -> Any:
     """Name the dimensions of draws and hand them to ArviZ.
 
@@ -32,6 +33,8 @@ def convert(
         features: Names of the features, the coordinates of the dimension ``feature``.
         dimensions: The name of the last dimension of each variable that has one more; further
             dimensions are numbered, as ArviZ does.
+        covariates: What is known of each observation, by name, ``(N,)`` each: coordinates along
+            ``obs``, by which draws can be selected and grouped.
 
     Returns:
         ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x).
@@ -50,7 +53,11 @@ def convert(
         note = {"note": NOTES[group]} if group in NOTES else {}
         dataset = xarray.Dataset(named, attrs={"inference_library": "vae4counts", **note})
         coordinates = {dim: names.get(str(dim), np.arange(n)) for dim, n in dataset.sizes.items()}
-        datasets[group] = dataset.assign_coords(coordinates)
+        known = {
+            name if name not in dataset.variables else f"{name}_covariate": ("obs", values)
+            for name, values in covariates.items()
+        }
+        datasets[group] = dataset.assign_coords(coordinates | known)
     if _version(arviz) >= 1:
         return xarray.DataTree.from_dict(datasets)
     return arviz.InferenceData(**datasets)

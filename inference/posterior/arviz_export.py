@@ -45,7 +45,8 @@ def to_arviz(
     probabilities of the states of each enumerated site: ``responsibilities`` for the components,
     ``SITE_probabilities`` for others).
     With the counts come ``posterior_predictive``, ``prior_predictive`` and ``observed_data``.
-    Dimensions: ``chain``, ``draw``, ``obs``, ``feature``, those that the model's latents declare,
+    The model's covariates are coordinates along ``obs``. Dimensions: ``chain``, ``draw``, ``obs``,
+    ``feature``, those that the model's latents declare,
     and for probabilities the name of the site.
 
     The latents are each observation's own, so that ``log_likelihood`` is that of an observation
@@ -56,7 +57,7 @@ def to_arviz(
     Args:
         model: The model, in evaluation mode.
         sampler: Where the draws of the posterior come from.
-        batches: The observations, in order; they are iterated over twice.
+        batches: The observations, in order; they are iterated over several times.
         observations: Their names.
         features: Names of the features.
         num_samples: Number of draws of each chain.
@@ -112,7 +113,8 @@ def to_arviz(
             name: np.concatenate([_whole(b.tables[name].values.to_dense()) for b in batches])
             for name in tables
         }
-    return convert(results, observations, features, _dimensions(model))
+    covariates = _covariates(model, batches)
+    return convert(results, observations, features, _dimensions(model), covariates)
 
 
 def _groups(
@@ -155,6 +157,14 @@ def _choose(
         if name not in (*latents, *tables):
             raise UnknownName("site", name, [*latents, *tables])
     return [name for name in latents if name in wanted], [name for name in tables if name in wanted]
+
+
+def _covariates(model: Model, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+    """Return the covariates of all observations, levels by their names."""
+    if not model.covariates:
+        return {}
+    parts = [model.covariates.named(batch.covariates) for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _dimensions(model: Model) -> dict[str, str]:

@@ -20,6 +20,7 @@ from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
 from vae4counts.inference.run.storage import RunDirectoryError
 from vae4counts.models import NotInModelError
+from vae4counts.models.covariates import At
 
 HERE = Path(__file__).parent
 
@@ -31,6 +32,7 @@ def write_report(
     *,
     label: str | AsFitted | None = AS_FITTED,
     layer: str | AsFitted | None = AS_FITTED,
+    at: At | None = None,
     seed: int = 0,
 ) -> None:
     """Write a page of HTML that shows a run and its view of data.
@@ -44,26 +46,28 @@ def write_report(
         path: The file to write, which is replaced if it exists.
         label: Column of ``obs`` with known classes; None for none; by default the run's own.
         layer: Layer that holds the counts; None for ``X``; by default the run's own.
+        at: Values at which covariates are held, see `Interpretation.holding`.
         seed: Seed of all draws.
 
     Raises:
-        DataError: Values that are not counts, or missing features.
+        DataError: Values that are not counts, missing features, or an unknown covariate or level.
         UnknownName: No such column.
         RunDirectoryError: The file cannot be written there.
 
     Warns:
         UserWarning: A section cannot be made: the page says so in its place.
     """
-    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path))
+    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path), at)
 
 
-def write_page(on: RunOnData, path: Path) -> None:
+def write_page(on: RunOnData, path: Path, at: At | None = None) -> None:
     """Write the page of a run on data, see `write_report`."""
     if not path.parent.is_dir():
         raise RunDirectoryError(f"{path.parent} is not a directory: make it first")
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
-    subject = Subject(on)
+    subject = Subject(on, at)
+    subject.view  # noqa: B018 (nor is a covariate or level that the model lacks)
     subject.classes  # noqa: B018 (a label that the data lack is an error, and no section's fault)
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:

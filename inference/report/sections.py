@@ -15,6 +15,7 @@ from torch import nn
 
 from vae4counts.data import CountLoader
 from vae4counts.inference.report import insights
+from vae4counts.inference.report.covariates import covariates
 from vae4counts.inference.report.elements import code, facts, figure, paragraph, shown, table
 from vae4counts.inference.report.figures import history_figure
 from vae4counts.inference.report.reproduce import python_lines, versions
@@ -181,6 +182,7 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "held-out": held_out,
     "posteriors": insights.posteriors,
     "latent-space": insights.latent_space,
+    "covariates": covariates,
     "components": insights.components,
     "diagnosis": insights.diagnosis,
     "loadings": insights.loadings,

@@ -15,6 +15,7 @@ from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
+from vae4counts.models.covariates import At
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class Subject:
 
     Attributes:
         on: The run on data.
+        at: Values at which covariates are held.
     """
 
     on: RunOnData
+    at: At | None = None
 
     @property
     def run(self) -> FittedPair:
@@ -55,7 +58,7 @@ class Subject:
     @property
     def view(self) -> Interpretation:
         """The run's view of the data."""
-        return self.on.interpretation
+        return self.on.interpretation.holding(self.at)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from vae4counts.inference.run import storage
 from vae4counts.inference.run.chains import Method
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, pair_of
 from vae4counts.inference.run.on_data import RunOnData
+from vae4counts.models.covariates import At
 
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
@@ -155,10 +156,11 @@ class Run(FittedPair):
         *,
         layer: str | AsFitted | None = AS_FITTED,
         refine: bool = False,
+        at: At | None = None,
         seed: int = 0,
     ) -> Interpretation:
-        """Look inside: see `on` and `Interpretation`."""
-        return self.on(adata, layer=layer, seed=seed).interpret(refine=refine)
+        """Look inside: see `on` and `Interpretation`; with covariates held, `holding`."""
+        return self.on(adata, layer=layer, seed=seed).interpret(refine=refine).holding(at)
 
     def knows(self, adata: Data, *, layer: str | AsFitted | None = AS_FITTED) -> bool:
         """Whether these are the observations that the run was fitted to, in their order."""
@@ -171,10 +173,11 @@ class Run(FittedPair):
         *,
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
+        at: At | None = None,
         seed: int = 0,
     ) -> None:
         """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
-        resolve_name(REPORT)(self, adata, path, label=label, layer=layer, seed=seed)
+        resolve_name(REPORT)(self, adata, path, label=label, layer=layer, at=at, seed=seed)
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.

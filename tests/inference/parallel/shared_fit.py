@@ -20,7 +20,8 @@ from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Checkpoints, Run, fit
 from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models import GMVAE, VAE, Model
+from vae4counts.models import GMVAE, VAE, Covariates, Model
+from vae4counts.models.likelihoods import NegativeBinomial
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 N_FEATURES = 7
@@ -35,6 +36,7 @@ def made_data() -> AnnData:
     rates = np.array([[4, 4, 4, 0.3, 0.3, 0.3, 1], [0.3, 0.3, 0.3, 4, 4, 4, 1]])
     adata = AnnData(sp.csr_matrix(rng.poisson(rates[group]).astype(np.float32)))
     adata.obs["group"] = np.array(["a", "b"])[group]
+    adata.obs["site"] = np.array(["x", "y", "z"])[np.arange(N_OBSERVATIONS) % 3]
     return adata
 
 
@@ -45,9 +47,10 @@ def made_pair(kind: str) -> tuple[Model, Guide]:
         model: Model = VAE(N_FEATURES, StandardNormal(2), library="latent")
         return model, guide_for(model)
     prior = GaussianMixture(2, 3, concentration=0.9)  # with a site outside the plate
-    model = GMVAE(N_FEATURES, prior)
+    covariates = Covariates.of(made_data(), ["site"])
+    model = GMVAE(N_FEATURES, prior, NegativeBinomial(by="site"), covariates=covariates)
     guide = {"marginal": "marginal", "joint": "joint"}[kind]
-    return model, guide_for(model, guide, Encoder((16,)))
+    return model, guide_for(model, guide, Encoder((16,), covariates=covariates))
 
 
 def shared_fit(kind: str, batch_size: int = 32, **more: Any) -> tuple[Run, AnnData, Any]:

@@ -1,0 +1,137 @@
+"""Known effects of covariates are found again, and counterfactuals hold what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from vae4counts.data import DataError
+from vae4counts.guides import guide_for
+from vae4counts.inference import Run, fit
+from vae4counts.inference.interpretation import Interpretation
+from vae4counts.models import GMVAE, VAE, Covariates, NotInModelError
+from vae4counts.models.priors import GaussianMixture
+
+N, G = 900, 60
+UP, SLOPE = slice(0, 10), slice(10, 20)
+ABSENT = 20
+"""A gene that only batch "b" lacks."""
+
+
+def effects_of(seed: int = 0) -> tuple[AnnData, np.ndarray, np.ndarray]:
+    """Three types of cells in two batches, with the log2 effects of batch and stress."""
+    random = np.random.default_rng(seed)
+    kind, batch = random.integers(3, size=N), random.integers(2, size=N)
+    stress = random.normal(3, 2, size=N)
+    by_batch, by_stress = np.zeros(G), np.zeros(G)
+    # pairs of opposite effects leave the sum of all rates nearly as it is
+    by_batch[UP], by_stress[SLOPE] = np.tile([1.0, -1.0], 5), np.tile([0.5, -0.5], 5)
+    log2_rate = random.normal(0, 0.5, G) + by_batch * (batch == 1)[:, None]
+    log2_rate += by_stress * ((stress - 3) / 2)[:, None]
+    log2_rate[:, 30:] += random.normal(0, 1.5, (3, 30))[kind]
+    rate = 2**log2_rate
+    rate[batch == 1, ABSENT] = 0.0
+    counts = random.poisson(1500 * rate / rate.sum(1, keepdims=True)).astype(np.float32)
+    names = [f"cell{i}" for i in range(N)]
+    obs = pd.DataFrame(
+        {"batch": np.array(["a", "b"])[batch], "stress": stress, "kind": kind.astype(str)}, names
+    )
+    var = pd.DataFrame(index=[f"gene{j}" for j in range(G)])
+    return AnnData(counts, obs, var), by_batch, by_stress
+
+
+@pytest.fixture(scope="module")
+def simulated() -> tuple[AnnData, np.ndarray, np.ndarray]:
+    return effects_of()
+
+
+@pytest.fixture(scope="module", params=["linear", "mlp"])
+def run(request: pytest.FixtureRequest, simulated: tuple[AnnData, np.ndarray, np.ndarray]) -> Run:
+    adata = simulated[0]
+    covariates = Covariates.of(adata, ["batch"], ["stress"])
+    model = GMVAE(G, GaussianMixture(4, 3), decoder=request.param, covariates=covariates)
+    return fit(model, guide_for(model), adata, epochs=40, progress=False)
+
+
+@pytest.fixture(scope="module")
+def look(run: Run, simulated: tuple[AnnData, np.ndarray, np.ndarray]) -> Interpretation:
+    return run.interpret(simulated[0])
+
+
+@pytest.mark.slow
+def test_true_effects_are_recovered(
+    look: Interpretation, simulated: tuple[AnnData, np.ndarray, np.ndarray]
+) -> None:
+    _, by_batch, by_stress = simulated
+    effects = look.covariate_effects()
+    assert list(effects.columns) == ["batch=a", "batch=b", "stress"]
+    found = (effects["batch=b"] - effects["batch=a"]).to_numpy()
+    np.testing.assert_allclose(found[UP], by_batch[UP], rtol=0.2)
+    np.testing.assert_allclose(effects["stress"].to_numpy()[SLOPE], by_stress[SLOPE], rtol=0.2)
+    unchanged = np.r_[found[21:], effects["stress"].to_numpy()[21:]]
+    assert np.abs(unchanged).max() < 0.3
+
+
+@pytest.mark.slow
+def test_levels_are_compared_in_the_same_cells(
+    look: Interpretation, simulated: tuple[AnnData, np.ndarray, np.ndarray]
+) -> None:
+    _, by_batch, _ = simulated
+    table = look.level_expression("batch", "b", "a").loc[[f"gene{j}" for j in range(G)]]
+    np.testing.assert_allclose(table["lfc_mean"].to_numpy()[UP], by_batch[UP], rtol=0.2)
+    assert table["is_de_fdr_0.05"].to_numpy()[UP].all()
+    assert table["is_de_fdr_0.05"].to_numpy()[ABSENT]
+    assert table["is_de_fdr_0.05"].to_numpy()[21:].mean() < 0.05
+
+
+@pytest.mark.slow
+def test_a_gene_that_a_batch_lacks_stays_low_there(look: Interpretation) -> None:
+    gene = f"gene{ABSENT}"
+    rates = {at: look.holding({"batch": at}).denoised([gene])[gene].mean() for at in "ab"}
+    assert rates["b"] < 0.05 * rates["a"]
+
+
+@pytest.mark.slow
+def test_averages_lie_between_the_levels(look: Interpretation) -> None:
+    tables = [look.denoised(), *(look.holding({"batch": at}).denoised() for at in "ab")]
+    average, one, other = (table.to_numpy() for table in tables)
+    weights = {int(code): share for share, code in look.model.covariates.combinations}
+    np.testing.assert_allclose(average, weights[0] * one + weights[1] * other, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_everything_that_asks_the_decoder_holds_levels(look: Interpretation) -> None:
+    held = look.holding({"batch": "b", "stress": 3.0})
+    gene = f"gene{ABSENT}"
+    for table in (held.component_profiles(), held.traverse_latent("z0").T):
+        assert table.loc[gene].mean() < 0.05 * table.loc[["gene22", "gene23"]].mean().mean()
+    expected = [each.expected_given({"gene0": 30})["expected"][gene] for each in (held, look)]
+    assert expected[0] < 0.2 * expected[1]
+    assert held.component_contrasts().shape == (G, 3)
+    assert held.differential_expression("kind", "0", "1")["scale1"][gene] < 1e-3
+
+
+def test_what_there_is_not_is_one_clear_error(
+    simulated: tuple[AnnData, np.ndarray, np.ndarray],
+) -> None:
+    adata = simulated[0][:30].copy()
+    model = VAE(G, covariates=Covariates.of(adata, ["batch"]))
+    run = fit(model, guide_for(model), adata, epochs=1, progress=False)
+    look = run.interpret(adata)
+    with pytest.raises(DataError, match="no level 'c'"):
+        look.holding({"batch": "c"})
+    with pytest.raises(DataError, match="no covariate 'kind'"):
+        look.level_expression("kind", "0", "1")
+    alone = replace(look, obs=look.obs.assign(batch="a"))
+    with pytest.raises(DataError, match="no observation has 'batch' of 'b'"):
+        alone.level_expression("batch", "a", "b")
+    plain = VAE(G)
+    bare = fit(plain, guide_for(plain), adata, epochs=1, progress=False).interpret(adata)
+    with pytest.raises(NotInModelError, match="no covariates"):
+        bare.covariate_effects()
+    with pytest.raises(DataError, match="it has none"):
+        bare.holding({"batch": "a"})
