@@ -46,6 +46,13 @@ def evaluate_command(
             help="Also refine the posterior of each observation, and measure the model by it.",
         ),
     ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of obs, such as an experimental batch: also measure how well its values "
+            "are mixed in the latent space."
+        ),
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
@@ -60,9 +67,9 @@ def evaluate_command(
         on, run = source.on, source.on.run
         is_own = on.is_fitted and on.label == run.label
         is_missing = is_own and not is_evaluated(run, refine=refine)
-        result = on.evaluate(samples).to_dict()
+        result = on.evaluate(samples, batch=batch).to_dict()
         if refine:
-            result |= on.evaluate(samples, refine=True).refined_metrics()
+            result |= on.evaluate(samples, refine=True, batch=batch).refined_metrics()
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:

@@ -43,7 +43,9 @@ def report_command(
     with one_line_errors():
         from vae4counts.inference.report import write_page
 
+        at = holding.held
+
         check_place(page)
         source = source_of(directory, data, layers, labels, offline=offline)
-        write_page(source.on, page, holding.held)
+        write_page(source.on, page, at)
     screen.print(f"The report is {page}", soft_wrap=True)

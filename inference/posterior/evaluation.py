@@ -20,8 +20,9 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
+from vae4counts.inference.posterior.integration import integration_scores
 from vae4counts.inference.posterior.row_results import RowResults
-from vae4counts.models import Model
+from vae4counts.models import Model, NotInModelError
 
 # A component is used if it holds more than this share of the responsibility.
 USED_SHARE = 0.01
@@ -38,6 +39,10 @@ OF_POSTERIORS = (
     "component_perplexity",
     "ari",
     "nmi",
+    "ilisi",
+    "clisi",
+    "batch_silhouette",
+    "graph_connectivity",
     "posterior_note",
 )
 
@@ -64,6 +69,11 @@ class Evaluation:
         ari: Adjusted Rand index of components and labels, over these; None without either.
         nmi: Normalised mutual information of the same.
         label_note: Why these two are missing although there are labels; None otherwise.
+        ilisi: How well batches are mixed in the latent space, 0 to 1, which is best; None without
+            batches. See `vae4counts.inference.posterior.integration`, also for the next three.
+        clisi: How pure the neighbourhoods of the latent space are in labels.
+        batch_silhouette: How little batches are told apart within labels.
+        graph_connectivity: How far observations of a label are connected.
     """
 
     n: int
@@ -80,6 +90,10 @@ class Evaluation:
     ari: float | None
     nmi: float | None
     label_note: str | None
+    ilisi: float | None = None
+    clisi: float | None = None
+    batch_silhouette: float | None = None
+    graph_connectivity: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the note on the posteriors as JSON values."""
@@ -108,6 +122,7 @@ def evaluate(
     *,
     num_samples: int = 100,
     labels: np.ndarray | None = None,
+    batch_of: np.ndarray | None = None,
     processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
     """Evaluate a pair on batches of observations, streaming over batches and draws.
@@ -118,14 +133,19 @@ def evaluate(
         batches: The observations, in the order of the labels.
         num_samples: Number of draws for each observation.
         labels: Known classes, one an observation; missing for those that have none.
+        batch_of: The experimental batch of each observation, to measure how well these are mixed in
+            the latent space; None to leave that out.
         processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
         Means over all observations.
 
     Raises:
+        NotInModelError: ``batch_of`` is given, and the model has no latent space.
         ValueError: ``num_samples`` is below 1.
     """
+    if batch_of is not None and model.n_latent is None:
+        raise NotInModelError(f"{model.title} has no latent space in which batches could mix")
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     model.eval()
@@ -136,6 +156,7 @@ def evaluate(
         own = batch.whole.n_rows
         log_weights = []
         share: Tensor | None = None
+        z: Tensor | None = None
         for size in chunks(num_samples, model, batch):
             with whole_noise(batch):
                 draws = draw(model, guide, batch, size)
@@ -146,6 +167,9 @@ def evaluate(
             if draws.responsibilities is not None:
                 mean = weight * draws.responsibilities.mean(0)
                 share = mean if share is None else share + mean
+            if batch_of is not None and draws.z_mean is not None:
+                mean = weight * draws.z_mean
+                z = mean if z is None else z + mean
         stacked = torch.cat(log_weights)
         bound = stacked.logsumexp(0) - math.log(num_samples)
         rows.add(
@@ -153,6 +177,7 @@ def evaluate(
             elbo=stacked.mean(0),
             bound=bound,
             responsibilities=share,
+            z=z,
             **weight_diagnostics(stacked),
         )
     whole = {name: values.cpu() for name, values in rows.all().items()}
@@ -174,7 +199,17 @@ def evaluate(
         components_used=None if clusters is None else components_used(clusters),
         component_perplexity=None if clusters is None else perplexity(clusters),
         **_agreement(model, clusters, labels, n),
+        **_integration(whole.get("z"), batch_of, labels),
     )
+
+
+def _integration(
+    z: Tensor | None, batch_of: np.ndarray | None, labels: np.ndarray | None
+) -> dict[str, float]:
+    """How well batches are mixed in the latent space; nothing without batches."""
+    if batch_of is None or z is None:
+        return {}
+    return integration_scores(z.numpy(), batch_of, labels)
 
 
 def _agreement(

@@ -19,6 +19,7 @@ from vae4counts.data import (
     UnknownName,
     classes_of,
     counts_of,
+    find_column,
     is_on_disk,
 )
 from vae4counts.data.counts.columns import CovariateNames
@@ -92,6 +93,25 @@ def labels_of(
     if classes.isna().all():
         raise DataError(f"The label column {label!r} has no value: name another, or none.")
     return classes.to_numpy()
+
+
+def batches_of(adata: AnnData, column: str) -> np.ndarray:
+    """Return the batch of each observation, a value of a column of ``obs``, as text.
+
+    Raises:
+        DataError: An observation has none, or all have the same.
+        UnknownName: There is no such column.
+    """
+    batches = classes_of(find_column(adata.obs, column))
+    if (missing := batches.isna()).any():
+        name = adata.obs_names[int(missing.argmax())]
+        raise DataError(
+            f"{int(missing.sum())} observations have no batch in column {column!r}, such as "
+            f"{name!r}: fill it in or drop them."
+        )
+    if len(batches.unique()) == 1:
+        raise DataError(f"All observations have one batch in column {column!r}: nothing can mix.")
+    return batches.to_numpy()
 
 
 def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> AnnData:

@@ -39,7 +39,7 @@ from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, R
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
 from vae4counts.inference.posterior.slots import check_free
-from vae4counts.inference.run.alignment import counts_like, labels_of
+from vae4counts.inference.run.alignment import batches_of, counts_like, labels_of
 from vae4counts.inference.run.chains import Method, sampling
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
 
@@ -161,22 +161,29 @@ class RunOnData:
         first = run.processes.is_first
         return RefinedPosteriors(*pair, self.counts, self.fingerprint, self.seed, progress=first)
 
-    def evaluate(self, num_samples: int = 100, *, refine: bool = False) -> Evaluation:
+    def evaluate(
+        self, num_samples: int = 100, *, refine: bool = False, batch: str | None = None
+    ) -> Evaluation:
         """Measure how well the pair explains the observations that training has not seen.
 
         Args:
             num_samples: Number of draws for each observation.
             refine: Whether to refine their posteriors first, see `refined`: then the model is
                 measured, not the guide.
+            batch: A column of ``obs``: how well its values are mixed in the latent space, as those
+                of an experimental batch should be, is then measured too.
 
         Returns:
             Means per observation, in nats. For the data that the run was fitted to they also go
             into `Run.metrics`; those of refined posteriors as ``refined_elbo`` and the like.
 
         Raises:
-            UnknownName: The data have no column of the label's name.
+            DataError: An observation has no value in the column ``batch``.
+            NotInModelError: ``batch`` is named, and the model has no latent space.
+            UnknownName: The data have no such column, or none of the label's name.
         """
         run, classes = self.run, self.classes
+        batch_of = None if batch is None else batches_of(self.adata, batch)[self.held_out]
         guide = self._guide(self.held_out, refine=refine)
         batches = self._batches(self._held_out_counts(), share=run.processes.share)
         with self._seeded():
@@ -186,6 +193,7 @@ class RunOnData:
                 batches,
                 num_samples=num_samples,
                 labels=None if classes is None else classes[self.held_out],
+                batch_of=batch_of,
                 processes=run.processes,
             )
         if result.n_labelled == 0 and result.components_used is not None:

@@ -69,11 +69,12 @@ class Run(FittedPair):
         layer: str | AsFitted | None = AS_FITTED,
         num_samples: int = 100,
         refine: bool = False,
+        batch: str | None = None,
         seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
         on = self.on(adata, label=label, layer=layer, seed=seed)
-        return on.evaluate(num_samples, refine=refine)
+        return on.evaluate(num_samples, refine=refine, batch=batch)
 
     def annotate(
         self,

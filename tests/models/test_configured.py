@@ -115,7 +115,7 @@ MISSING = {
     Prior: "forward, log_prob",
     MixturePrior: "components, log_weights",
     Likelihood: "forward",
-    Decoder: "_build_hidden, forward",
+    Decoder: "_build_hidden, hidden_units",
     Library: "forward",
 }
 

@@ -26,7 +26,7 @@ Observed = dict[str, torch.Tensor]
 @pytest.fixture
 def covariates() -> Covariates:
     return Covariates(
-        [Factor("site", ["x", "y", "z"]), Factor("donor", ["1", "2"], embedding=1)],
+        [Factor("site", ["x", "y", "z"]), Factor("donor", ["1", "2", "3"], embedding=1)],
         [Number("depth", mean=2.0, deviation=4.0)],
         [[0.5, 0, 0], [0.3, 1, 0], [0.2, 1, 1]],
     )
@@ -273,6 +273,24 @@ def test_rates_are_averaged_over_combinations(linear: VAE) -> None:
     )
     means = VAE(7, covariates=linear.covariates).rates(z.float(), 3.0).sum(-1)
     torch.testing.assert_close(means, torch.full((5,), 3.0))
+
+
+def test_replicates_are_of_each_observations_own_covariates(
+    batch_of: Callable[..., Batch],
+) -> None:
+    model = VAE(
+        3,
+        likelihood=Poisson(),
+        decoder="linear",
+        library=None,
+        covariates=Covariates([Factor("site", ["x", "y"])]),
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.decoder.output.weight[:, 11] = np.log(9.0)
+    counts = model.draw(batch_of(np.zeros((10, 3))), 500)["counts"].mean((0, 2))
+    np.testing.assert_allclose(counts, [1.0, 9.0] * 5, rtol=0.1)
 
 
 def test_component_means_add_up_to_the_library(covariates: Covariates) -> None:

@@ -16,21 +16,23 @@ def column(values: object, **options: object) -> pd.Series:
 
 @pytest.mark.parametrize("values", [[0, 2, 5], [0.5, 2.0, 5.0], [True, False, True]])
 def test_numbers_and_truth_values_stay_numbers(values: list[float]) -> None:
-    tensor = column_tensor(column(values))
+    tensor = column_tensor(column(values), None)
     assert tensor.dtype == torch.float32
     assert tensor.tolist() == [float(value) for value in values]
 
 
 @pytest.mark.parametrize("kind", ["object", "string", "category"])
 def test_text_is_coded_by_its_sorted_values(kind: str) -> None:
-    tensor = column_tensor(column(["y", "x", "z", "x"], dtype=kind))
+    obs = column(["y", "x", "z", "x"], dtype=kind).to_frame()
+    tensor = covariate_tensors(obs, ["site"])["site"]
     assert tensor.dtype == torch.int64
     assert tensor.tolist() == [1, 0, 2, 0]
 
 
 def test_category_codes_are_not_used() -> None:
     given = pd.Categorical(["b", "a", "b"], categories=["z", "b", "a"])
-    assert column_tensor(column(given)).tolist() == [1, 0, 1]
+    obs = column(given).to_frame()
+    assert covariate_tensors(obs, ["site"])["site"].tolist() == [1, 0, 1]
 
 
 def test_a_file_that_lacks_levels_is_coded_like_the_whole() -> None:
@@ -66,9 +68,8 @@ def test_an_unknown_level_lists_the_known_ones(values: object) -> None:
 @pytest.mark.parametrize(
     ("values", "levels", "message"),
     [
-        (["b", None, "a"], None, r"row 1 \('o1'\): .*\. Known levels: 'a', 'b'\.$"),
         (["b", None, "a"], ["a", "b", "c"], r"row 1 .* Known levels: 'a', 'b', 'c'\.$"),
-        (pd.Categorical([None, None]), None, r"row 0 .*Known levels: none\.$"),
+        (pd.Categorical([None, None]), [], r"row 0 .*Known levels: none\.$"),
         ([1.0, np.nan, 2.0], None, r"row 1 \('o1'\): fill it in or drop the observation\.$"),
     ],
 )

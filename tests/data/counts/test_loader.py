@@ -80,5 +80,5 @@ def test_arguments_are_checked(counts: CountMatrix) -> None:
         CountLoader(counts, batch_size=0)
     with pytest.raises(ValueError, match="seed must be 0 or more, not -1"):
         CountLoader(counts, seed=-1)
-    with pytest.raises(ValueError, match="a CountMatrix has none"):
+    with pytest.raises(ValueError, match="a CountMatrix has its own"):
         CountLoader(counts, layer="raw")

@@ -91,7 +91,7 @@ def test_weights_and_profiles_of_components_that_depend_on_another_site() -> Non
     view, n = view_of(Nested()), 20_000
     weights = (KIND @ COMPONENT).numpy()
     # averages over 256 draws of the kind
-    np.testing.assert_allclose(component_weights(view.model), weights, atol=0.08)
+    np.testing.assert_allclose(component_weights(view), weights, atol=0.08)
     kind_given_component = (KIND[:, None] * COMPONENT).numpy() / weights
     wanted = np.einsum("ck,ckg->gk", kind_given_component, RATES.numpy())
     found = view.component_profiles(num_samples=n)
@@ -116,8 +116,9 @@ def test_weights_of_independent_components_are_exact() -> None:
     model = CountMixture(2, 3)
     torch.nn.init.normal_(model.logits)
     wanted = model.logits.detach().softmax(0)
-    np.testing.assert_allclose(component_weights(model), wanted, rtol=1e-6)
-    for _, weights in prior_draws(model, torch.ones(7), {"component": 1, "nowhere": 3.0}):
+    view = view_of(model)
+    np.testing.assert_allclose(component_weights(view), wanted, rtol=1e-6)
+    for _, weights in prior_draws(view, torch.ones(7), {"component": 1, "nowhere": 3.0}):
         np.testing.assert_allclose(weights, wanted[1].expand(7), rtol=1e-6)
 
 
