@@ -16,6 +16,7 @@ METRICS = {
     "n_labelled": "of these observations, with a label",
     "ari": "ARI against the labels",
     "nmi": "NMI against the labels",
+    "accuracy": "accuracy of predicted labels",
     "epochs": "epochs",
     "seconds": "seconds",
     "observations_per_second": "observations a second",

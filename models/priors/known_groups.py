@@ -1,0 +1,85 @@
+"""Groups of points at which a mixture starts whose components are classes, known of some points."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+import numpy as np
+
+from .clustering import EM_STARTS, MIN_VARIANCE, tied_mixture
+
+
+def known_groups(points: np.ndarray, known: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Find groups of points, one for each class that some points are known to be of.
+
+    A mixture of Gaussians that share a full covariance is fitted by EM, in which the points of
+    known class have no share in other Gaussians. Its first Gaussians start at the means of the
+    classes, further ones at points far from all others, drawn as by k-means++ (Arthur &
+    Vassilvitskii 2007) in units of the points' deviation; the likeliest mixture of several such
+    draws counts.
+
+    Args:
+        points: Shape ``(N, L)``.
+        known: The class of each point, -1 where it is not known, shape ``(N,)``; each class from 0
+            to the highest has a point.
+        n: Number of groups, of which the first are the classes.
+        seed: Seed of the draws.
+
+    Returns:
+        The share of each group in each point, summing to 1, shape ``(N, n)``.
+    """
+    from threadpoolctl import threadpool_limits
+
+    n_classes = int(known.max()) + 1
+    excluded = (known >= 0)[:, None] & (known[:, None] != np.arange(n))
+    # on arrays of this size several threads take several times as long as one
+    with threadpool_limits(1):
+        scaled = points @ _whitening(points, known)
+        centres = np.stack([scaled[known == k].mean(0) for k in range(n_classes)])
+        starts = range(EM_STARTS if n > n_classes else 1)
+        fits = (
+            tied_mixture(points, _nearest(scaled, more, excluded), excluded)
+            for more in (_with_far_points(scaled, centres, n, seed + start) for start in starts)
+        )
+        return max(fits, key=itemgetter(0))[1]
+
+
+def _whitening(points: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The matrix that gives classes a unit covariance, shape ``(L, L)``.
+
+    Their covariance is that of the points of known class about the means of their classes, drawn
+    towards that of all points with the weight of ``L`` points, as few may be known.
+    """
+    n_latent = points.shape[1]
+    everything = np.cov(points, rowvar=False).reshape(n_latent, n_latent)
+    labelled = known >= 0
+    own = known[labelled]
+    means = np.stack([points[known == k].mean(0) for k in range(own.max() + 1)])
+    away = points[labelled] - means[own]
+    freedom = len(own) - len(means)
+    covariance = (away.T @ away + n_latent * everything) / (freedom + n_latent)
+    covariance[np.diag_indices(n_latent)] += MIN_VARIANCE
+    return np.linalg.inv(np.linalg.cholesky(covariance)).T
+
+
+def _with_far_points(points: np.ndarray, centres: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Add points to centres until there are ``n``, each in proportion to its squared distance."""
+    random = np.random.default_rng(seed)
+    while len(centres) < n:
+        away = _distances(points, centres).min(1)
+        total = away.sum()
+        chosen = random.choice(len(points), p=away / total if total > 0 else None)
+        centres = np.vstack([centres, points[chosen]])
+    return centres
+
+
+def _nearest(points: np.ndarray, centres: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Memberships of 0 or 1 in the nearest centres that are not excluded, shape ``(N, n)``."""
+    distances = np.where(excluded, np.inf, _distances(points, centres))
+    return np.eye(len(centres))[distances.argmin(1)]
+
+
+def _distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Squared distances, shape ``(N, n)``."""
+    squares = (points**2).sum(1)[:, None] + (centres**2).sum(1) - 2 * points @ centres.T
+    return np.maximum(squares, 0.0)
