@@ -228,9 +228,9 @@ class RunOnData:
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
         decoder's. ``obs["predicted_label"]`` and ``obs["predicted_label_probability"]``: of a model
         with labels, by the counts alone. ``layers["denoised"]``: posterior mean rates, to a total
-        of 10,000 (NaN for features that the model does not have). ``uns["vae4counts"]``: how the run was made, and
-        which of these it wrote. An earlier annotation is replaced; anything else of these names is
-        an error. After an error the data are as they were.
+        of 10,000 (NaN for features that the model does not have). ``uns["vae4counts"]``: how the
+        run was made, and which of these it wrote. An earlier annotation is replaced; anything else
+        of these names is an error. After an error the data are as they were.
 
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.

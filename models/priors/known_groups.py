@@ -5,18 +5,20 @@ from __future__ import annotations
 from operator import itemgetter
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from .clustering import EM_STARTS, MIN_VARIANCE, tied_mixture
+from .clustering import EM_STARTS, MIN_VARIANCE, merged_gaussians, tied_mixture
 
 
 def known_groups(points: np.ndarray, known: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Find groups of points, one for each class that some points are known to be of.
 
     A mixture of Gaussians that share a full covariance is fitted by EM, in which the points of
-    known class have no share in other Gaussians. Its first Gaussians start at the means of the
-    classes, further ones at points far from all others, drawn as by k-means++ (Arthur &
-    Vassilvitskii 2007) in units of the points' deviation; the likeliest mixture of several such
-    draws counts.
+    known class have no share in other Gaussians. It starts at the means of the classes, and for
+    further groups at points far from all others, drawn as by k-means++ (Arthur & Vassilvitskii
+    2007) in units of the classes' deviation, several times; and also at the groups of
+    `merged_gaussians`, each with the class that has most points in it, which are better where few
+    points are known. The likeliest mixture counts.
 
     Args:
         points: Shape ``(N, L)``.
@@ -36,11 +38,10 @@ def known_groups(points: np.ndarray, known: np.ndarray, n: int, seed: int) -> np
     with threadpool_limits(1):
         scaled = points @ _whitening(points, known)
         centres = np.stack([scaled[known == k].mean(0) for k in range(n_classes)])
-        starts = range(EM_STARTS if n > n_classes else 1)
-        fits = (
-            tied_mixture(points, _nearest(scaled, more, excluded), excluded)
-            for more in (_with_far_points(scaled, centres, n, seed + start) for start in starts)
-        )
+        starts = [_of_classes(merged_gaussians(points, n, seed), known, n_classes)]
+        for start in range(EM_STARTS if n > n_classes else 1):
+            starts.append(_nearest(scaled, _with_far_points(scaled, centres, n, seed + start)))
+        fits = (tied_mixture(points, _allowed(start, excluded), excluded) for start in starts)
         return max(fits, key=itemgetter(0))[1]
 
 
@@ -73,10 +74,23 @@ def _with_far_points(points: np.ndarray, centres: np.ndarray, n: int, seed: int)
     return centres
 
 
-def _nearest(points: np.ndarray, centres: np.ndarray, excluded: np.ndarray) -> np.ndarray:
-    """Memberships of 0 or 1 in the nearest centres that are not excluded, shape ``(N, n)``."""
-    distances = np.where(excluded, np.inf, _distances(points, centres))
-    return np.eye(len(centres))[distances.argmin(1)]
+def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Memberships of 0 or 1 in the nearest centres, shape ``(N, n)``."""
+    return np.eye(len(centres))[_distances(points, centres).argmin(1)]
+
+
+def _of_classes(shares: np.ndarray, known: np.ndarray, n_classes: int) -> np.ndarray:
+    """Order groups so that the first are those with most points of each class, ``(N, n)``."""
+    points_in = np.eye(n_classes)[known[known >= 0]].T @ shares[known >= 0]
+    _, own = linear_sum_assignment(-points_in)
+    rest = np.setdiff1d(np.arange(shares.shape[1]), own)
+    return shares[:, [*own, *rest]]
+
+
+def _allowed(shares: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Put the points of known class into their own groups alone, shape ``(N, n)``."""
+    known = excluded.any(1, keepdims=True)
+    return np.where(known, ~excluded, shares)
 
 
 def _distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
