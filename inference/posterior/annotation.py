@@ -147,7 +147,8 @@ def assigned(shares: np.ndarray, names: Sequence[str] | None = None) -> pd.Categ
         shares: Responsibilities, shape ``(N, K)``.
         names: Names of the components; their numbers if None.
     """
-    categories = [str(k) for k in range(shares.shape[1])] if names is None else list(names)
+    numbers = [str(k) for k in range(shares.shape[1])]
+    categories = pd.Index(numbers if names is None else list(names))
     found = pd.Categorical.from_codes(shares.argmax(1), categories=categories)
     return found.remove_unused_categories()
 
