@@ -6,19 +6,28 @@ from operator import itemgetter
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import softmax
 
 from .clustering import EM_STARTS, MIN_VARIANCE, merged_gaussians, tied_mixture
+
+# From so many points of known class for each dimension on, their covariance is known well: ten
+# observations, of three draws each.
+POINTS_PER_DIMENSION = 30
 
 
 def known_groups(points: np.ndarray, known: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Find groups of points, one for each class that some points are known to be of.
 
-    A mixture of Gaussians that share a full covariance is fitted by EM, in which the points of
-    known class have no share in other Gaussians. It starts at the means of the classes, and for
-    further groups at points far from all others, drawn as by k-means++ (Arthur & Vassilvitskii
-    2007) in units of the classes' deviation, several times; and also at the groups of
-    `merged_gaussians`, each with the class that has most points in it, which are better where few
-    points are known. The likeliest mixture counts.
+    Where many points of each class are known and there are no further groups, the classes are those
+    of linear discriminant analysis: Gaussians at the means of their known points, which share a
+    covariance. (Groups that the other points form as well would move away from the classes: there
+    are more of them, and what they differ by most need not be the class.)
+
+    Otherwise such Gaussians are fitted to all points by EM, in which the points of known class have
+    no share in other Gaussians. It starts at the means of the classes, and for further groups at
+    points far from all others, drawn as by k-means++ (Arthur & Vassilvitskii 2007) in units of the
+    classes' deviation, several times; and also at the groups of `merged_gaussians`, each with the
+    class that has most points in it. The likeliest mixture counts.
 
     Args:
         points: Shape ``(N, L)``.
@@ -32,12 +41,16 @@ def known_groups(points: np.ndarray, known: np.ndarray, n: int, seed: int) -> np
     """
     from threadpoolctl import threadpool_limits
 
-    n_classes = int(known.max()) + 1
-    excluded = (known >= 0)[:, None] & (known[:, None] != np.arange(n))
+    n_classes, labelled = int(known.max()) + 1, known >= 0
+    excluded = labelled[:, None] & (known[:, None] != np.arange(n))
     # on arrays of this size several threads take several times as long as one
     with threadpool_limits(1):
         scaled = points @ _whitening(points, known)
         centres = np.stack([scaled[known == k].mean(0) for k in range(n_classes)])
+        if n == n_classes and labelled.sum() >= POINTS_PER_DIMENSION * points.shape[1]:
+            sizes = np.bincount(known[labelled]) / labelled.sum()
+            log_joint = np.log(sizes) - _distances(scaled, centres) / 2
+            return _allowed(softmax(log_joint, axis=1), excluded)
         starts = [_of_classes(merged_gaussians(points, n, seed), known, n_classes)]
         for start in range(EM_STARTS if n > n_classes else 1):
             starts.append(_nearest(scaled, _with_far_points(scaled, centres, n, seed + start)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from vae4counts.models import GMVAE, Labels
 from vae4counts.models.priors import GaussianMixture
@@ -45,13 +46,29 @@ def test_each_class_has_its_own_group(n_known: int) -> None:
     assert (np.median if n_known == 1 else np.min)(right) > 0.98
 
 
+def test_many_known_points_tell_the_classes_as_in_discriminant_analysis() -> None:
+    rng = np.random.default_rng(0)
+    points, _ = long_groups(2)
+    # what splits the points into groups is not what the classes are
+    kind = (points @ rng.standard_normal(3) > 0).astype(int)
+    known = np.where(rng.random(len(points)) < 0.5, kind, -1)
+    shares = known_groups(points, known, 2, 0)
+    rest = known < 0
+    by_hand = LinearDiscriminantAnalysis().fit(points[~rest], kind[~rest])
+    np.testing.assert_allclose(shares[rest], by_hand.predict_proba(points[rest]), atol=0.05)
+    assert (shares.argmax(1) == kind)[rest].mean() > 0.9
+    # a third group takes part in EM
+    assert known_groups(points, known, 3, 0).shape == (300, 3)
+
+
 def test_known_points_stay_in_their_classes() -> None:
     points, group = long_groups()
     known = some_known(group, 4, 10)
     wrong = np.flatnonzero(known == 0)[:3]
     known[wrong] = 3  # against all that the points say
-    shares = known_groups(points, known, 5, 0)
-    assert (shares[known >= 0, known[known >= 0]] == 1).all()
+    for n in (4, 5):
+        shares = known_groups(points, known, n, 0)
+        assert (shares[known >= 0, known[known >= 0]] == 1).all()
 
 
 def test_further_groups_start_where_no_class_is() -> None:
