@@ -20,7 +20,7 @@ from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Checkpoints, Run, fit
 from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models import GMVAE, VAE, Model
+from vae4counts.models import GMVAE, VAE, Labels, Model
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 N_FEATURES = 7
@@ -35,6 +35,7 @@ def made_data() -> AnnData:
     rates = np.array([[4, 4, 4, 0.3, 0.3, 0.3, 1], [0.3, 0.3, 0.3, 4, 4, 4, 1]])
     adata = AnnData(sp.csr_matrix(rng.poisson(rates[group]).astype(np.float32)))
     adata.obs["group"] = np.array(["a", "b"])[group]
+    adata.obs["known"] = adata.obs["group"].where(np.arange(N_OBSERVATIONS) % 3 == 0)
     return adata
 
 
@@ -45,8 +46,9 @@ def made_pair(kind: str) -> tuple[Model, Guide]:
         model: Model = VAE(N_FEATURES, StandardNormal(2), library="latent")
         return model, guide_for(model)
     prior = GaussianMixture(2, 3, concentration=0.9)  # with a site outside the plate
-    model = GMVAE(N_FEATURES, prior)
-    guide = {"marginal": "marginal", "joint": "joint"}[kind]
+    labels = Labels("known", ["a", "b"]) if kind == "labelled" else None
+    model = GMVAE(N_FEATURES, prior, labels=labels)
+    guide = {"marginal": "marginal", "joint": "joint", "labelled": "marginal"}[kind]
     return model, guide_for(model, guide, Encoder((16,)))
 
 
@@ -90,7 +92,7 @@ def result_of(kind: str, batch_size: int = 32, **more: Any) -> dict[str, Any]:
     }
 
 
-CASES = [("plain", 32), ("marginal", 32), ("joint", 20), ("plain", 80)]
+CASES = [("plain", 32), ("marginal", 32), ("labelled", 32), ("joint", 20), ("plain", 80)]
 
 
 def main(out: str) -> None:
