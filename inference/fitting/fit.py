@@ -14,12 +14,7 @@ from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
 from vae4counts.inference.fitting.job import TrainingJob, train
-from vae4counts.inference.fitting.known_classes import (
-    check_known,
-    digest,
-    known_classes,
-    with_known_classes,
-)
+from vae4counts.inference.fitting.known_classes import digest, known_classes, training_parts
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -163,16 +158,14 @@ def fit(
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
-    training, validation = (
-        with_known_classes(counts.subset(rows), adata.obs.iloc[rows], model.labels)
-        for rows in (parts.train, parts.validation)
-    )
-    check_known(training, model.labels)
+    training, validation = training_parts(counts, adata.obs, parts, model.labels)
     if not warm_start:
         for covariates in (model.covariates, guide.covariates):
             covariates.learn(training.covariates)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
+    subject = subject_of(model, guide, features, known_by, settings)
+    subject["labels"] = digest(known_classes(training, model.labels))
     job = TrainingJob(
         training=training,
         validation=validation,
@@ -184,8 +177,7 @@ def fit(
         precision=compute.precision,
         threads=compute.threads,
         progress=progress,
-        subject=subject_of(model, guide, features, known_by, settings)
-        | {"labels": digest(known_classes(training, model.labels))},
+        subject=subject,
         checkpoints=checkpoints,
     )
     try:

@@ -9,9 +9,35 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from vae4counts.data import Counts, DataError
+from vae4counts.data import Counts, DataError, Split
 from vae4counts.inference.fitting.options import SettingsError
 from vae4counts.models.labels import UNLABELLED, Labels
+
+
+def training_parts(
+    counts: Counts, obs: pd.DataFrame, split: Split, labels: Labels | None
+) -> tuple[Counts, Counts]:
+    """Return training and validation observations, with the labels that they have.
+
+    Validation has them too: the best epoch is then one of the same objective.
+
+    Args:
+        counts: The counts of all observations.
+        obs: The table of all observations.
+        split: Which of them are for what.
+        labels: The labels of the model; None for none.
+
+    Raises:
+        DataError: A class is none of the model's, or no training observation is labelled as one.
+        SettingsError: The guide has the column as a covariate.
+        UnknownName: There is no such column.
+    """
+    training, validation = (
+        with_known_classes(counts.subset(rows), obs.iloc[rows], labels)
+        for rows in (split.train, split.validation)
+    )
+    check_known(training, labels)
+    return training, validation
 
 
 def with_known_classes(counts: Counts, obs: pd.DataFrame, labels: Labels | None) -> Counts:

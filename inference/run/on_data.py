@@ -125,7 +125,7 @@ class RunOnData:
             UnknownName: The data have no such column.
         """
         with fitted_with("label", self.label, self.run.label):
-            return labels_of(self.adata, self.label, self._ignored_labels)
+            return labels_of(self.adata, self.label, self.run.ignored_labels(self.label))
 
     @property
     def interpretation(self) -> Interpretation:
@@ -361,13 +361,6 @@ class RunOnData:
         with self._seeded():
             found = smoothed_estimates(self.run.model, guide, batches, num_samples)
         return pd.DataFrame(found, names, ["pareto_k", "effective_draws"])
-
-    @property
-    def _ignored_labels(self) -> list[str]:
-        """Values of the label column that are no class."""
-        ignored, labels = self.run.settings.get("ignore_label", ()), self.run.model.labels
-        is_own = labels is not None and labels.column == self.label
-        return [*ignored, *(labels.ignored if labels is not None and is_own else ())]
 
     @cached_property
     def _interpretations(self) -> dict[bool, Interpretation]:
