@@ -11,6 +11,7 @@ from .covariates import Factor as Factor
 from .covariates import Number as Number
 from .gmvae import GMVAE as GMVAE
 from .gmvae import CountGMVAE as CountGMVAE
+from .labels import Labels as Labels
 from .library import LatentLibrary as LatentLibrary
 from .library import Library as Library
 from .library import NoLibrary as NoLibrary

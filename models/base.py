@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.labels import Labels
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
@@ -84,6 +85,8 @@ class Model(Configured, nn.Module, abc.ABC):
     Attributes:
         n_features: Number ``G`` of features.
         covariates: What the model is told about each observation; nothing by default.
+        labels: Which classes the components are, known of some observations in training; None for
+            components that are no known classes.
         numbers_per_draw: How many numbers the model computes for one draw of the latents of one
             observation. It bounds the memory of everything that draws.
         holds_counts: Whether the observed site holds counts: its log-probability is then one of
@@ -111,6 +114,7 @@ class Model(Configured, nn.Module, abc.ABC):
     rotation_invariant: bool = False
     lumped_from: int | None = None
     reads_counts: bool = False
+    labels: Labels | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,12 +258,14 @@ class Model(Configured, nn.Module, abc.ABC):
         """
         return None
 
-    def start_from_latents(self, z: Tensor, seed: int) -> None:
+    def start_from_latents(self, z: Tensor, seed: int, known: Tensor | None = None) -> None:
         """Set the prior's parameters from latents that were learnt by the plain twin.
 
         Args:
             z: Draws of the latents of training observations, shape ``(n, L)``.
             seed: Seed of all random choices.
+            known: The component of each one's label, -1 without a label, int64, shape ``(n,)``;
+                given to a model with `labels`.
         """
 
     def share_posterior(self, posterior: Posterior) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import pyro
@@ -13,15 +14,17 @@ from torch import Tensor, nn
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.base import Latent, Model, Posterior, mean_counts, observations
 from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.labels import Labels
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial, Poisson
 from vae4counts.models.networks import DECODERS, Decoder
-from vae4counts.models.priors import MixturePrior, Prior, StandardNormal
+from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
 
 EXAMPLES = {
     "prior": "GaussianMixture(n_latent=10)",
     "likelihood": "NegativeBinomial()",
     "covariates": "Covariates.of(adata, ['batch'])",
+    "labels": "Labels.of(adata, 'cell_type')",
 }
 
 
@@ -39,7 +42,8 @@ class VAE(Model):
 
     Args:
         n_features: Number ``G`` of features.
-        prior: p(z). `StandardNormal` if None.
+        prior: p(z). `StandardNormal` if None; with labels a `GaussianMixture` of a component for
+            each class.
         likelihood: p(x | outputs, library). `NegativeBinomial` with a dispersion per feature if
             None.
         decoder: "mlp", "linear", a `Decoder`, or any module that maps ``(*batch, L)`` to
@@ -50,10 +54,13 @@ class VAE(Model):
             that of the class: "observed", and "latent" for `CountVAE`.
         covariates: What is known about each observation, see `Covariates.of`; of which the model
             makes its own copy. None for none.
+        labels: Classes that are known of some observations, see `Labels.of`: the components of a
+            mixture prior, of which there may be more. None for none.
 
     Raises:
-        ValueError: An unknown name, a decoder of the wrong output size, or a likelihood that is
-            conditioned on the total with a library size that is not observed.
+        ValueError: An unknown name, a decoder of the wrong output size, a likelihood that is
+            conditioned on the total with a library size that is not observed, or labels without a
+            prior that has a component for each class.
     """
 
     # the defaults of a subclass
@@ -70,23 +77,30 @@ class VAE(Model):
         decoder: str | nn.Module = "mlp",
         library: str | Library | None = "default",
         covariates: Covariates | None = None,
+        labels: Labels | None = None,
     ) -> None:
         super().__init__()
         for name, part, kind in (
             ("prior", prior, Prior),
             ("likelihood", likelihood, Likelihood),
             ("covariates", covariates, Covariates),
+            ("labels", labels, Labels),
         ):
             if part is not None and not isinstance(part, kind):
                 raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
         self.n_features = n_features
         if covariates is not None:
             self.covariates = covariates.anew()
+        self.labels = labels
+        if prior is None and labels is not None:
+            prior = GaussianMixture(n_components=len(labels.classes))
         self.prior = self.default_prior() if prior is None else prior
         if self.needs_mixture and self.prior.mixture is None:
             raise ValueError(
                 f"a {type(self).__name__} needs a mixture prior, not {type(self.prior).__name__}"
             )
+        if labels is not None:
+            self._check_labels(labels)
         self.prior.build(n_features)
         self.likelihood = self.default_likelihood() if likelihood is None else likelihood
         self.likelihood.build(n_features, self.covariates.n_levels)
@@ -105,7 +119,8 @@ class VAE(Model):
         self.prior.hyperprior()
         with observations(batch):
             library = self.library(batch)
-            z = self.prior()
+            with self._known_components(batch):
+                z = self.prior()
             outputs = self.decoder(self.covariates.beside(z, batch.covariates))
             counts = self.likelihood.given(batch.covariates)(outputs, library)
             return pyro.sample(COUNTS, counts, obs=batch.counts)
@@ -185,9 +200,12 @@ class VAE(Model):
         plain = self.prior.plain()
         return None if plain is None else self.with_prior(plain)
 
-    def start_from_latents(self, z: Tensor, seed: int) -> None:
+    def start_from_latents(self, z: Tensor, seed: int, known: Tensor | None = None) -> None:
         """See `Model.start_from_latents`."""
-        self.prior.start_from_latents(z, seed)
+        if known is None:
+            self.prior.start_from_latents(z, seed)
+        else:
+            self.prior.start_at_classes(z, seed, known)
 
     def share_posterior(self, posterior: Posterior) -> None:
         """See `Model.share_posterior`."""
@@ -199,6 +217,26 @@ class VAE(Model):
         twin._modules = {**self._modules, "prior": prior}
         twin.rotation_invariant = prior.rotation_invariant
         return twin
+
+    def _known_components(self, batch: Batch) -> AbstractContextManager[object]:
+        return nullcontext() if self.labels is None else self.labels.given(batch.covariates)
+
+    def _check_labels(self, labels: Labels) -> None:
+        mixture, n = self.prior.mixture, len(labels.classes)
+        if mixture is None:
+            raise ValueError(
+                f"labels need a mixture prior, whose components are the classes, not "
+                f"{type(self.prior).__name__}"
+            )
+        if mixture.n_components < max(n, 2):
+            raise ValueError(
+                f"n_components is {mixture.n_components}, but there must be 2 or more, and one for "
+                f"each of {n} classes of {labels.column!r}: {', '.join(labels.classes)}"
+            )
+        if labels.column in self.covariates.names:
+            raise ValueError(
+                f"{labels.column!r} is a covariate and the label: a covariate is always known"
+            )
 
     def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:
         n_latent = self.prior.n_latent

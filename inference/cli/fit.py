@@ -76,7 +76,8 @@ def fit_command(
                     storage.discard_checkpoints(out)
             else:
                 chosen = table.choose_features(adata)
-                model, guide = pair.make(chosen.n_vars, covariates.make(chosen))
+                labels = pair.labels(chosen, table.ignored_labels)
+                model, guide = pair.make(chosen.n_vars, covariates.make(chosen), labels)
                 check_annotation(adata, model, table.layer)
                 keep_freed_memory()
                 with settled_objects(), kept_threads(compute.threads):

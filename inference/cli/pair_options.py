@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +15,10 @@ from vae4counts.models.priors.registry import PRIORS
 from vae4counts.models.registry import Registry
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from vae4counts.guides import Guide
-    from vae4counts.models import Covariates, Model
+    from vae4counts.models import Covariates, Labels, Model
 
 Part = TypeVar("Part")
 MODELS: Registry[Any] = Registry(
@@ -27,6 +29,7 @@ MODELS: Registry[Any] = Registry(
 FLAGS = {
     "n_latent": "--latents",
     "n_components": "--components",
+    "labels": "--known-labels",
     "covariates": "--categorical and --continuous",
 }
 
@@ -56,19 +59,48 @@ class PairOptions(Options):
         None, "By default the first that fits the model.", choices=tuple(GUIDES)
     )
     latents: int | None = option(None, "Dimensions of the latent space; 10 by default.", minimum=1)
-    components: int | None = option(None, "Components of the mixture; 10 by default.", minimum=1)
+    components: int | None = option(
+        None,
+        "Components of the mixture; 10 by default, or as many as there are known labels.",
+        minimum=1,
+    )
+    known_labels: str | None = option(
+        None,
+        "Column of obs with classes that are known of some observations, for training (a --label "
+        "is not): each is a component of the mixture, and those of the others are predicted. "
+        "More --components are for unknown classes.",
+    )
     concentration: float | None = option(
         None,
         "Of a Dirichlet prior on the weights of a gaussian-mixture. With 0.1, say, and three "
         "times as many components as you expect, those that the data do not need stay empty.",
     )
 
-    def make(self, n_features: int, covariates: Covariates | None) -> tuple[Model, Guide]:
+    def labels(self, adata: AnnData, ignored: Sequence[str]) -> Labels | None:
+        """Return the known labels of data, if a column is named.
+
+        Args:
+            adata: The data.
+            ignored: Values of the column that are no class.
+
+        Raises:
+            DataError: No observation has a label.
+            UnknownName: There is no such column.
+        """
+        from vae4counts.models import Labels
+
+        named = self.known_labels
+        return None if named is None else Labels.of(adata, named, ignored)
+
+    def make(
+        self, n_features: int, covariates: Covariates | None = None, labels: Labels | None = None
+    ) -> tuple[Model, Guide]:
         """Make the model and its guide.
 
         Args:
             n_features: Number of features.
             covariates: What the model is told about the observations; None for nothing.
+            labels: The known `labels` of the data.
 
         Raises:
             IncompatiblePairError: The guide does not fit the model.
@@ -82,16 +114,20 @@ class PairOptions(Options):
             "decoder": self.decoder,
             "prior": self.prior,
             "covariates": covariates,
+            "labels": labels,
         }
         parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
+        n_classes = None if labels is None else len(labels.classes)
         sizes = {
             "n_latent": self.latents,
-            "n_components": self.components,
+            "n_components": self.components or n_classes,
             "concentration": self.concentration,
         }
         if "prior" in inspect.signature(make_model).parameters:
             default = make_model.default_prior
             name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
+            if labels is not None and self.prior is None:
+                name = "gaussian-mixture"
             make_prior = _pick("prior", name, PRIORS)
             parts["prior"] = _make(make_prior, f"prior {name}", sizes, among=PRIORS)
         else:

@@ -14,6 +14,7 @@ from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
 from vae4counts.inference.fitting.job import TrainingJob, train
+from vae4counts.inference.fitting.known_classes import digest, known_classes, training_parts
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -99,7 +100,8 @@ def fit(
         seed: Seed of the parameters, the split, the order of the observations and the draws. The
             global random state is left as it was.
         label: A column of ``obs`` with known classes, never seen in training; evaluation
-            compares the components with it.
+            compares the components with it. If None, the column of the model's labels, of which
+            the test observations' are not seen either.
         layer: The layer that holds the counts; None for ``X``.
         device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
             variable ``CUDA_VISIBLE_DEVICES`` chooses.
@@ -146,6 +148,8 @@ def fit(
         "schedule": schedule.settings(),
         "compute": compute.settings(),
     }
+    if label is None and model.labels is not None:
+        label = model.labels.column
     labels_of(adata, label)
     columns = joined_columns(model.covariates, guide.covariates)
     counts = counts_of(adata, layer=layer, covariates=columns)
@@ -154,15 +158,17 @@ def fit(
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
-    training = counts.subset(parts.train)
+    training, validation = training_parts(counts, adata.obs, parts, model.labels)
     if not warm_start:
         for covariates in (model.covariates, guide.covariates):
             covariates.learn(training.covariates)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
+    subject = subject_of(model, guide, features, known_by, settings)
+    subject["labels"] = digest(known_classes(training, model.labels))
     job = TrainingJob(
         training=training,
-        validation=counts.subset(parts.validation),
+        validation=validation,
         phase=phase,
         restarts=schedule.restarts,
         warm_start=warm_start,
@@ -171,7 +177,7 @@ def fit(
         precision=compute.precision,
         threads=compute.threads,
         progress=progress,
-        subject=subject_of(model, guide, features, known_by, settings),
+        subject=subject,
         checkpoints=checkpoints,
     )
     try:

@@ -20,6 +20,9 @@ from vae4counts.models import Model
 
 # Of a mixture's epochs, those in which its plain twin is trained.
 PLAIN_SHARE = 0.5
+# Where components are known classes. They start at what few observations say of them, and the many
+# others then move them, slowly, to whatever groups these form.
+PLAIN_SHARE_WITH_LABELS = 0.8
 # Each of several short fits has this share of the epochs.
 RESTART_SHARE = 0.2
 # Far from the differences between seeds that people choose.
@@ -83,7 +86,8 @@ class Phases:
         twin = model.plain_twin()
         if twin is None or not guide.fits(twin):
             return self._train(phase, title)
-        epochs = int(PLAIN_SHARE * phase.epochs)
+        share = PLAIN_SHARE if model.labels is None else PLAIN_SHARE_WITH_LABELS
+        epochs = int(share * phase.epochs)
         plain, phase = phase.split_after(epochs, self._steps_per_epoch(phase))
         plain = replace(plain, name="plain", patience=epochs)
         history = replace(self, model=twin)._train(plain, "plain VAE") if epochs else []

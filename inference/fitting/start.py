@@ -12,6 +12,7 @@ from torch import Tensor
 from vae4counts import models
 from vae4counts.data import Batch, CountLoader, Counts
 from vae4counts.guides import Guide
+from vae4counts.inference.fitting.known_classes import known_classes, some_of_each
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
 from vae4counts.models import Model
 
@@ -21,6 +22,8 @@ MOMENT_OBSERVATIONS = 10_000
 MAX_GROUPED_POINTS = 12_000
 # Draws from the posterior of each of few observations, so that groups depend less on chance.
 DRAWS = 3
+# Of each known class so many observations are among these, if there are as many.
+MIN_OF_CLASS = 10
 
 
 def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
@@ -40,15 +43,22 @@ def start_from_latents(model: Model, guide: Guide, counts: Counts, seed: int) ->
         TrainingError: A latent is not finite.
     """
     guide.eval()
+    known = known_classes(counts, model.labels)
     if len(counts) > MAX_GROUPED_POINTS:
         chosen = np.random.default_rng(0).permutation(len(counts))[:MAX_GROUPED_POINTS]
+        if known is not None:
+            chosen = np.union1d(chosen, some_of_each(known, MIN_OF_CLASS))
         counts = counts.subset(np.sort(chosen))
+        known = known_classes(counts, model.labels)
     loader = CountLoader(counts, batch_size=1024, shuffle=False)
-    draws = min(DRAWS, MAX_GROUPED_POINTS // len(counts))
+    draws = max(1, min(DRAWS, MAX_GROUPED_POINTS // len(counts)))
     z = torch.cat([_latents(guide, batch) for _ in range(draws) for batch in loader])
     if not z.isfinite().all():
         raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
-    model.start_from_latents(z, seed)
+    if known is None:
+        model.start_from_latents(z, seed)
+    else:
+        model.start_from_latents(z, seed, known.repeat(draws))
 
 
 def _latents(guide: Guide, batch: Batch) -> Tensor:

@@ -70,7 +70,7 @@ def component_names(pair: PairOnData, *, n: int = 3, num_samples: int = 256) -> 
 
     Returns:
         A name for each component, such as ``"CD79A, MS4A1, CD74"``; the component's number where
-        no feature is raised.
+        no feature is raised. Those of a model with labels have the names of its classes.
 
     Raises:
         NotInModelError: See `component_contrasts`.
@@ -80,7 +80,11 @@ def component_names(pair: PairOnData, *, n: int = 3, num_samples: int = 256) -> 
     top = top[top["value"] > 0]
     names = top["feature"].astype(str).groupby(top["component"].astype(str)).agg(", ".join)
     numbers = contrasts.columns.to_series()
-    return names.reindex(contrasts.columns).fillna(numbers).rename("name")
+    names = names.reindex(contrasts.columns).fillna(numbers).rename("name")
+    if pair.model.labels is not None:
+        classes = pair.model.labels.classes
+        names.iloc[: len(classes)] = classes
+    return names
 
 
 def component_overlaps(pair: PairOnData) -> pd.DataFrame:

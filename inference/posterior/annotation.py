@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,8 @@ def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> 
         "obsm/responsibilities": "component" in latents,
         "obs/component": "component" in latents,
         "obs/component_entropy": "component" in latents,
+        "obs/predicted_label": model.labels is not None,
+        "obs/predicted_label_probability": model.labels is not None,
         "varm/loadings": model.loadings() is not None,
         "layers/denoised": denoised,
         "obs/pareto_k": refined,
@@ -75,7 +78,7 @@ def annotate(
     means: np.ndarray | None,
     shares: np.ndarray | None,
     about: Mapping[str, str],
-    further: Mapping[str, np.ndarray | None] | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what a model says of all observations into an AnnData.
 
@@ -104,7 +107,7 @@ def annotate(
         **(further or {}),
     }
     values = {slot: value for slot, value in found.items() if value is not None}
-    write_slots(adata, values, about, outdated=_outdated_colours(adata, components))
+    write_slots(adata, values, about, outdated=_outdated_colours(adata, values))
 
 
 def check_in_memory(adata: AnnData, layer: str | None) -> None:
@@ -125,16 +128,39 @@ def columns_of(table: pd.DataFrame, names: pd.Index) -> np.ndarray:
     return (table if table.columns.equals(names) else table.reindex(columns=names)).to_numpy()
 
 
-def _outdated_colours(adata: AnnData, components: pd.Categorical | None) -> list[str]:
-    """The slot of scanpy's colours, if they are for other components of an earlier annotation."""
-    if "obs/component" not in annotated_slots(adata) or "component" not in adata.obs:
-        return []
-    before = set(adata.obs["component"].astype(str))
-    now = set() if components is None else set(components.categories)
-    return [] if before == now else ["uns/component_colors"]
+def _outdated_colours(adata: AnnData, values: Mapping[str, Any]) -> list[str]:
+    """The slots of scanpy's colours that are for other classes of an earlier annotation."""
+    outdated = []
+    for name in ("component", "predicted_label"):
+        slot = f"obs/{name}"
+        if slot in annotated_slots(adata) and name in adata.obs:
+            before = set(adata.obs[name].astype(str))
+            if before != set(values[slot].categories if slot in values else ()):
+                outdated.append(f"uns/{name}_colors")
+    return outdated
 
 
-def assigned(shares: np.ndarray) -> pd.Categorical:
-    """Return each observation's most responsible component, given responsibilities ``(N, K)``."""
-    names = pd.Index([str(k) for k in range(shares.shape[1])])
-    return pd.Categorical.from_codes(shares.argmax(1), categories=names).remove_unused_categories()
+def assigned(shares: np.ndarray, names: Sequence[str] | None = None) -> pd.Categorical:
+    """Return each observation's most responsible component.
+
+    Args:
+        shares: Responsibilities, shape ``(N, K)``.
+        names: Names of the components; their numbers if None.
+    """
+    numbers = [str(k) for k in range(shares.shape[1])]
+    categories = pd.Index(numbers if names is None else list(names))
+    found = pd.Categorical.from_codes(shares.argmax(1), categories=categories)
+    return found.remove_unused_categories()
+
+
+def predictions(shares: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Return the predicted label of each observation and its probability, by slot.
+
+    Args:
+        shares: Responsibilities, shape ``(N, K)``.
+        names: The classes that the components are, see `Labels.names`.
+    """
+    return {
+        "obs/predicted_label": assigned(shares, names),
+        "obs/predicted_label_probability": shares.max(1),
+    }

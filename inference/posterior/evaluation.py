@@ -18,6 +18,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
+from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
@@ -39,6 +40,7 @@ OF_POSTERIORS = (
     "component_perplexity",
     "ari",
     "nmi",
+    "accuracy",
     "ilisi",
     "clisi",
     "batch_silhouette",
@@ -68,7 +70,9 @@ class Evaluation:
         n_labelled: Number of observations with a label; None without labels.
         ari: Adjusted Rand index of components and labels, over these; None without either.
         nmi: Normalised mutual information of the same.
-        label_note: Why these two are missing although there are labels; None otherwise.
+        accuracy: Share of the observations with a label whose predicted label is the same; None
+            for a model without labels, or labels of which none is a class of the model.
+        label_note: Why ARI and NMI are missing although there are labels; None otherwise.
         ilisi: How well batches are mixed in the latent space, 0 to 1, which is best; None without
             batches. See `vae4counts.inference.posterior.integration`, also for the next three.
         clisi: How pure the neighbourhoods of the latent space are in labels.
@@ -89,6 +93,7 @@ class Evaluation:
     n_labelled: int | None
     ari: float | None
     nmi: float | None
+    accuracy: float | None
     label_note: str | None
     ilisi: float | None = None
     clisi: float | None = None
@@ -216,11 +221,16 @@ def _agreement(
     model: Model, responsibilities: np.ndarray | None, labels: np.ndarray | None, n: int
 ) -> dict[str, Any]:
     """How far the likeliest components and the labels agree, or why that is not known."""
-    found: dict[str, Any] = dict.fromkeys(("n_labelled", "ari", "nmi", "label_note"))
+    names = ("n_labelled", "ari", "nmi", "accuracy", "label_note")
+    found: dict[str, Any] = dict.fromkeys(names)
     if labels is None:
         return found
     labelled = pd.notna(labels)
     found["n_labelled"] = int(labelled.sum())
+    if responsibilities is not None and model.labels is not None:
+        predicted = assigned(responsibilities, model.labels.names(responsibilities.shape[1]))
+        if np.isin(labels[labelled], model.labels.classes).any():
+            found["accuracy"] = float((np.asarray(predicted) == labels)[labelled].mean())
     if responsibilities is None:
         found["label_note"] = f"{model.title} has no components to compare the labels with"
     elif not labelled.any():

@@ -113,8 +113,9 @@ def batch_silhouette(points: np.ndarray, batches: np.ndarray, classes: np.ndarra
 def graph_connectivity(points: np.ndarray, classes: np.ndarray) -> float:
     """Return the share of each class in its largest connected part, averaged over classes.
 
-    Of the graph of the 15 nearest neighbours (Luecken et al. 2022): 1 where every class is one
-    piece, however many batches it is in.
+    Of the directed graph from each point to its 15 nearest neighbours, parts of which are
+    connected if one gets from every point to every other (Luecken et al. 2022): 1 where every class
+    is one piece, however many batches it is in.
     """
     from sklearn.neighbors import kneighbors_graph
 
@@ -122,7 +123,7 @@ def graph_connectivity(points: np.ndarray, classes: np.ndarray) -> float:
     shares = []
     for each in np.unique(classes):
         rows = np.flatnonzero(classes == each)
-        parts = connected_components(graph[rows][:, rows], directed=False)[1]
+        parts = connected_components(graph[rows][:, rows], connection="strong")[1]
         shares.append(np.bincount(parts).max() / len(rows))
     return float(np.mean(shares))
 

@@ -18,6 +18,8 @@ SLOTS = (
     "obsm/responsibilities",
     "obs/component",
     "obs/component_entropy",
+    "obs/predicted_label",
+    "obs/predicted_label_probability",
     "varm/loadings",
     "layers/denoised",
     "obs/pareto_k",

@@ -86,6 +86,12 @@ class FittedPair:
         """The columns of ``obs`` that model and guide read, see `Covariates.columns`."""
         return joined_columns(self.model.covariates, self.guide.covariates)
 
+    def ignored_labels(self, column: str | None) -> list[str]:
+        """Return the values of a label column that are no class."""
+        labels = self.model.labels
+        own = [] if labels is None or labels.column != column else labels.ignored
+        return [*self.settings.get("ignore_label", ()), *own]
+
     @property
     def about(self) -> dict[str, str]:
         """The model, the settings and the metrics as JSON, for data that the pair annotates."""

@@ -16,6 +16,7 @@ METRICS = {
     "n_labelled": "of these observations, with a label",
     "ari": "ARI against the labels",
     "nmi": "NMI against the labels",
+    "accuracy": "accuracy of predicted labels",
     "ilisi": "mixing of batches (iLISI, 0 to 1)",
     "clisi": "purity of labels (cLISI, 0 to 1)",
     "batch_silhouette": "batch silhouette within labels (0 to 1)",

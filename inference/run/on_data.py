@@ -29,6 +29,7 @@ from vae4counts.inference.posterior.annotation import (
     check_in_memory,
     columns_of,
     latents_and_components,
+    predictions,
     slots_of,
 )
 from vae4counts.inference.posterior.arviz_export import to_arviz
@@ -124,7 +125,7 @@ class RunOnData:
             UnknownName: The data have no such column.
         """
         with fitted_with("label", self.label, self.run.label):
-            return labels_of(self.adata, self.label, self.run.settings.get("ignore_label", ()))
+            return labels_of(self.adata, self.label, self.run.ignored_labels(self.label))
 
     @property
     def interpretation(self) -> Interpretation:
@@ -233,10 +234,11 @@ class RunOnData:
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for
-        features that the model does not have). ``uns["vae4counts"]``: how the run was made, and
-        which of these it wrote. An earlier annotation is replaced; anything else of these names is
-        an error. After an error the data are as they were.
+        decoder's. ``obs["predicted_label"]`` and ``obs["predicted_label_probability"]``: of a model
+        with labels, by the counts alone. ``layers["denoised"]``: posterior mean rates, to a total
+        of 10,000 (NaN for features that the model does not have). ``uns["vae4counts"]``: how the
+        run was made, and which of these it wrote. An earlier annotation is replaced; anything else
+        of these names is an error. After an error the data are as they were.
 
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
@@ -255,9 +257,11 @@ class RunOnData:
         means, shares = self.summary(num_samples, refine=refine)
         table = run.loadings()
         names = adata.var_names.astype(str)
-        further = {
+        further: dict[str, Any] = {
             "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
         }
+        if run.model.labels is not None and shares is not None:
+            further |= predictions(shares, run.model.labels.names(shares.shape[1]))
         if refine:
             quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
             further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}

@@ -87,6 +87,16 @@ class Prior(Configured, nn.Module, abc.ABC):
             seed: Seed of all random choices.
         """
 
+    def start_at_classes(self, z: Tensor, seed: int, known: Tensor) -> None:
+        """Do as `start_from_latents` where components are classes that are known of some latents.
+
+        Args:
+            z: Draws of the latents of training observations, shape ``(n, L)``.
+            seed: Seed of all random choices.
+            known: The component of each one's class, -1 where it is not known, int64, shape
+                ``(n,)``.
+        """
+
     def share_posterior(self, posterior: Posterior) -> None:
         """Take the guide's map from counts to q(z | x), for a prior with `needs_posterior`."""
 

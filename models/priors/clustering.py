@@ -157,7 +157,9 @@ def agreement(shares: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
     return total / len(views)
 
 
-def tied_mixture(points: np.ndarray, shares: np.ndarray) -> tuple[float, np.ndarray]:
+def tied_mixture(
+    points: np.ndarray, shares: np.ndarray, excluded: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
     r"""Fit a mixture of Gaussians that share one full covariance, by EM.
 
     It does what scikit-learn's ``GaussianMixture(covariance_type="tied")`` does, in a fraction of
@@ -168,6 +170,7 @@ def tied_mixture(points: np.ndarray, shares: np.ndarray) -> tuple[float, np.ndar
     Args:
         points: Shape ``(N, L)``.
         shares: The share of each Gaussian in each point to start from, shape ``(N, n)``.
+        excluded: Which Gaussians each point is known not to be of, shape ``(N, n)``.
 
     Returns:
         The mean log-likelihood per point, in nats, and the responsibilities, shape ``(N, n)``.
@@ -183,6 +186,8 @@ def tied_mixture(points: np.ndarray, shares: np.ndarray) -> tuple[float, np.ndar
         root = np.linalg.inv(np.linalg.cholesky(covariance)).T
         y, m = points @ root, means @ root
         shares = y @ m.T + (np.log(sizes / n_points) - (m**2).sum(1) / 2)
+        if excluded is not None:
+            shares[excluded] = -np.inf
         top = shares.max(1, keepdims=True)
         np.exp(np.subtract(shares, top, out=shares), out=shares)
         total = shares.sum(1, keepdims=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .base import MixturePrior
 from .clustering import count_groups, merged_gaussians
+from .known_groups import known_groups
 from .standard_normal import StandardNormal
 
 # No weight falls below this fraction of 1 / K: the density of a Dirichlet with a concentration
@@ -95,6 +96,17 @@ class GaussianMixture(MixturePrior):
         n = self.n_components
         groups = merged_gaussians(points, count_groups(points, n, seed) if self.sparse else n, seed)
         self.start_at(z, torch.as_tensor(groups).to(z.device))
+
+    def start_at_classes(self, z: Tensor, seed: int, known: Tensor) -> None:
+        """See `Prior.start_at_classes`, and `known_groups` for the components of other classes.
+
+        A sparse prior starts as many of these as `count_groups` finds groups beside the classes.
+        """
+        points, codes = z.double().cpu().numpy(), known.cpu().numpy()
+        n = self.n_components
+        if self.sparse:
+            n = max(int(codes.max()) + 1, count_groups(points, n, seed))
+        self.start_at(z, torch.as_tensor(known_groups(points, codes, n, seed)).to(z.device))
 
     @torch.no_grad()
     def flip(self, signs: Tensor) -> None:

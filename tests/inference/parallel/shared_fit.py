@@ -20,7 +20,7 @@ from vae4counts.guides import Encoder, Guide, guide_for
 from vae4counts.inference import Checkpoints, Run, fit
 from vae4counts.inference.fitting.step import Steps
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models import GMVAE, VAE, Covariates, Model
+from vae4counts.models import GMVAE, VAE, Covariates, Labels, Model
 from vae4counts.models.likelihoods import NegativeBinomial
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -37,6 +37,7 @@ def made_data() -> AnnData:
     adata = AnnData(sp.csr_matrix(rng.poisson(rates[group]).astype(np.float32)))
     adata.obs["group"] = np.array(["a", "b"])[group]
     adata.obs["site"] = np.array(["x", "y", "z"])[np.arange(N_OBSERVATIONS) % 3]
+    adata.obs["known"] = adata.obs["group"].where(np.arange(N_OBSERVATIONS) % 3 == 0)
     return adata
 
 
@@ -48,8 +49,10 @@ def made_pair(kind: str) -> tuple[Model, Guide]:
         return model, guide_for(model)
     prior = GaussianMixture(2, 3, concentration=0.9)  # with a site outside the plate
     covariates = Covariates.of(made_data(), ["site"])
-    model = GMVAE(N_FEATURES, prior, NegativeBinomial(by="site"), covariates=covariates)
-    guide = {"marginal": "marginal", "joint": "joint"}[kind]
+    labels = Labels("known", ["a", "b"]) if kind == "labelled" else None
+    likelihood = NegativeBinomial(by="site")
+    model = GMVAE(N_FEATURES, prior, likelihood, covariates=covariates, labels=labels)
+    guide = {"marginal": "marginal", "joint": "joint", "labelled": "marginal"}[kind]
     return model, guide_for(model, guide, Encoder((16,), covariates=covariates))
 
 
@@ -93,7 +96,7 @@ def result_of(kind: str, batch_size: int = 32, **more: Any) -> dict[str, Any]:
     }
 
 
-CASES = [("plain", 32), ("marginal", 32), ("joint", 20), ("plain", 80)]
+CASES = [("plain", 32), ("marginal", 32), ("labelled", 32), ("joint", 20), ("plain", 80)]
 
 
 def main(out: str) -> None:
