@@ -13,6 +13,7 @@ from vae4counts.data import CountLoader, Data, counts_of, to_anndata
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
+from vae4counts.inference.fitting.confounding import warn_of_confounding
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
@@ -146,7 +147,7 @@ def fit(
         "schedule": schedule.settings(),
         "compute": compute.settings(),
     }
-    labels_of(adata, label)
+    classes = labels_of(adata, label)
     columns = joined_columns(model.covariates, guide.covariates)
     counts = counts_of(adata, layer=layer, covariates=columns)
     parts = split_observations(adata.obs, counts, split, basic.seed)
@@ -155,6 +156,8 @@ def fit(
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training = counts.subset(parts.train)
+    known = None if classes is None else classes[parts.train]
+    warn_of_confounding(training.covariates, columns, label, known)
     if not warm_start:
         for covariates in (model.covariates, guide.covariates):
             covariates.learn(training.covariates)

@@ -75,6 +75,11 @@ def default_batch_size(n_training: int) -> int:
     return min(MOST_IN_BATCH, max(FEWEST_IN_BATCH, 2 ** max(0, exponent)))
 
 
+def default_epochs(n_training: int, n_features: int) -> int:
+    """Return the most passes over the training observations, see `fit`."""
+    return max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
+
+
 def plan_training(
     basic: BasicOptions,
     schedule: Schedule,
@@ -104,7 +109,7 @@ def plan_training(
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
-        epochs = max(1, round(EPOCHS / (n_training**2 * model.n_features) ** (1 / 6)))
+        epochs = default_epochs(n_training, model.n_features)
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:
