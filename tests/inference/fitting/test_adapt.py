@@ -95,7 +95,7 @@ def old() -> AnnData:
 
 @pytest.fixture(scope="module")
 def run(old: AnnData) -> Run:
-    return fit(*plain(old), old, epochs=30, label="group", **QUICK)
+    return fit(*plain(old), old, epochs=100, label="group", **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_the_model_is_the_same_function_of_old_observations(
     first, second = run.on(old), adapted.on(old)
     assert np.array_equal(first.summary()[0], second.summary()[0])
     for at in (None, {"batch": "a"}, {"batch": "b", "day": "2", "mito": 1.0}):
-        rates = [on.interpret().rates(at=at).to_numpy() for on in (first, second)]
+        rates = [on.interpret().holding(at).denoised().to_numpy() for on in (first, second)]
         assert np.array_equal(*rates)
 
 
@@ -147,7 +147,8 @@ def test_a_new_level_starts_as_the_average_of_the_old_ones(run: Run) -> None:
 def test_the_effect_of_a_new_batch_is_found(run: Run, adapted: Run) -> None:
     new = made("c", seed=2)
     on = adapted.on(new)
-    rates = {level: on.interpret().rates(at={"batch": level}).mean() for level in "abc"}
+    look = on.interpret()
+    rates = {level: look.holding({"batch": level}).denoised().mean() for level in "abc"}
     fold = np.log2(rates["c"] / rates["a"])
     assert fold["gene6"] > 1.5  # c's own feature, six times as frequent
     assert fold["gene4"] < -1.5  # a's own
@@ -161,10 +162,14 @@ def test_the_effect_of_a_new_batch_is_found(run: Run, adapted: Run) -> None:
 def test_it_comes_near_a_fit_that_had_the_batch_from_the_start(adapted: Run, old: AnnData) -> None:
     both = ad.concat([old, made("cb", seed=1)])
     both.obs_names_make_unique()
-    whole = fit(*plain(both), both, epochs=60, **QUICK)
+    whole = fit(*plain(both), both, epochs=100, **QUICK)
     new = made("c", n=200, seed=2)
-    first, second = (each.evaluate(new).iw_log_likelihood for each in (adapted, whole))
-    assert first > second - 0.03 * abs(second)
+    # of the models: the encoder of one has not seen the batch
+    first, second = (
+        each.log_likelihoods(new, 100, refine=True).log_likelihood.mean()
+        for each in (adapted, whole)
+    )
+    assert first > second - 0.02 * abs(second)
 
 
 def test_an_adapted_run_is_a_run_of_its_own(
@@ -210,8 +215,7 @@ def test_a_library_of_a_new_level_has_its_moments(old: AnnData) -> None:
     run = fit(*everything(old), old, epochs=1, **QUICK)
     new = made("c", n=200, seed=1)
     new.X = 3 * new.X
-    adapted = run.adapt(new, epochs=1, split="part", **QUICK) if "part" in new.obs else None
-    adapted = adapted or run.adapt(new, epochs=1, **QUICK)
+    adapted = run.adapt(new, epochs=1, **QUICK)
     logs = np.log(np.asarray(new.X).sum(1)[adapted.split.train])
     assert adapted.model.library.loc[2].item() == pytest.approx(logs.mean(), rel=1e-4)
     assert adapted.model.library.scale[2].item() == pytest.approx(logs.std(), rel=1e-3)
