@@ -20,6 +20,7 @@ from vae4counts.inference.fitting.options import (
     Schedule,
     SplitOptions,
     check_is,
+    settings_of,
 )
 from vae4counts.inference.fitting.plan import default_epochs, plan_training, split_observations
 from vae4counts.inference.fitting.start import MOMENT_OBSERVATIONS
@@ -47,7 +48,7 @@ def adapt(
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 1e-1,
+    learning_rate: float = 2e-1,
     seed: int = 0,
     label: str | AsFitted | None = AS_FITTED,
     layer: str | AsFitted | None = AS_FITTED,
@@ -220,11 +221,7 @@ def _settings(
     """The settings of an adapted run: its own, and where it came from."""
     old = {name: own for name, own in run.covariate_columns.items() if own is not None}
     return {
-        **basic.settings(),
-        "warm_start": True,
-        "split": split.settings(),
-        "schedule": Schedule().settings(),
-        "compute": Compute().settings(),
+        **settings_of(basic, split, Schedule(), Compute(), warm_start=True),
         **{name: run.settings[name] for name in READING if name in run.settings},
         "adapted_from": {
             "fingerprint": run.fingerprint,

@@ -24,6 +24,7 @@ from vae4counts.inference.fitting.options import (
     SplitOptions,
     check_is,
     check_text,
+    settings_of,
     truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair
@@ -141,12 +142,7 @@ def fit(
     check_is(SplitOptions, "split", split)
     check_is(Schedule, "schedule", schedule)
     check_is(Compute, "compute", compute)
-    settings = basic.settings() | {
-        "warm_start": warm_start,
-        "split": split.settings(),
-        "schedule": schedule.settings(),
-        "compute": compute.settings(),
-    }
+    settings = settings_of(basic, split, schedule, compute, warm_start=warm_start)
     classes = labels_of(adata, label)
     columns = joined_columns(model.covariates, guide.covariates)
     counts = counts_of(adata, layer=layer, covariates=columns)
@@ -158,9 +154,8 @@ def fit(
     training = counts.subset(parts.train)
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
-    if not warm_start:
-        for covariates in (model.covariates, guide.covariates):
-            covariates.learn(training.covariates)
+    for covariates in () if warm_start else (model.covariates, guide.covariates):
+        covariates.learn(training.covariates)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
     job = TrainingJob(

@@ -211,7 +211,7 @@ class AdaptationOptions(BasicOptions):
         minimum=1,
     )
     learning_rate: float = option(
-        1e-1,
+        2e-1,
         "Adam's highest learning rate for what belongs to new levels; it changes as in a fit.",
         above=0,
     )
@@ -365,3 +365,20 @@ class Compute(Options):
         "container's quota. Another number changes results in their last digits.",
         minimum=1,
     )
+
+
+def settings_of(
+    basic: BasicOptions,
+    split: SplitOptions,
+    schedule: Schedule,
+    compute: Compute,
+    *,
+    warm_start: bool,
+) -> dict[str, Any]:
+    """Return all options of a training as JSON values, as a run keeps them."""
+    return basic.settings() | {
+        "warm_start": warm_start,
+        "split": split.settings(),
+        "schedule": schedule.settings(),
+        "compute": compute.settings(),
+    }

@@ -190,7 +190,7 @@ class Run(FittedPair):
         *,
         epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-1,
+        learning_rate: float = 2e-1,
         seed: int = 0,
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
