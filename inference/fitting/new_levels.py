@@ -86,9 +86,12 @@ class ExtendedPair:
         Raises:
             TypeError: The pair cannot be described, and so not be made with more levels.
         """
-        pair = {"model": run.model, "guide": run.guide}
+        pair: dict[str, Model | Guide] = {"model": run.model, "guide": run.guide}
         config: dict[str, Any] = {part: each.config() for part, each in pair.items()}
-        state = {name: each.detach().to(CPU) for name, each in pair_of(**pair).state_dict().items()}
+        state = {
+            name: each.detach().to(CPU)
+            for name, each in pair_of(run.model, run.guide).state_dict().items()
+        }
         is_new: dict[str, Tensor] = {}
         # one covariate after the other, so that it is clear to which an entry belongs
         for number, (factor, levels) in enumerate(new.items()):

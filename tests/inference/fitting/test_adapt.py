@@ -100,7 +100,7 @@ def run(old: AnnData) -> Run:
 
 @pytest.fixture(scope="module")
 def adapted(run: Run) -> Run:
-    return run.adapt(made("cb", seed=1), epochs=30, **QUICK)
+    return run.adapt(made("cb", seed=1), epochs=100, **QUICK)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
