@@ -24,6 +24,7 @@ from vae4counts.models import GMVAE, VAE, Covariates, Model
 from vae4counts.models.library import LatentLibrary
 from vae4counts.models.likelihoods import NegativeBinomial
 from vae4counts.models.networks import MLPDecoder
+from vae4counts.models.networks.batch_norm import BatchNorm
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 QUICK: dict[str, Any] = {"progress": False, "device": "cpu"}
@@ -249,3 +250,12 @@ def test_it_takes_a_tenth_of_the_observations_of_a_fit() -> None:
     assert passes == pytest.approx(whole / 10, rel=0.05)
     assert adaptation_epochs(10**6, 100, 2000) == default_epochs(100, 2000)
     assert adaptation_epochs(10, 10**6, 2000) == 1
+
+
+def test_frozen_batch_normalisation_keeps_to_its_running_moments() -> None:
+    layer, inputs = BatchNorm(3), 5.0 + torch.randn(20, 3)
+    layer.requires_grad_(False)
+    assert torch.allclose(layer(inputs), inputs, rtol=1e-4)  # of mean 0 and variance 1
+    assert layer.rows_seen == 0
+    layer.requires_grad_()
+    assert layer(inputs).mean().abs() < 1e-4
