@@ -1,3 +1,4 @@
+from .fitting.adapt import adapt as adapt
 from .fitting.checkpoints import CheckpointError as CheckpointError
 from .fitting.component_handlers import AnalyticKL as AnalyticKL
 from .fitting.component_handlers import Balance as Balance

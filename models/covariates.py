@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.columns import column_tensor, find_column, levels_of
+from vae4counts.data.counts.columns import covariate_tensors, find_column, levels_of
 from vae4counts.data.errors import DataError
 from vae4counts.models.config import Configured
 
@@ -137,8 +138,7 @@ class Covariates(Configured, nn.Module):
             many = embedding is not None and len(levels) > embedding
             factors.append(Factor(name, levels, embedding if many else None))
         found = cls(factors, [Number(name) for name in continuous])
-        for name, levels in found.columns.items():
-            column_tensor(find_column(adata.obs, name), levels)  # to find errors now
+        covariate_tensors(adata.obs, found.columns)  # to find errors now
         return found
 
     def __bool__(self) -> bool:
@@ -152,7 +152,7 @@ class Covariates(Configured, nn.Module):
     @property
     def names(self) -> list[str]:
         """The names of the covariates."""
-        return [each.name for each in (*self.factors, *self.numbers)]
+        return [each.name for each in self.factors] + [each.name for each in self.numbers]
 
     @property
     def columns(self) -> dict[str, list[str] | None]:
@@ -324,7 +324,7 @@ def _number(number: Number, value: str | float | None) -> float:
     try:
         found = float(value)
     except ValueError:
-        found = np.nan
-    if not np.isfinite(found):
+        found = math.nan
+    if not math.isfinite(found):
         raise DataError(f"{number.name!r} is held at {value!r}: it must be a number")
-    return cast(float, found)
+    return found

@@ -81,16 +81,18 @@ class LatentLibrary(Library):
     def __init__(self, by: str | None = None) -> None:
         super().__init__()
         self.by = by
+        self.register_buffer("loc", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
 
     def build(self, n_levels: Mapping[str, int]) -> None:
-        """See `Library.build`.
+        """See `Library.build`: make a prior for each level.
 
         Raises:
             ValueError: The model has no such categorical covariate.
         """
-        shape = () if self.by is None else (levels_by(self.by, n_levels),)
-        self.register_buffer("loc", torch.zeros(shape))
-        self.register_buffer("scale", torch.ones(shape))
+        if self.by is not None:
+            n = levels_by(self.by, n_levels)
+            self.loc, self.scale = torch.zeros(n), torch.ones(n)
 
     def initialise(self, batch: Batch) -> None:
         """Fit the prior to the library sizes of training observations that have counts."""

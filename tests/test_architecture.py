@@ -16,10 +16,11 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 PACKAGES = sorted({path.parent for path in FILES})
 
-# What a room may import from the others; the batch is the one thing that all may name.
+# What a room may import from the others; the batch is the one thing that all may name, and models
+# are told columns of `obs`.
 MAY_IMPORT = {
     "data": {"data"},
-    "models": {"models", "data.counts.batch"},
+    "models": {"models", "data.counts.batch", "data.counts.columns", "data.errors"},
     "guides": {"guides", "models", "data.counts.batch"},
     "inference": {"inference", "guides", "models", "data"},
     "vae4counts": {"inference", "guides", "models", "data"},
@@ -176,8 +177,11 @@ def test_layers_of_inference_hold() -> None:
     assert wrong == []
 
 
-# What is named in text and found when it is asked for: a method of `Run`, where users look for it.
-NAMED_ABOVE = {("inference.run.run", "inference.report.page")}
+# What is named in text and found when it is asked for: methods of `Run`, where users look for them.
+NAMED_ABOVE = {
+    ("inference.run.run", "inference.fitting.adapt"),
+    ("inference.run.run", "inference.report.page"),
+}
 
 
 def named_in_text(path: Path) -> set[str]:
@@ -191,7 +195,7 @@ def named_in_text(path: Path) -> set[str]:
     return {match[1] for match in found if match}
 
 
-def test_layers_hold_for_what_is_named_in_text_but_for_one() -> None:
+def test_layers_hold_for_what_is_named_in_text_but_for_two() -> None:
     found = {
         (name, other)
         for name, path in MODULES.items()

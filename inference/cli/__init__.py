@@ -11,10 +11,11 @@ import sys
 from vae4counts.inference.parallel.cpus import use_fewer_threads
 from vae4counts.inference.progress.stream import never_fail_to_encode
 
-from . import annotate, compare, datasets, evaluate, figures, fit, report
+from . import adapt, annotate, compare, datasets, evaluate, figures, fit, report
 from .application import app
 
 __all__ = [
+    "adapt",
     "annotate",
     "app",
     "compare",

@@ -21,11 +21,9 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
 
     Raises:
         IncompatiblePairError: The guide does not fit the model.
-        SettingsError: Something else than a model or a guide is given; or the model does not
-            declare what it must, has other features than the data, or too many states.
+        SettingsError: The model does not declare what it must, has other features than the data, or
+            too many states.
     """
-    check_is(Model, "model", model)
-    check_is(Guide, "guide", guide)
     try:
         model.check()
     except NotInModelError as error:

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from vae4counts.data import CountLoader, Data, counts_of, to_anndata
+from vae4counts.data import CountLoader, Counts, Data, counts_of, to_anndata
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
+from vae4counts.inference.fitting.confounding import warn_of_confounding
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.known_classes import digest, known_classes, training_parts
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
@@ -27,7 +28,12 @@ from vae4counts.inference.fitting.options import (
     truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair
-from vae4counts.inference.fitting.plan import plan_training, split_observations
+from vae4counts.inference.fitting.plan import (
+    as_options,
+    plan_training,
+    settings_of,
+    split_observations,
+)
 from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.parallel.matmul import fast_products
@@ -132,25 +138,17 @@ def fit(
         TrainingError: No batch of an epoch has a finite loss, or no epoch a finite validation ELBO.
         ProcessError: A process that was started has raised an error, or was killed.
     """
+    check_is(Model, "model", model)
+    check_is(Guide, "guide", guide)
     adata = to_anndata(adata)
     warm_start = truth("warm_start", warm_start)
     check_text(label=label, layer=layer)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
-    split = SplitOptions(column=split) if isinstance(split, str) else split
-    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
-        checkpoints = Checkpoints(checkpoints)
-    check_is(SplitOptions, "split", split)
-    check_is(Schedule, "schedule", schedule)
-    check_is(Compute, "compute", compute)
-    settings = basic.settings() | {
-        "warm_start": warm_start,
-        "split": split.settings(),
-        "schedule": schedule.settings(),
-        "compute": compute.settings(),
-    }
+    split, checkpoints = as_options(split, schedule, checkpoints, compute)
+    settings = settings_of(basic, split, schedule, compute, warm_start=warm_start)
     if label is None and model.labels is not None:
         label = model.labels.column
-    labels_of(adata, label)
+    classes = labels_of(adata, label)
     columns = joined_columns(model.covariates, guide.covariates)
     counts = counts_of(adata, layer=layer, covariates=columns)
     parts = split_observations(adata.obs, counts, split, basic.seed)
@@ -159,13 +157,13 @@ def fit(
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, adata.obs, parts, model.labels)
+    known = None if classes is None else classes[parts.train]
+    warn_of_confounding(training.covariates, columns, label, known)
     if not warm_start:
-        for covariates in (model.covariates, guide.covariates):
-            covariates.learn(training.covariates)
+        _learn_covariates(model, guide, training)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
-    subject = subject_of(model, guide, features, known_by, settings)
-    subject["labels"] = digest(known_classes(training, model.labels))
+    labels = digest(known_classes(training, model.labels))
     job = TrainingJob(
         training=training,
         validation=validation,
@@ -177,7 +175,7 @@ def fit(
         precision=compute.precision,
         threads=compute.threads,
         progress=progress,
-        subject=subject,
+        subject=subject_of(model, guide, features, known_by, settings) | {"labels": labels},
         checkpoints=checkpoints,
     )
     try:
@@ -200,6 +198,12 @@ def fit(
     )
     run.metrics |= _diagnosis(model, guide, job)
     return run
+
+
+def _learn_covariates(model: Model, guide: Guide, training: Counts) -> None:
+    """Let model and guide take scales and frequencies of covariates from training observations."""
+    for covariates in (model.covariates, guide.covariates):
+        covariates.learn(training.covariates)
 
 
 def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:

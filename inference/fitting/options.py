@@ -201,6 +201,23 @@ class BasicOptions(Options):
 
 
 @dataclass(frozen=True)
+class AdaptationOptions(BasicOptions):
+    """The options that `adapt` takes one by one."""
+
+    epochs: int | None = option(
+        None,
+        "Most passes over the new observations; by default as many as take a tenth of the time of "
+        "a fit to the old and new ones together, or fewer.",
+        minimum=1,
+    )
+    learning_rate: float = option(
+        2e-1,
+        "Adam's highest learning rate for what belongs to new levels; it changes as in a fit.",
+        above=0,
+    )
+
+
+@dataclass(frozen=True)
 class SplitOptions(Options):
     """Which observations are for training, for early stopping (validation) and for evaluation.
 

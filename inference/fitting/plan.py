@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +25,12 @@ from vae4counts.inference.fitting.learning_rate import OneCycle
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import (
     BasicOptions,
+    Checkpoints,
+    Compute,
     Schedule,
     SettingsError,
     SplitOptions,
+    check_is,
 )
 from vae4counts.inference.fitting.step import StepSettings
 from vae4counts.models import Model
@@ -35,6 +40,49 @@ from vae4counts.models import Model
 EPOCHS = 2400
 MAX_WARM_UP_STEPS = 2000
 FEWEST_IN_BATCH, MOST_IN_BATCH = 128, 1024
+
+
+def as_options(
+    split: SplitOptions | str,
+    schedule: Schedule,
+    checkpoints: Checkpoints | str | Path | None,
+    compute: Compute,
+) -> tuple[SplitOptions, Checkpoints | None]:
+    """Return what may be given in short as options, after checking the types of all.
+
+    Args:
+        split: Options, or the column that they are about.
+        schedule: Options.
+        checkpoints: Options, or the directory that they are about; None for none.
+        compute: Options.
+
+    Raises:
+        SettingsError: One is of another type.
+    """
+    split = SplitOptions(column=split) if isinstance(split, str) else split
+    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+        checkpoints = Checkpoints(checkpoints)
+    check_is(SplitOptions, "split", split)
+    check_is(Schedule, "schedule", schedule)
+    check_is(Compute, "compute", compute)
+    return split, checkpoints
+
+
+def settings_of(
+    basic: BasicOptions,
+    split: SplitOptions,
+    schedule: Schedule,
+    compute: Compute,
+    *,
+    warm_start: bool,
+) -> dict[str, Any]:
+    """Return all options of a training as JSON values, as a run keeps them."""
+    return basic.settings() | {
+        "warm_start": warm_start,
+        "split": split.settings(),
+        "schedule": schedule.settings(),
+        "compute": compute.settings(),
+    }
 
 
 def split_observations(
@@ -75,6 +123,11 @@ def default_batch_size(n_training: int) -> int:
     return min(MOST_IN_BATCH, max(FEWEST_IN_BATCH, 2 ** max(0, exponent)))
 
 
+def default_epochs(n_training: int, n_features: int) -> int:
+    """Return the most passes over the training observations, see `fit`."""
+    return max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
+
+
 def plan_training(
     basic: BasicOptions,
     schedule: Schedule,
@@ -104,7 +157,7 @@ def plan_training(
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
-        epochs = max(1, round(EPOCHS / (n_training**2 * model.n_features) ** (1 / 6)))
+        epochs = default_epochs(n_training, model.n_features)
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:

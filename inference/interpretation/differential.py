@@ -137,15 +137,15 @@ def level_expression(
         if not mask.any():
             raise DataError(f"no observation has {covariate!r} of {level!r}")
     pairs = (
-        tuple(each.rates(z, 1.0) for each in pairs_at)
+        (pairs_at[0].rates(z, 1.0), pairs_at[1].rates(z, 1.0))
         for z, _ in pair.draws(pair.rows(chosen, num_pairs))
     )
-    return _compared(pair, pairs, *masks, mode, delta, fdr_target)
+    return _compared(pair, pairs, masks[0], masks[1], mode, delta, fdr_target)
 
 
 def _compared(
     pair: PairOnData,
-    rates: Iterable[tuple[torch.Tensor, ...]],
+    rates: Iterable[tuple[torch.Tensor, torch.Tensor]],
     first: np.ndarray,
     second: np.ndarray,
     mode: Mode,

@@ -210,11 +210,11 @@ def evaluate(
 
 def _integration(
     z: Tensor | None, batch_of: np.ndarray | None, labels: np.ndarray | None
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """How well batches are mixed in the latent space; nothing without batches."""
     if batch_of is None or z is None:
         return {}
-    return integration_scores(z.numpy(), batch_of, labels)
+    return dict(integration_scores(z.numpy(), batch_of, labels))
 
 
 def _agreement(

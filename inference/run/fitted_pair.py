@@ -82,6 +82,12 @@ class FittedPair:
         return next(self.model.parameters()).device
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many observations and features the pair was fitted to and measured on."""
+        parts = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
+        return parts | {"n_features": len(self.features)}
+
+    @property
     def covariate_columns(self) -> dict[str, list[str] | None]:
         """The columns of ``obs`` that model and guide read, see `Covariates.columns`."""
         return joined_columns(self.model.covariates, self.guide.covariates)

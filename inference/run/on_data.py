@@ -83,10 +83,9 @@ class RunOnData:
         label = run.label if label is AS_FITTED else label
         layer = run.layer if layer is AS_FITTED else layer
         adata = to_anndata(adata)
+        columns, fitted = run.covariate_columns, run.fingerprint
         with fitted_with("layer", layer, run.layer):
-            counts, known_by = counts_like(
-                adata, run.features, layer, run.covariate_columns, run.fingerprint
-            )
+            counts, known_by = counts_like(adata, run.features, layer, columns, fitted)
         return cls(run, adata, layer, label, seed, counts.to(run.device), known_by)
 
     def through(self, run: FittedPair) -> RunOnData | None:
@@ -171,16 +170,15 @@ class RunOnData:
             num_samples: Number of draws for each observation.
             refine: Whether to refine their posteriors first, see `refined`: then the model is
                 measured, not the guide.
-            batch: A column of ``obs``: how well its values are mixed in the latent space, as those
-                of an experimental batch should be, is then measured too.
+            batch: A column of ``obs``, to measure how well its values mix in the latent space.
 
         Returns:
             Means per observation, in nats. For the data that the run was fitted to they also go
             into `Run.metrics`; those of refined posteriors as ``refined_elbo`` and the like.
 
         Raises:
-            DataError: An observation has no value in the column ``batch``.
-            NotInModelError: ``batch`` is named, and the model has no latent space.
+            DataError: An observation has no batch, or all have the same.
+            NotInModelError: The model has no latent space in which batches could mix.
             UnknownName: The data have no such column, or none of the label's name.
         """
         run, classes = self.run, self.classes
@@ -200,9 +198,7 @@ class RunOnData:
         if result.n_labelled == 0 and result.components_used is not None:
             warn("there are no ARI and NMI: none of these observations has a label")
         if self.is_fitted:
-            sizes = {"n_train": len(run.split.train), "n_test": len(run.split.test)}
-            measured = result.refined_metrics() if refine else result.to_dict()
-            run.metrics |= {**sizes, "n_features": len(run.features), **measured}
+            run.metrics |= run.sizes | (result.refined_metrics() if refine else result.to_dict())
         return result
 
     def summary(
@@ -234,18 +230,17 @@ class RunOnData:
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``obs["predicted_label"]`` and ``obs["predicted_label_probability"]``: of a model
-        with labels, by the counts alone. ``layers["denoised"]``: posterior mean rates, to a total
-        of 10,000 (NaN for features that the model does not have). ``uns["vae4counts"]``: how the
-        run was made, and which of these it wrote. An earlier annotation is replaced; anything else
-        of these names is an error. After an error the data are as they were.
+        decoder's. ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
+        the counts alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN
+        for features that the model lacks). ``uns["vae4counts"]``: how the run was made, and which
+        of these it wrote. An earlier annotation is replaced; anything else of these names is an
+        error. After an error the data are as they were.
 
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
             refine: Whether to refine the posteriors first, see `refined`. Then
-                ``obs["pareto_k"]`` says where even these cannot be trusted, above 0.7, and
-                ``obs["effective_draws"]`` which share of their draws counts.
+                ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
 
         Raises:
             DataError: The data have something of these names that no earlier call wrote; or they
@@ -257,9 +252,8 @@ class RunOnData:
         means, shares = self.summary(num_samples, refine=refine)
         table = run.loadings()
         names = adata.var_names.astype(str)
-        further: dict[str, Any] = {
-            "varm/loadings": None if table is None else table.reindex(names).to_numpy(),
-        }
+        loadings = None if table is None else table.reindex(names).to_numpy()
+        further: dict[str, Any] = {"varm/loadings": loadings}
         if run.model.labels is not None and shares is not None:
             further |= predictions(shares, run.model.labels.names(shares.shape[1]))
         if refine:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -26,8 +26,13 @@ from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models.covariates import At
 
+if TYPE_CHECKING:
+    from vae4counts.inference.fitting.options import SplitOptions
+
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
+ADAPT = "vae4counts.inference.fitting.adapt:adapt"
+"""What adapts a run, likewise."""
 
 
 class Run(FittedPair):
@@ -179,6 +184,38 @@ class Run(FittedPair):
     ) -> None:
         """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
         resolve_name(REPORT)(self, adata, path, label=label, layer=layer, at=at, seed=seed)
+
+    def adapt(
+        self,
+        adata: Data,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 2e-1,
+        seed: int = 0,
+        label: str | AsFitted | None = AS_FITTED,
+        layer: str | AsFitted | None = AS_FITTED,
+        device: str = "auto",
+        progress: bool = True,
+        split: SplitOptions | str | None = None,
+    ) -> Run:
+        """Return a run that also knows the new levels of covariates in new data.
+
+        See `vae4counts.inference.adapt`.
+        """
+        return resolve_name(ADAPT)(
+            self,
+            adata,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            label=label,
+            layer=layer,
+            device=device,
+            progress=progress,
+            split=split,
+        )
 
     def save(self, directory: str | Path) -> None:
         """Write the run to a new directory, whole or not at all.

