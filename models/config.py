@@ -182,7 +182,7 @@ def from_config(config: Any) -> Any:
 
 def _describe(value: Any, owner: Configured) -> Any:
     if isinstance(value, Configured):
-        return value.config()
+        return value.config() if value else None  # covariates of which there are none
     if isinstance(value, (list, tuple)):
         return [_describe(item, owner) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -23,6 +23,9 @@ def command_line(context: typer.Context, without: Collection[str] = INCIDENTAL) 
         value = context.params.get(str(parameter.name))
         if parameter.param_type_name == "argument":
             words.append(str(value))
-        elif value != parameter.default and parameter.name not in without:
-            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+        elif value not in (parameter.default, ()) and parameter.name not in without:
+            flag = parameter.opts[0]
+            given = value if isinstance(value, (list, tuple)) else [value]
+            for each in given:
+                words += [flag] if each is True else [flag, str(each)]
     return shlex.join(words)

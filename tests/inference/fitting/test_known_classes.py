@@ -158,7 +158,7 @@ def test_bad_labels_are_one_error_before_training(typed: AnnData) -> None:
 
 
 def test_covariates_beside_labels(typed: AnnData) -> None:
-    typed.obs["batch"] = ["x", "y"] * 80
+    typed.obs["batch"] = np.array(["x", "y"])[np.random.default_rng(0).integers(2, size=160)]
     covariates = Covariates.of(typed, ["batch"])
     model = GMVAE(12, GaussianMixture(2, 4), covariates=covariates, labels=Labels.of(typed, "type"))
     run = fit(model, guide_for(model, encoder=Encoder((16,))), typed, **QUICK)

@@ -18,13 +18,16 @@ from vae4counts.inference.posterior.draws import draw
 from vae4counts.inference.posterior.importance import weight_diagnostics
 from vae4counts.inference.posterior.refinement import refine
 from vae4counts.models import GMVAE, VAE, Model
+from vae4counts.models.covariates import NO_COLUMNS, Columns
 from vae4counts.models.likelihoods import Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 
-def refined(model: Model, guide: Guide, counts: np.ndarray) -> tuple[LocalGuide, Batch]:
+def refined(
+    model: Model, guide: Guide, counts: np.ndarray, covariates: Columns = NO_COLUMNS
+) -> tuple[LocalGuide, Batch]:
     csr = sp.csr_matrix(counts.astype(np.float32))
-    matrix = CountMatrix.from_checked(csr, counts.sum(1))
+    matrix = CountMatrix.from_checked(csr, counts.sum(1), covariates)
     found = refine(model.eval(), guide.eval(), matrix, advance=lambda _: None)
     return found, matrix.batch(torch.arange(len(counts)))
 
@@ -52,7 +55,7 @@ def test_every_pair_can_be_refined(spec: Spec, counts: np.ndarray, batch: Batch)
     prepare(pair, batch)
     model, guide = pair
     learnt = {name: p.requires_grad for name, p in model.named_parameters()}
-    found, rows = refined(model, guide, counts)
+    found, rows = refined(model, guide, counts, batch.covariates)
     before, after = (log_weights(model, each, rows).mean(0) for each in (guide, found))
     assert (after - before).mean() > 0
     assert (after > before - 0.3).all()

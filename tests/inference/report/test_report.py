@@ -112,7 +112,7 @@ def test_it_can_be_read_by_all(page: Page) -> None:
 def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     page: Page, reported: Run, adata: AnnData
 ) -> None:
-    assert page.sections == [name for name in SECTIONS if name != "directions"]
+    assert page.sections == [name for name in SECTIONS if name not in {"covariates", "directions"}]
     assert "100 observations of 7 features" in page.text
     assert "The column 'group' holds 2 known classes" in page.text
     assert f"{len(reported.split.test)} were held out" in page.text
@@ -158,7 +158,7 @@ def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_pa
     run = quick(make(), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - missing
+    assert set(page.sections) == set(SECTIONS) - missing - {"covariates"}
     assert "may be rotated" not in page.text or name == "linear vae"
     assert ("same after any rotation" in page.text) == (name == "linear vae")
 
@@ -192,7 +192,7 @@ def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_p
     run.settings["data"] = "".join(nasty[:-5])
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"directions"}
+    assert set(page.sections) == set(SECTIONS) - {"covariates", "directions"}
     assert len(page.all("script")) == 2
     assert not page.all("b")
     subject = Subject(run.on(adata))
@@ -238,7 +238,7 @@ def test_the_same_page_twice(run: Run, adata: AnnData, page: Page, tmp_path: Pat
     run.report(adata, again)  # `write_report` has written the first
     assert again.read_text(encoding="utf-8") == page.source
     assert list(tmp_path.iterdir()) == [again]
-    assert set(adata.obs) == {"group"}
+    assert set(adata.obs) == {"group", "site", "donor", "depth"}
 
 
 def test_what_cannot_be_written_leaves_nothing(run: Run, adata: AnnData, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_the_smallest_data_have_every_section(kind: str, n_components: int, tmp_
     run = quick(GMVAE(adata.n_vars, GaussianMixture(2, n_components)), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"loadings"}
+    assert set(page.sections) == set(SECTIONS) - {"covariates", "loadings"}
     assert "could not be made" not in page.text
 
 
@@ -285,7 +285,7 @@ def test_a_section_that_fails_costs_a_line(
     with pytest.warns(UserWarning, match="section 'training' .* could not be made .nothing <b>"):
         write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert page.sections == [name for name in SECTIONS if name != "directions"]
+    assert page.sections == [name for name in SECTIONS if name not in {"covariates", "directions"}]
     assert "This section could not be made (nothing <b>to</b>)." in page.text
     assert not page.all("b")
 

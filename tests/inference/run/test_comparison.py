@@ -16,7 +16,7 @@ from vae4counts.data import DataError, counts_of
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, compare, fit
 from vae4counts.inference.posterior.importance import largest_k
-from vae4counts.inference.run import on_data
+from vae4counts.inference.run import alignment
 from vae4counts.models import VAE, CountMixture, MLPDecoder
 from vae4counts.models.likelihoods import (
     Categorical,
@@ -173,7 +173,7 @@ def test_data_are_read_once(adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> 
     runs = {name: fitted(adata) for name in "abc"}
     reads = []
     monkeypatch.setattr(
-        on_data, "counts_of", lambda *given, **how: reads.append(1) or counts_of(*given, **how)
+        alignment, "counts_of", lambda *given, **how: reads.append(1) or counts_of(*given, **how)
     )
     compare(runs, adata, num_samples=100)
     assert len(reads) == 1

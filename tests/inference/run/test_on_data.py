@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from vae4counts.data import DataError, UnknownName, counts_of
 from vae4counts.inference import Run
-from vae4counts.inference.run import on_data
+from vae4counts.inference.run import alignment
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_many_questions_read_the_values_once(
         read.append(arguments)
         return counts_of(*arguments, **options)
 
-    monkeypatch.setattr(on_data, "counts_of", spy)
+    monkeypatch.setattr(alignment, "counts_of", spy)
     asked = run.on(adata)
     asked.evaluate(2), asked.annotate(denoised=True), asked.posterior(2), asked.predictive(2)
     asked.check(2), asked.interpretation.component_table()
