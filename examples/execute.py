@@ -24,6 +24,7 @@ NAMES = (
     "swap_priors_and_likelihoods",
     "posterior_inspection",
     "write_your_own",
+    "protocols",
 )
 REAL = ("VAE4COUNTS_PBMC68K", "VAE4COUNTS_COCO", "VAE4COUNTS_TCGA")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
