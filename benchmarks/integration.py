@@ -183,10 +183,11 @@ def record(fitted: Fitted, task: Task) -> dict[str, object]:
         "seconds": fitted.seconds,
     }
     if task.batch:
-        batches = task.adata.obs[task.batch].astype(str).to_numpy()[known]
-        points = fitted.latents[known]
-        scores["iLISI"] = ilisi(points, batches)
-        scores["batch silhouette"] = batch_silhouette(points, batches, labels.to_numpy())
+        batches = task.adata.obs[task.batch].astype(str).to_numpy()
+        scores["iLISI"] = ilisi(fitted.latents, batches)
+        scores["batch silhouette"] = batch_silhouette(
+            fitted.latents[known], batches[known], labels.to_numpy()
+        )
     if fitted.predicted is not None:
         hidden = known & (task.adata.obs["partial"] == HIDDEN).to_numpy()
         scores |= prediction_scores(fitted.predicted[hidden], task.labels[hidden])

@@ -49,6 +49,9 @@ def cells() -> AnnData:
     adata = adata[:, [name for name in adata.var_names if name in kept]][:, :60].copy()
     parts = np.array(["train", "train", "train", "validation", "test"])
     adata.obs["part"] = parts[np.arange(adata.n_obs) % 5]
+    random = np.random.default_rng(0)
+    adata.obs["batch"] = random.choice(["A", "B", "C"], adata.n_obs)
+    adata.obs["treatment"] = random.choice(["drug", "none"], adata.n_obs)
     return adata
 
 

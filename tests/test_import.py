@@ -13,7 +13,17 @@ import vae4counts
 from vae4counts.inference.cli import app
 
 HEAVY = ("torch", "pyro", "numpy", "anndata", "pandas", "scanpy", "matplotlib")
-COMMANDS = ("", "fit", "evaluate", "annotate", "figures", "report", "compare", "datasets")
+COMMANDS = (
+    "",
+    "fit",
+    "adapt",
+    "evaluate",
+    "annotate",
+    "figures",
+    "report",
+    "compare",
+    "datasets",
+)
 HELP = """
 import sys
 from vae4counts.inference.cli import main

@@ -72,7 +72,11 @@ def test_pairs_are_tempered_alike(pair: tuple[Model, Guide], batch: Batch) -> No
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair)
     elbo.double().eval()
     doubled = Batch.of_counts(
-        batch.counts.double(), batch.library.double(), batch.index, batch.n_observations
+        batch.counts.double(),
+        batch.library.double(),
+        batch.index,
+        batch.n_observations,
+        batch.covariates,
     )
 
     def loss(warm_up: KLWarmUp | None) -> torch.Tensor:

@@ -32,7 +32,9 @@ def part_of(batch: Batch, rank: int, number: int) -> Batch:
     part = Share(rank, number).part(len(batch))
     rows = part.rows
     counts = batch.counts.to_dense()[rows].to_sparse_csr()
-    own = Batch.of_counts(counts, batch.library[rows], batch.index[rows], batch.n_observations)
+    covariates = {name: column[rows] for name, column in batch.covariates.items()}
+    library, index = batch.library[rows], batch.index[rows]
+    own = Batch.of_counts(counts, library, index, batch.n_observations, covariates)
     return replace(own, part=part)
 
 
