@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.columns import covariate_tensors, find_column, levels_of
+from vae4counts.data.counts.columns import class_name, covariate_tensors, find_column, levels_of
 from vae4counts.data.errors import DataError
 from vae4counts.models.config import Configured
 
@@ -54,10 +54,11 @@ class Factor(Configured):
         Raises:
             DataError: There is no such level; the known ones are listed.
         """
-        if str(level) not in self.levels:
+        name = class_name(level)
+        if name not in self.levels:
             known = ", ".join(map(repr, self.levels))
-            raise DataError(f"{self.name!r} has no level {str(level)!r}. Known levels: {known}.")
-        return self.levels.index(str(level))
+            raise DataError(f"{self.name!r} has no level {name!r}. Known levels: {known}.")
+        return self.levels.index(name)
 
 
 class Number(Configured):
@@ -83,8 +84,8 @@ class Covariates(Configured, nn.Module):
     Args:
         factors: The categorical covariates.
         numbers: The continuous ones.
-        combinations: Combinations of levels that the training observations have: the share of each
-            and the codes of its levels, in the order of the factors. Set by `learn`.
+        combinations: Combinations of levels that observations have: the share of each and the codes
+            of its levels, in the order of the factors. Set by `learn`.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Covariates(Configured, nn.Module):
             many = embedding is not None and len(levels) > embedding
             factors.append(Factor(name, levels, embedding if many else None))
         found = cls(factors, [Number(name) for name in continuous])
-        covariate_tensors(adata.obs, found.columns)  # to find errors now
+        found.learn(covariate_tensors(adata.obs, found.columns))
         return found
 
     def __bool__(self) -> bool:
@@ -166,7 +167,7 @@ class Covariates(Configured, nn.Module):
         return {factor.name: len(factor.levels) for factor in self.factors}
 
     def learn(self, columns: Columns) -> None:
-        """Take the scales and frequencies of the training observations.
+        """Take the scales and frequencies of observations: of those of `of`, then of a fit's.
 
         Args:
             columns: Their values, shape ``(N,)`` each.
@@ -323,7 +324,7 @@ def _number(number: Number, value: str | float | None) -> float:
         return number.mean
     try:
         found = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         found = math.nan
     if not math.isfinite(found):
         raise DataError(f"{number.name!r} is held at {value!r}: it must be a number")

@@ -15,6 +15,9 @@ from vae4counts.models.base import Latent
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import levels_by
 
+# The moments of fewer observations are no moments of a level.
+FEWEST_IN_LEVEL = 10
+
 
 class Library(Configured, nn.Module, abc.ABC):
     """The library size of each observation.
@@ -70,8 +73,8 @@ class LatentLibrary(Library):
     scVI (Lopez et al. 2018).
 
     Args:
-        by: The name of a categorical covariate each level of which has its own prior; None for
-            one prior.
+        by: The name of a categorical covariate each level of which has its own prior (that of all
+            observations for a level of fewer than ten); None for one prior.
     """
 
     latents = (Latent("library"),)
@@ -104,7 +107,9 @@ class LatentLibrary(Library):
         if self.by is not None:
             levels = batch.covariates[self.by][has_counts]
             for level in levels.unique():
-                self._set(level, log_library[levels == level])
+                own = log_library[levels == level]
+                if len(own) >= FEWEST_IN_LEVEL:
+                    self._set(level, own)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Library.forward`."""

@@ -43,9 +43,9 @@ class CovariateOptions(Options):
         """
         from vae4counts.models import Covariates
 
+        if self.embedding is not None and not self.categorical:
+            raise SettingsError("--embedding is for columns that --categorical names")
         if not self.categorical and not self.continuous:
-            if self.embedding is not None:
-                raise SettingsError("--embedding is for columns that --categorical names")
             return None
         return Covariates.of(
             adata, self.categorical or (), self.continuous or (), embedding=self.embedding
@@ -69,7 +69,7 @@ class HoldingOptions(Options):
         Raises:
             SettingsError: One is not of the form ``name=value``.
         """
-        pairs = [each.rpartition("=")[::2] for each in self.at or ()]
+        pairs = [each.partition("=")[::2] for each in self.at or ()]
         for each, (name, value) in zip(self.at or (), pairs, strict=True):
             if not name or not value:
                 raise SettingsError(f"--at is {each!r}: it must be of the form batch=A")

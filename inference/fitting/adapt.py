@@ -67,7 +67,8 @@ def adapt(
     mean over the old levels. Everything else stays as it is, bit for bit, so that old observations
     have the latents and answers that they had, and new ones are placed among them.
 
-    Averages over the levels of covariates, as in `Run.interpret`, are those over the old levels, in
+    Known labels are not read: components stay the classes that they are. Averages over the levels
+    of covariates, as in `Run.interpret`, are those over the old levels, in
     the frequencies of the first fit; ``at={"batch": "new"}`` asks about a new one.
 
     Args:

@@ -22,6 +22,28 @@ SMALLEST_EIGENVALUE = 1e-9
 NO_EFFECTS = "their effects cannot be told apart; leave one of them out"
 
 
+def warn_of_untrained(
+    levels: Mapping[str, list[str] | None], columns: Mapping[str, Tensor]
+) -> None:
+    """Warn of levels that no training observation has.
+
+    Args:
+        levels: The levels of the categorical covariates, None for a continuous one.
+        columns: Values of the covariates of the training observations, ``(N,)`` each.
+    """
+    for name, own in levels.items():
+        if own is not None:
+            seen = set(columns[name].unique().tolist())
+            missing = [level for code, level in enumerate(own) if code not in seen]
+            if missing:
+                which = ", ".join(map(repr, missing))
+                warn(
+                    f"no training observation has {name!r} of {which}: what the model says of it "
+                    f"is not learnt; split by SplitOptions(stratify={name!r}) (--stratify), or "
+                    "leave it out and adapt the run to it"
+                )
+
+
 def warn_of_confounding(
     columns: Mapping[str, Tensor],
     levels: Mapping[str, list[str] | None],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from vae4counts.data import CountLoader, Counts, Data, counts_of, to_anndata
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
-from vae4counts.inference.fitting.confounding import warn_of_confounding
+from vae4counts.inference.fitting.confounding import warn_of_confounding, warn_of_untrained
 from vae4counts.inference.fitting.job import TrainingJob, train
-from vae4counts.inference.fitting.known_classes import digest, known_classes, training_parts
+from vae4counts.inference.fitting.known_classes import digest, training_parts
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -146,9 +147,8 @@ def fit(
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split, checkpoints = as_options(split, schedule, checkpoints, compute)
     settings = settings_of(basic, split, schedule, compute, warm_start=warm_start)
-    if label is None and model.labels is not None:
-        label = model.labels.column
-    classes = labels_of(adata, label)
+    label, ignored = _label_of(model, label)
+    classes = labels_of(adata, label, ignored)
     columns = joined_columns(model.covariates, guide.covariates)
     counts = counts_of(adata, layer=layer, covariates=columns)
     parts = split_observations(adata.obs, counts, split, basic.seed)
@@ -163,7 +163,7 @@ def fit(
         _learn_covariates(model, guide, training)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
-    labels = digest(known_classes(training, model.labels))
+    told = digest(training.covariates)
     job = TrainingJob(
         training=training,
         validation=validation,
@@ -175,7 +175,8 @@ def fit(
         precision=compute.precision,
         threads=compute.threads,
         progress=progress,
-        subject=subject_of(model, guide, features, known_by, settings) | {"labels": labels},
+        subject=subject_of(model, guide, features, known_by, settings)
+        | {"covariates and labels": told},
         checkpoints=checkpoints,
     )
     try:
@@ -200,10 +201,19 @@ def fit(
     return run
 
 
+def _label_of(model: Model, label: str | None) -> tuple[str | None, Sequence[str]]:
+    """The column of classes to compare with, and its values that are no class."""
+    labels = model.labels
+    if labels is None or label not in (None, labels.column):
+        return label, ()
+    return labels.column, labels.ignored
+
+
 def _learn_covariates(model: Model, guide: Guide, training: Counts) -> None:
     """Let model and guide take scales and frequencies of covariates from training observations."""
     for covariates in (model.covariates, guide.covariates):
         covariates.learn(training.covariates)
+    warn_of_untrained(joined_columns(model.covariates, guide.covariates), training.covariates)
 
 
 def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:

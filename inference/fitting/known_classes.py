@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -90,9 +91,13 @@ def check_known(training: Counts, labels: Labels | None) -> None:
         )
 
 
-def digest(known: Tensor | None) -> str | None:
-    """Return a digest of known classes, by which a fit that is resumed knows them again."""
-    return None if known is None else hashlib.sha256(known.cpu().numpy().tobytes()).hexdigest()
+def digest(columns: Mapping[str, Tensor]) -> str:
+    """Return a digest of what a model is told, by which a fit that is resumed knows it again."""
+    found = hashlib.sha256()
+    for name in sorted(columns):
+        found.update(name.encode(errors="surrogatepass"))
+        found.update(columns[name].cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def some_of_each(known: Tensor, n: int) -> np.ndarray:

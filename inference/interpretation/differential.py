@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vae4counts.data import CountLoader, DataError, classes_of, find_column
+from vae4counts.data import CountLoader, DataError, class_name, classes_of, find_column
+from vae4counts.inference.interpretation.observation_groups import Mask, as_mask
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 
@@ -91,7 +92,7 @@ def level_expression(
     level1: str,
     level2: str,
     *,
-    among: np.ndarray | None = None,
+    among: Mask | None = None,
     mode: Mode = "change",
     delta: float = 0.5,
     fdr_target: float = 0.05,
@@ -111,7 +112,7 @@ def level_expression(
         covariate: The name of a categorical covariate of the model.
         level1: A level of it.
         level2: Another one.
-        among: Mask of the observations whose latents are taken, shape ``(N,)``; all if None.
+        among: Mask of the observations whose latents are taken; all if None.
         mode: See `differential_expression`.
         delta: See `differential_expression`.
         fdr_target: See `differential_expression`.
@@ -119,23 +120,27 @@ def level_expression(
 
     Returns:
         As `differential_expression`; ``raw_mean1`` and the like are those of the observations that
-        have the level.
+        have the level, NaN if none has.
 
     Raises:
-        DataError: The model has no such covariate or level, or no observation has it.
+        DataError: The model has no such covariate or level, or ``among`` is no mask.
         NotInModelError: The model has no latent space.
         ValueError: See `differential_expression`.
     """
     _check(mode, delta, fdr_target, num_pairs)
+    if covariate not in pair.model.covariates.n_levels:
+        known = ", ".join(map(repr, pair.model.covariates.n_levels)) or "it has none"
+        raise DataError(
+            f"the model has no categorical covariate {covariate!r}. Its categorical covariates: "
+            f"{known}."
+        )
     pairs_at = [replace(pair, at={**(pair.at or {}), covariate: each}) for each in (level1, level2)]
     for each in pairs_at:
         pair.model.covariates.held(each.at, pair.counts.device)  # to find errors now
-    chosen = np.ones(len(pair.counts), dtype=bool) if among is None else among
+    everything = np.ones(len(pair.counts), dtype=bool)
+    chosen = everything if among is None else as_mask(pair.obs, among, "among")
     levels = classes_of(find_column(pair.obs, covariate))
-    masks = [chosen & (levels == str(level)).to_numpy() for level in (level1, level2)]
-    for level, mask in zip((level1, level2), masks, strict=True):
-        if not mask.any():
-            raise DataError(f"no observation has {covariate!r} of {level!r}")
+    masks = [chosen & (levels == class_name(level)).to_numpy() for level in (level1, level2)]
     pairs = (
         (pairs_at[0].rates(z, 1.0), pairs_at[1].rates(z, 1.0))
         for z, _ in pair.draws(pair.rows(chosen, num_pairs))
@@ -153,7 +158,8 @@ def _compared(
     fdr_target: float,
 ) -> pd.DataFrame:
     """Make the table of pairs of rates; the masks are of the observations with raw counts."""
-    pseudocount = max(pair.one_count(first), pair.one_count(second))
+    observed = [mask for mask in (first, second) if mask.any()] or [first | True]
+    pseudocount = max(pair.one_count(mask) for mask in observed)
     pairs = _Pairs(len(pair.features), delta, pseudocount)
     for one, other in rates:
         pairs.add(one, other)
@@ -263,7 +269,7 @@ def _raw(pair: PairOnData, mask: np.ndarray, number: int) -> dict[str, np.ndarra
         values = batch.counts.values().cpu().numpy()
         total += np.bincount(columns, values, len(total))
         non_zeros += np.bincount(columns, minlength=len(total))
-    size = mask.sum()
+    size = mask.sum() or np.nan
     return {
         f"raw_mean{number}": total / size,
         f"non_zeros_proportion{number}": non_zeros / size,

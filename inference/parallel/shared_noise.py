@@ -133,7 +133,7 @@ class _Sum(torch.autograd.Function):
 def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
     """Normalisation by the moments of the whole batch, with gradients through them."""
     rows = len(inputs) // len(batch) * batch.whole.size
-    if not module.training or rows == 1:
+    if not module.learns(rows):
         return type(module).forward(module, inputs)
     own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
     sums = torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])

@@ -33,8 +33,8 @@ def integration_scores(
         which is best.
     """
     scores = {"ilisi": ilisi(points, batches)}
-    if classes is not None:
-        known = ~pd.isna(classes)
+    known = np.zeros(0) if classes is None else ~pd.isna(classes)
+    if classes is not None and known.sum() > 1:
         points, batches, classes = points[known], batches[known], classes[known].astype(str)
         scores |= {
             "clisi": clisi(points, classes),

@@ -107,6 +107,7 @@ class RefinedPosteriors:
     def _digest(self) -> str:
         """A digest of the parameters and the observations."""
         digest = hashlib.sha256(self._fingerprint.encode())
-        for value in (*self._model.state_dict().values(), *self._guide.state_dict().values()):
+        state = (*self._model.state_dict().values(), *self._guide.state_dict().values())
+        for value in (*state, *self._counts.covariates.values()):
             digest.update(value.cpu().numpy().tobytes())
         return digest.hexdigest()

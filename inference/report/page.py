@@ -66,8 +66,8 @@ def write_page(on: RunOnData, path: Path, at: At | None = None) -> None:
         raise RunDirectoryError(f"{path.parent} is not a directory: make it first")
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
+    on.run.model.covariates.held(at, on.run.device)  # an unknown one is no section's fault either
     subject = Subject(on, at)
-    subject.view  # noqa: B018 (nor is a covariate or level that the model lacks)
     subject.classes  # noqa: B018 (a label that the data lack is an error, and no section's fault)
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:

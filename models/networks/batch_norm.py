@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise inputs of shape ``(B, H)``."""
-        learns = self.training and self.weight.requires_grad and len(inputs) > 1
+        learns = self.learns(len(inputs))
         return nn.functional.batch_norm(
             inputs,
             self.running_mean,
@@ -46,6 +46,10 @@ class BatchNorm(nn.Module):
             momentum=self.remember(len(inputs)) if learns else 0.0,
             eps=self.eps,
         )
+
+    def learns(self, rows: int) -> bool:
+        """Whether some rows are normalised by their own moments, which are then remembered."""
+        return self.training and self.weight.requires_grad and rows > 1
 
     def remember(self, rows: int) -> float:
         """Count rows of training and return the weight of their moments in the running moments."""

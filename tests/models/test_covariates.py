@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,7 @@ def test_draws_have_combinations_in_proportion(covariates: Covariates) -> None:
         ({"batch": "x"}, r"no covariate 'batch'\. Its covariates: 'site', 'donor', 'depth'"),
         ({"site": "w"}, r"'site' has no level 'w'\. Known levels: 'x', 'y', 'z'"),
         ({"depth": "deep"}, "'depth' is held at 'deep': it must be a number"),
+        ({"depth": [1]}, r"'depth' is held at \[1\]: it must be a number"),
     ],
 )
 def test_unknown_values_to_hold_are_one_clear_error(
@@ -200,6 +202,15 @@ def test_model_and_guide_must_agree_on_levels() -> None:
     assert joined_columns(one, Covariates([], [Number("n")])) == {"site": ["x", "y"], "n": None}
     with pytest.raises(DataError, match="different levels of 'site'"):
         joined_columns(one, other)
+
+
+def test_covariates_know_the_scales_of_the_data_that_they_are_of() -> None:
+    """So that pairs that no `fit` has trained from the start average and scale as well."""
+    covariates = Covariates.of(
+        table(site=["b", "a", "b"], depth=[1.0, 2.0, 6.0]), ["site"], ["depth"]
+    )
+    assert covariates.combinations == [[pytest.approx(2 / 3), 1], [pytest.approx(1 / 3), 0]]
+    assert covariates.numbers[0].mean == pytest.approx(3.0)
 
 
 def test_a_model_has_its_own_copy(covariates: Covariates) -> None:
@@ -314,14 +325,20 @@ def test_offsets_are_no_loadings(covariates: Covariates) -> None:
 def test_a_latent_library_has_a_prior_for_each_level(batch_of: Callable[..., Batch]) -> None:
     covariates = Covariates([Factor("site", ["x", "y", "never"])])
     model = VAE(2, library=LatentLibrary(by="site"), covariates=covariates)
-    batch = batch_of([[1, 0], [10, 10], [3, 1], [20, 0], [0, 0]])
+    few, many = [[1, 0], [10, 10], [3, 1], [20, 0]], [[0, 0], [5, 5]]
+    batch = batch_of(5 * few + many)
     model.library.initialise(batch)
     logs = np.log([[1.0, 4.0], [20.0, 20.0]])
-    np.testing.assert_allclose(model.library.loc[:2], logs.mean(1), rtol=1e-6)
-    np.testing.assert_allclose(model.library.scale[:2], [logs[0].std(), 0.01], rtol=1e-5)
-    # a level without observations has the prior of all
-    everything = np.log([1.0, 20.0, 4.0, 20.0])
+    logs = [np.repeat(logs[0], 5), np.append(np.repeat(logs[1], 5), np.log(10.0))]
+    np.testing.assert_allclose(model.library.loc[:2], [x.mean() for x in logs], rtol=1e-6)
+    np.testing.assert_allclose(model.library.scale[:2], [x.std() for x in logs], rtol=1e-5)
+    # a level of few observations, or none, has the prior of all
+    everything = np.concatenate(logs)
     assert model.library.loc[2].item() == pytest.approx(everything.mean())
+    few_of_x = batch_of([[1, 0]] + 11 * [[9, 9], [8, 8]])
+    few_of_x = replace(few_of_x, covariates={"site": (torch.arange(23) > 0).long()})
+    model.library.initialise(few_of_x)
+    assert model.library.scale[0].item() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from vae4counts.inference.fitting.confounding import (
     cramers_v,
     is_nested,
     warn_of_confounding,
+    warn_of_untrained,
 )
 from vae4counts.models import VAE, Covariates
 from vae4counts.models.priors import StandardNormal
@@ -156,3 +157,12 @@ def test_fit_warns_before_it_trains(adata: AnnData) -> None:
     model = VAE(adata.n_vars, StandardNormal(2), covariates=Covariates.of(adata, ["batch"]))
     with pytest.warns(UserWarning, match="'batch' has a single class of 'group'"):
         fit(model, guide_for(model), adata, epochs=1, label="group", progress=False, device="cpu")
+
+
+def test_levels_that_training_does_not_see_are_named() -> None:
+    levels = {"batch": ["a", "b", "c"], "depth": None}
+    with pytest.warns(UserWarning, match=r"no training observation has 'batch' of 'a', 'c'"):
+        warn_of_untrained(levels, {"batch": torch.tensor([1, 1]), "depth": torch.rand(2)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_untrained(levels, {"batch": torch.tensor([0, 1, 2]), "depth": torch.rand(3)})

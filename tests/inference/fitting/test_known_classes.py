@@ -199,7 +199,7 @@ def test_a_fit_that_was_stopped_continues(
     other.obs.loc[other.obs_names[1], "type"] = "b"
     shutil.copytree(tmp_path / "states", tmp_path / "copy")
     resumed = Checkpoints(tmp_path / "states", resume=True)
-    with pytest.raises(CheckpointError, match="labels is not the same"):
+    with pytest.raises(CheckpointError, match="covariates and labels is not the same"):
         fitted(other, 4, checkpoints=Checkpoints(tmp_path / "copy", resume=True))
     run = fitted(typed, 4, checkpoints=resumed)
     for name, value in run.model.state_dict().items():

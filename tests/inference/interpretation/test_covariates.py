@@ -115,6 +115,27 @@ def test_everything_that_asks_the_decoder_holds_levels(look: Interpretation) -> 
     assert held.differential_expression("kind", "0", "1")["scale1"][gene] < 1e-3
 
 
+@pytest.mark.slow
+def test_a_level_need_not_be_in_the_data(look: Interpretation) -> None:
+    """What would differ is a question to the model; raw means are of what there is."""
+    both = look.level_expression("batch", "a", "b", num_pairs=500)
+    alone = replace(look, obs=look.obs.assign(batch="a"))
+    table = alone.level_expression("batch", "a", "b", num_pairs=500)
+    assert table["raw_mean2"].isna().all()
+    gene = f"gene{ABSENT}"
+    assert table["lfc_mean"][gene] == pytest.approx(both["lfc_mean"][gene], rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_mask_is_aligned_by_its_index(look: Interpretation) -> None:
+    among = look.obs["kind"] == "0"
+    tables = [
+        look.level_expression("batch", "a", "b", among=each, num_pairs=100)
+        for each in (among, among[::-1])
+    ]
+    pd.testing.assert_frame_equal(*tables)
+
+
 def test_what_there_is_not_is_one_clear_error(
     simulated: tuple[AnnData, np.ndarray, np.ndarray],
 ) -> None:
@@ -124,11 +145,10 @@ def test_what_there_is_not_is_one_clear_error(
     look = run.interpret(adata)
     with pytest.raises(DataError, match="no level 'c'"):
         look.holding({"batch": "c"})
-    with pytest.raises(DataError, match="no covariate 'kind'"):
+    with pytest.raises(DataError, match=r"no categorical covariate 'kind'.*: 'batch'"):
         look.level_expression("kind", "0", "1")
-    alone = replace(look, obs=look.obs.assign(batch="a"))
-    with pytest.raises(DataError, match="no observation has 'batch' of 'b'"):
-        alone.level_expression("batch", "a", "b")
+    with pytest.raises(DataError, match="among selects no observation"):
+        look.level_expression("batch", "a", "b", among=look.obs["batch"] == "c")
     plain = VAE(G)
     bare = fit(plain, guide_for(plain), adata, epochs=1, progress=False).interpret(adata)
     with pytest.raises(NotInModelError, match="no covariates"):
