@@ -68,8 +68,8 @@ def adapt(
     have the latents and answers that they had, and new ones are placed among them.
 
     Known labels are not read: components stay the classes that they are. Averages over the levels
-    of covariates, as in `Run.interpret`, are those over the old levels, in
-    the frequencies of the first fit; ``at={"batch": "new"}`` asks about a new one.
+    of covariates, as in `Run.interpret`, are those over the old levels, in the frequencies of the
+    first fit; ``at={"batch": "new"}`` asks about a new one.
 
     Args:
         run: The run; it is left as it is.
