@@ -166,6 +166,14 @@ class Covariates(Configured, nn.Module):
         """The number of levels of each categorical covariate."""
         return {factor.name: len(factor.levels) for factor in self.factors}
 
+    def shares(self, name: str) -> np.ndarray:
+        """Return the share of the training observations that has each level of a factor."""
+        number = [factor.name for factor in self.factors].index(name)
+        found = np.zeros(self.n_levels[name])
+        for share, *codes in self.combinations:
+            found[int(codes[number])] += share
+        return found
+
     def learn(self, columns: Columns) -> None:
         """Take the scales and frequencies of observations: of those of `of`, then of a fit's.
 

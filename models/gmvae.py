@@ -38,13 +38,10 @@ class GMVAE(VAE):
             Shape ``(K, G)``.
         """
         centres, _ = self.prior.components()
-        size = centres.new_full((len(centres), 1), library)
-        means = torch.zeros(())
-        for share, columns in self.covariates.held(None, centres.device):
-            outputs = self.decoder(self.covariates.beside(centres, columns))
-            counts = self.likelihood.given(columns)(outputs, size if self.library.scales else None)
-            means = means + share * counts.mean
-        return means
+        size = centres.new_full((len(centres), 1), library) if self.library.scales else None
+        return self.averaged(
+            centres, None, lambda likelihood, outputs: likelihood(outputs, size).mean
+        )
 
 
 class CountGMVAE(GMVAE):

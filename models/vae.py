@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
@@ -164,11 +164,23 @@ class VAE(Model):
             library = None
         elif not isinstance(library, Tensor) and library is not None:
             library = z.new_full((*z.shape[:-1], 1), library)
-        averaged = torch.zeros(())
+        return self.averaged(z, at, lambda likelihood, outputs: likelihood.rates(outputs, library))
+
+    def averaged(
+        self, z: Tensor, at: At | None, of: Callable[[Likelihood, Tensor], Tensor]
+    ) -> Tensor:
+        """Average a function of the likelihood and the decoder's outputs over covariates.
+
+        Args:
+            z: Latents, shape ``(*batch, L)``.
+            at: Values at which covariates are held, see `Covariates.held`.
+            of: The function.
+        """
+        total = torch.zeros(())
         for share, columns in self.covariates.held(at, z.device):
             outputs = self.decoder(self.covariates.beside(z, columns))
-            averaged = averaged + share * self.likelihood.rates(outputs, library)
-        return averaged
+            total = total + share * of(self.likelihood.given(columns), outputs)
+        return total
 
     def loadings(self) -> Tensor | None:
         """See `Model.loadings`.

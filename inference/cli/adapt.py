@@ -10,6 +10,7 @@ import typer
 from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.command_line import command_line
+from vae4counts.inference.cli.data_options import resolved
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.fit import how_training_ended
 from vae4counts.inference.cli.metrics_table import show_metrics
@@ -76,9 +77,8 @@ def adapt_command(
             device=basic.device,
             split=split,
         )
-        place = Path(data).expanduser()
         adapted.settings |= {
-            "data": str(place.resolve()) if place.exists() else data,
+            "data": resolved(data),
             "out_of_core": out_of_core,
             "command": command_line(context),
         }

@@ -89,10 +89,9 @@ class DataOptions(Options):
 
     def settings_with(self, source: str) -> dict[str, Any]:
         """Return what a run says of the data that it was fitted to."""
-        path = Path(source).expanduser()
         return {
             "ignore_label": self.ignored_labels,
-            "data": str(path.resolve()) if path.exists() else source,
+            "data": resolved(source),
             "out_of_core": self.out_of_core,
             "transpose": self.transpose,
             "feature_type": self.feature_type,
@@ -101,3 +100,9 @@ class DataOptions(Options):
             "top_features": self.top_features,
             "feature_method": self.feature_method,
         }
+
+
+def resolved(source: str) -> str:
+    """Return the whole path of a file, by which it is found from anywhere; other names as is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vae4counts.data import CountLoader, Counts, Data, DataError, Split, to_anndata
+from vae4counts.data import Counts, Data, DataError, Split, to_anndata
 from vae4counts.inference.fitting.checks import accelerator_for
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.new_levels import ExtendedPair, unknown_levels
@@ -27,7 +27,6 @@ from vae4counts.inference.fitting.plan import (
     settings_of,
     split_observations,
 )
-from vae4counts.inference.fitting.start import MOMENT_OBSERVATIONS
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.run.alignment import counts_like, labels_of
 from vae4counts.inference.run.fitted_pair import (
@@ -118,9 +117,7 @@ def adapt(
     parts = split_observations(adata.obs, counts, split, basic.seed)
     rows, validation_rows = _rows_with_new_levels(counts, parts, columns, new)
     training, validation = counts.subset(rows), counts.subset(validation_rows)
-    pair.start_buffers(
-        next(iter(CountLoader(training, batch_size=MOMENT_OBSERVATIONS, seed=basic.seed)))
-    )
+    pair.start_buffers(training, basic.seed)
     job = _job(run, pair, basic, training, validation, progress=progress)
     try:
         with pair.only_new_trained():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def fit(
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
     if not warm_start:
-        _learn_covariates(model, guide, training)
+        _learn_covariates(model, guide, training, columns)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
     told = digest(training.covariates)
@@ -209,11 +209,13 @@ def _label_of(model: Model, label: str | None) -> tuple[str | None, Sequence[str
     return labels.column, labels.ignored
 
 
-def _learn_covariates(model: Model, guide: Guide, training: Counts) -> None:
+def _learn_covariates(
+    model: Model, guide: Guide, training: Counts, columns: Mapping[str, list[str] | None]
+) -> None:
     """Let model and guide take scales and frequencies of covariates from training observations."""
+    warn_of_untrained(columns, training.covariates)
     for covariates in (model.covariates, guide.covariates):
         covariates.learn(training.covariates)
-    warn_of_untrained(joined_columns(model.covariates, guide.covariates), training.covariates)
 
 
 def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from vae4counts import models
-from vae4counts.data import Batch, DataError, find_column
+from vae4counts.data import Counts, DataError, find_column
 from vae4counts.data.counts.columns import levels_of
 from vae4counts.guides import Guide
+from vae4counts.inference.fitting.start import start_from_data
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run.fitted_pair import FittedPair, pair_of
@@ -110,14 +110,15 @@ class ExtendedPair:
         return cls(model, guide, is_new)
 
     @torch.no_grad()
-    def start_buffers(self, batch: Batch) -> None:
+    def start_buffers(self, counts: Counts, seed: int) -> None:
         """Set what is no parameter, as a library's moments, from observations of new levels."""
         own = pair_of(self.model, self.guide)
         buffers = {name: each for name, each in own.named_buffers() if name in self.is_new}
         if not buffers:
             return
-        fresh = copy.deepcopy(own)
-        models.start_from_data(fresh, batch)
+        model, guide = copy.deepcopy((self.model, self.guide))
+        start_from_data(model, guide, counts, seed)
+        fresh = pair_of(model, guide)
         for name, buffer in buffers.items():
             buffer.copy_(torch.where(self.is_new[name], fresh.get_buffer(name), buffer))
 
@@ -167,15 +168,13 @@ class _Place:
         """Find the place of a covariate, some others of which have grown."""
         names = [factor.name for factor in covariates.factors]
         number = names.index(name)
-        counts = torch.zeros(len(covariates.factors[number].levels), dtype=torch.float64)
-        for share, *codes in covariates.combinations:
-            counts[int(codes[number])] += share
-        if not counts.any():
-            counts += 1
+        shares = torch.from_numpy(covariates.shares(name))
+        if not shares.any():
+            shares += 1
         later = covariates.factors[number + 1 :]
         grown = sum(len(earlier.get(f.name, ())) for f in later if f.embedding is None)
         width = sum(factor.width for factor in later) + grown + len(covariates.numbers)
-        return cls(counts / counts.sum(), width)
+        return cls(shares / shares.sum(), width)
 
     def grow(self, values: Tensor, is_new: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Put entries for new levels behind those of the old ones.

@@ -33,25 +33,22 @@ def covariate_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFram
     Raises:
         NotInModelError: The model has no covariates, or no latent space.
     """
-    covariates, device = pair.model.covariates, pair.counts.device
+    covariates = pair.model.covariates
     if not covariates:
         raise NotInModelError(f"{pair.model.title} has no covariates")
     points = pair.cloud(np.ones(len(pair.counts), dtype=bool), num_points)
 
     def log_rates(name: str, value: str | float) -> np.ndarray:
         """Mean log2 rates with one covariate held, shape ``(G,)``."""
-        at = {**(pair.at or {}), name: value}
-        rates = (pair.model.rates(z, 1.0, at) for z in points.split(50))
+        held = pair.with_value(name, value)
+        rates = (held.rates(z, 1.0) for z in points.split(50))
         sums = [each.clamp_min(SMALLEST_RATE).log2().double().sum(0) for each in rates]
         return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
     effects: dict[str, np.ndarray] = {}
     for factor in covariates.factors:
         means = np.stack([log_rates(factor.name, level) for level in factor.levels])
-        shares = np.zeros(len(factor.levels))
-        for share, columns in covariates.held(None, device):
-            shares[int(columns[factor.name])] += share
-        means -= shares @ means
+        means -= covariates.shares(factor.name) @ means
         effects |= {
             f"{factor.name}={level}": row for level, row in zip(factor.levels, means, strict=True)
         }

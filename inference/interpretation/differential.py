@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -134,7 +133,7 @@ def level_expression(
             f"the model has no categorical covariate {covariate!r}. Its categorical covariates: "
             f"{known}."
         )
-    pairs_at = [replace(pair, at={**(pair.at or {}), covariate: each}) for each in (level1, level2)]
+    pairs_at = [pair.with_value(covariate, level) for level in (level1, level2)]
     for each in pairs_at:
         pair.model.covariates.held(each.at, pair.counts.device)  # to find errors now
     everything = np.ones(len(pair.counts), dtype=bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -105,6 +105,10 @@ class PairOnData:
             sizes = sites["library"]["value"] if "library" in sites else batch.library
             scales = self.model.scales_with_library
             yield sites["z"]["value"], sizes.unsqueeze(-1) if scales else None
+
+    def with_value(self, covariate: str, value: str | float) -> PairOnData:
+        """Return the same with one more covariate held."""
+        return replace(self, at={**(self.at or {}), covariate: value})
 
     def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
         """Return the counts expected at given latents: see `Model.rates`."""

@@ -16,10 +16,11 @@ def covariates(subject: Subject) -> Section | None:
     known = subject.run.model.covariates
     if not known:
         return None
-    shares = dict.fromkeys(_levels(subject), 0.0)
-    for share, columns in known.held(None, subject.on.counts.device):
-        for factor in known.factors:
-            shares[f"{factor.name}={factor.levels[int(columns[factor.name])]}"] += share
+    shares = {
+        f"{factor.name}={level}": share
+        for factor in known.factors
+        for level, share in zip(factor.levels, known.shares(factor.name), strict=True)
+    }
     effects = subject.view.covariate_effects()
     up, down = _top(effects), _top(-effects)
     rows = pd.DataFrame(
@@ -39,11 +40,6 @@ def covariates(subject: Subject) -> Section | None:
         "covariate those of one standard deviation."
     )
     return Section("Covariates", [paragraph(words), table(rows, "Covariates and their effects")])
-
-
-def _levels(subject: Subject) -> list[str]:
-    factors = subject.run.model.covariates.factors
-    return [f"{factor.name}={level}" for factor in factors for level in factor.levels]
 
 
 def _top(effects: pd.DataFrame) -> pd.Series:
