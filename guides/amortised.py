@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.guides.base import Guide, IncompatiblePairError, sampled_sites
+from vae4counts.guides.base import Guide, sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.heads import Head, LibraryHead
 from vae4counts.models.base import Model, observations
@@ -64,8 +64,9 @@ class AmortisedGuide(Guide, abc.ABC):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model that leaves ``z``, or ``z`` and ``library``, to the guide."""
-        return model.n_latent is not None and {"z"} <= sampled_sites(model) <= {"z", "library"}
+        """See `Guide.fits`: a model of one table that leaves ``z``, or ``z`` and ``library``, to it."""
+        has_one = model.n_latent is not None and len(model.tables) == 1
+        return has_one and {"z"} <= sampled_sites(model) <= {"z", "library"}
 
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> AmortisedGuide:
@@ -111,46 +112,3 @@ class AmortisedGuide(Guide, abc.ABC):
             # a product of noise and covariance would be rounded to bfloat16
             with torch.autocast(features.device.type, enabled=False):
                 return pyro.sample("z", z)
-
-
-class GaussianGuide(AmortisedGuide, abc.ABC):
-    """A guide whose q(z | x) has means and standard deviations in closed form.
-
-    So a prior can be made of it, such as `VampPrior`.
-    """
-
-    @abc.abstractmethod
-    def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and standard deviations of q(z | x), each ``(B, L)``.
-
-        Args:
-            counts: CSR or dense, shape ``(B, G)``.
-        """
-
-    def attach(self, model: Model) -> None:
-        """See `Guide.attach`: give q(z | x) to a prior that is made of it, such as `VampPrior`.
-
-        Raises:
-            IncompatiblePairError: It is, and the guide sees covariates, which its pseudo-inputs do
-                not have.
-        """
-        mixture = model.mixture_prior
-        if self.covariates and mixture is not None and mixture.needs_posterior:
-            raise IncompatiblePairError(
-                f"{model.title} is made of the guide's q(z | x) at counts alone: give it a guide "
-                "whose encoder sees no covariates"
-            )
-        model.share_posterior(self.settled_posterior)
-
-    def settled_posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `posterior` in evaluation mode: without dropout and by the running moments.
-
-        A prior that is made of it is then one density for all observations of a batch.
-        """
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            return self.posterior(counts)
-        finally:
-            for module, training in modes:
-                module.training = training

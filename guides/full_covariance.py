@@ -6,7 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.guides.amortised import GaussianGuide
+from vae4counts.guides.amortised import AmortisedGuide
+from vae4counts.guides.gaussian import GaussianGuide
 from vae4counts.guides.heads import GaussianHead, Head
 from vae4counts.models.numerics import at_least_float32
 
@@ -60,7 +61,7 @@ class FullCovarianceHead(Head):
         return loc, factor * scale.unsqueeze(-1)
 
 
-class FullCovarianceGuide(GaussianGuide):
+class FullCovarianceGuide(AmortisedGuide, GaussianGuide):
     r"""``q(z | x) = N(mu(x), C(x) C(x)^T)``, with a lower triangular ``C``.
 
     If the library size is latent, its logarithm and ``z`` are jointly Gaussian: the mean of

@@ -70,12 +70,14 @@ class JointGuide(Guide):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model with a mixture prior that is not made of q(z | x).
+        """See `Guide.fits`: a model of one table, with a mixture prior not made of q(z | x).
 
         A model with labels is left out, whose components q(component | x) knows nothing of.
         """
         mixture = model.mixture_prior
         if mixture is None or mixture.needs_posterior or model.labels is not None:
+            return False
+        if len(model.tables) > 1:
             return False
         return {site.name for site in model.latents} <= {"component", "z", "library"}
 

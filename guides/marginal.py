@@ -5,11 +5,12 @@ from __future__ import annotations
 import pyro.distributions as dist
 from torch import Tensor
 
-from vae4counts.guides.amortised import GaussianGuide
+from vae4counts.guides.amortised import AmortisedGuide
+from vae4counts.guides.gaussian import GaussianGuide
 from vae4counts.guides.heads import GaussianHead
 
 
-class MarginalGuide(GaussianGuide):
+class MarginalGuide(AmortisedGuide, GaussianGuide):
     r"""``q(z | x) = N(mu(x), diag sigma(x)^2)``, and ``q(library | x)`` if that is latent.
 
     For a prior without components it is the usual amortised guide (Kingma & Welling 2014). A

@@ -17,5 +17,6 @@ GUIDES: Registry[type[Guide]] = Registry(
         "exact": "exact.ExactGuide",
         "full-covariance": "full_covariance.FullCovarianceGuide",
         "flow": "flow.FlowGuide",
+        "product": "product.ProductGuide",
     },
 )

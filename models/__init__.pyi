@@ -18,6 +18,8 @@ from .library import NoLibrary as NoLibrary
 from .library import ObservedLibrary as ObservedLibrary
 from .mixtures import CountMixture as CountMixture
 from .mixtures import GaussianMixtureModel as GaussianMixtureModel
+from .modality import Modality as Modality
+from .multi import MultiVAE as MultiVAE
 from .networks import Decoder as Decoder
 from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder

@@ -12,6 +12,7 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
@@ -63,16 +64,24 @@ def plate_sites(trace: Any) -> list[str]:
     ]
 
 
-def mean_counts(batch: Batch) -> Tensor:
-    """Return the mean count of each feature over a batch, shape ``(G,)``."""
-    return batch.counts.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
+def mean_values(batch: Batch) -> Tensor:
+    """Return the mean of each feature of the only table of a batch, shape ``(G,)``.
+
+    Entries that are missing are left out.
+    """
+    values = batch.counts
+    if values.layout == torch.strided:
+        return values.nanmean(0)
+    return values.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
 
 
 def start_from_data(module: nn.Module, batch: Batch) -> None:
     """Initialise every part of a model or guide from a shuffled batch of training observations."""
-    for part in module.modules():
-        if isinstance(part, Configured):
-            part.initialise(batch)
+    if isinstance(module, Configured):
+        batch = module.own_part(batch)
+        module.initialise(batch)
+    for part in module.children():
+        start_from_data(part, batch)
 
 
 class Model(Configured, nn.Module, abc.ABC):
@@ -155,6 +164,21 @@ class Model(Configured, nn.Module, abc.ABC):
         return (COUNTS,)
 
     @property
+    def table_sizes(self) -> Mapping[str, int]:
+        """The number of features of each table; together they are the model's, in this order."""
+        return {COUNTS: self.n_features}
+
+    @property
+    def supports(self) -> Mapping[str, constraints.Constraint]:
+        """The values that each table may hold: counts unless overridden."""
+        return dict.fromkeys(self.tables, constraints.nonnegative_integer)
+
+    @property
+    def encoder_inputs(self) -> Mapping[str, str]:
+        """The name in `INPUTS` of the scaling that suits each table as an encoder's input."""
+        return dict.fromkeys(self.tables, "log1p")
+
+    @property
     def title(self) -> str:
         """A name for the model in messages and reports."""
         return type(self).__name__
@@ -213,13 +237,13 @@ class Model(Configured, nn.Module, abc.ABC):
 
         Args:
             z: Latents, shape ``(*batch, L)``.
-            library: Library sizes in counts, shape ``(*batch, 1)``, or one number for all; ignored
-                by a model without a library size.
+            library: Library sizes in counts, shape ``(*batch, 1)``, or one number for all; of a
+                model of several tables, ``(*batch, M)``. Ignored by a table without a library size.
             at: Values at which covariates are held; the others are averaged over the training
                 observations, see `Covariates.held`.
 
         Returns:
-            Shape ``(*batch, G)``.
+            Shape ``(*batch, G)``: of the features of all tables, one table after the other.
 
         Raises:
             NotInModelError: The model has no latent space.

@@ -28,6 +28,9 @@ pyro.settings.set(module_local_params=True)
 
 Self = TypeVar("Self", bound="Configured")
 
+TYPE = "type"
+"""The key of a description that names a class; a mapping without it is one of descriptions."""
+
 PACKAGES = ("vae4counts.models.", "vae4counts.guides.")
 """The packages whose modules are imported to find a class."""
 
@@ -86,6 +89,10 @@ class Configured:
         Does nothing unless overridden.
         """
 
+    def own_part(self, batch: Batch) -> Batch:
+        """Return what of a batch this object and its parts see: all of it unless overridden."""
+        return batch
+
     def config(self) -> dict[str, Any]:
         """Describe this object by its class and the arguments of its constructor.
 
@@ -97,7 +104,7 @@ class Configured:
                 or is not kept.
         """
         values = {name: _describe(value, owner=self) for name, value in self._arguments().items()}
-        return {"type": key_of(type(self)), **values}
+        return {TYPE: key_of(type(self)), **values}
 
     def anew(self: Self) -> Self:
         """Make an equal, untrained object, whose parameters are drawn from the random state.
@@ -170,8 +177,10 @@ def from_config(config: Any) -> Any:
         return [from_config(item) for item in config]
     if not isinstance(config, dict):
         return config
-    kind = find_class(str(config.get("type")))
-    arguments = {key: from_config(value) for key, value in config.items() if key != "type"}
+    if TYPE not in config:
+        return {name: from_config(item) for name, item in config.items()}
+    kind = find_class(str(config[TYPE]))
+    arguments = {key: from_config(value) for key, value in config.items() if key != TYPE}
     try:
         return kind(**arguments)
     except TypeError as error:
@@ -185,6 +194,8 @@ def _describe(value: Any, owner: Configured) -> Any:
         return value.config() if value else None  # covariates of which there are none
     if isinstance(value, (list, tuple)):
         return [_describe(item, owner) for item in value]
+    if isinstance(value, (Mapping, nn.ModuleDict)):
+        return {name: _describe(item, owner) for name, item in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, numbers.Integral):  # as NumPy's are
@@ -202,8 +213,8 @@ def _anew(value: Any, owner: Configured) -> Any:
         return value.anew()
     if isinstance(value, (list, tuple)):
         return type(value)(_anew(item, owner) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _anew(item, owner) for key, item in value.items()}
+    if isinstance(value, (Mapping, nn.ModuleDict)):
+        return {name: _anew(item, owner) for name, item in value.items()}
     if isinstance(value, (nn.Module, nn.Parameter)):
         raise TypeError(
             f"{type(owner).__name__} holds a {type(value).__name__}, which cannot be made anew: "

@@ -38,9 +38,11 @@ class GMVAE(VAE):
             Shape ``(K, G)``.
         """
         centres, _ = self.prior.components()
-        size = centres.new_full((len(centres), 1), library) if self.library.scales else None
         return self.averaged(
-            centres, None, lambda likelihood, outputs: likelihood(outputs, size).mean
+            centres,
+            library,
+            None,
+            lambda likelihood, outputs, size: likelihood(outputs, size).mean,
         )
 
 

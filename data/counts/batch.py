@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -112,6 +112,26 @@ class Batch:
             raise ValueError(f"the table {next(iter(self.tables))!r} does not hold counts")
         return self._only.library
 
+    def only(self, names: Iterable[str]) -> Batch:
+        """Return the same observations with some of their tables alone."""
+        return replace(self, tables={name: self.tables[name] for name in names})
+
+    def of_table(self, name: str) -> Batch:
+        """Return the observations that have a modality, with its table alone.
+
+        Args:
+            name: The table's name.
+        """
+        table = self.tables[name]
+        if table.rows is None:
+            return self if len(self.tables) == 1 else self.only([name])
+        return Batch(
+            {name: replace(table, rows=None)},
+            self.index[table.rows],
+            self.n_observations,
+            {column: values[table.rows] for column, values in self.covariates.items()},
+        )
+
     @property
     def whole(self) -> Part:
         """Which rows of the whole batch these are."""
@@ -136,14 +156,32 @@ class Batch:
         return next(iter(self.tables.values()))
 
 
-def first_rows(counts: Tensor, n: int) -> Tensor:
-    """Return the first ``n`` rows of a CSR matrix as a dense one; the others stay sparse."""
-    starts = counts.crow_indices()[: n + 1]
-    size = int(starts[-1])
-    return torch.sparse_csr_tensor(
-        starts,
-        counts.col_indices()[:size],
-        counts.values()[:size],
-        size=(n, counts.shape[1]),
-        check_invariants=False,
-    ).to_dense()
+def first_rows(batch: Batch, n: int) -> Tensor:
+    """Return the first ``n`` rows of all tables side by side, dense; the others stay sparse.
+
+    Of a table that an observation does not have, the row is 0.
+
+    Returns:
+        Shape ``(n, G)``.
+    """
+    return torch.cat([_first_rows(table, n) for table in batch.tables.values()], -1)
+
+
+def _first_rows(table: Table, n: int) -> Tensor:
+    rows = torch.arange(n) if table.rows is None else table.rows[table.rows < n]
+    values = table.values
+    if values.layout == torch.strided:
+        dense = values[: len(rows)].nan_to_num(0.0)
+    else:
+        starts = values.crow_indices()[: len(rows) + 1]
+        size = int(starts[-1])
+        dense = torch.sparse_csr_tensor(
+            starts,
+            values.col_indices()[:size],
+            values.values()[:size],
+            size=(len(rows), values.shape[1]),
+            check_invariants=False,
+        ).to_dense()
+    if table.rows is None:
+        return dense
+    return dense.new_zeros(n, values.shape[1]).index_copy(0, rows, dense)

@@ -54,7 +54,7 @@ class VampPrior(MixturePrior):
         """
         if len(batch) < self.n_components:
             raise ValueError(f"{self.n_components} pseudo-inputs but {len(batch)} observations")
-        counts = first_rows(batch.counts, self.n_components).clamp_min(SMALLEST_PSEUDO_COUNT)
+        counts = first_rows(batch, self.n_components).clamp_min(SMALLEST_PSEUDO_COUNT)
         self.pseudo_inputs.copy_(counts + torch.log(-torch.expm1(-counts)))  # softplus, inverted
 
     def components(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,213 @@
+"""The guide of several tables: a product of experts, one for each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vae4counts.data.counts.batch import Batch
+from vae4counts.guides.base import sampled_sites
+from vae4counts.guides.encoder import Encoder
+from vae4counts.guides.gaussian import GaussianGuide
+from vae4counts.guides.heads import GaussianHead
+from vae4counts.models.base import Model, observations
+from vae4counts.models.config import Configured
+from vae4counts.models.covariates import NO_COLUMNS, Columns, Covariates
+
+EXPERTS = "experts"
+"""The key of what `ProductGuide` says of its site ``"z"``: the opinion of each expert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A Gaussian in natural parameters, as a factor of a product; of no weight where it is zero.
+
+    Attributes:
+        precision: ``1 / s^2``, shape ``(B, L)``.
+        shift: ``m / s^2``, shape ``(B, L)``.
+        present: Which observations it is about, shape ``(B,)``; None for all.
+    """
+
+    precision: Tensor
+    shift: Tensor
+    present: Tensor | None = None
+
+    def only(self, rows: Tensor) -> Opinion:
+        """Return the opinion about some observations, none about the others.
+
+        Args:
+            rows: Which, shape ``(B,)``, of truth values.
+        """
+        kept = rows.unsqueeze(-1)
+        return Opinion(self.precision * kept, self.shift * kept, rows)
+
+
+def product(opinions: Iterable[Opinion]) -> dist.Normal:
+    """Return the normalised product of Gaussians, one at least of which has weight everywhere."""
+    precision, shift = torch.zeros(()), torch.zeros(())
+    for each in opinions:
+        precision, shift = precision + each.precision, shift + each.shift
+    return dist.Normal(shift / precision, precision.rsqrt())
+
+
+class Expert(Configured, nn.Module):
+    """What one modality says of the latents: an encoder and a Gaussian head.
+
+    Args:
+        n_features: Number ``G`` of features.
+        encoder: The encoder. `Encoder` with its defaults if None.
+    """
+
+    def __init__(self, n_features: int, encoder: Encoder | None = None) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.encoder = Encoder() if encoder is None else encoder
+
+    def build(self, name: str, n_latent: int) -> None:
+        """Make the layers. Called once, by the guide.
+
+        Args:
+            name: The table that it reads.
+            n_latent: Dimension ``L`` of the latents.
+
+        Raises:
+            ValueError: The expert is part of another guide.
+        """
+        self.claim()
+        self.name = name
+        self.encoder.build(self.n_features)
+        self.head = GaussianHead(self.encoder.hidden[-1], n_latent)
+
+    def own_part(self, batch: Batch) -> Batch:
+        """See `Configured.own_part`: the observations that have this modality."""
+        return batch.of_table(self.name)
+
+    def opinion(self, values: Tensor, covariates: Columns = NO_COLUMNS) -> Opinion:
+        """Return the Gaussians of observations, given their values ``(B, G)``."""
+        loc, scale = self.head(self.encoder(values, covariates))
+        precision = scale.pow(-2)
+        return Opinion(precision, loc * precision)
+
+    def forward(self, batch: Batch) -> Opinion:
+        """Return the Gaussians of a batch, of weight zero where this modality is absent."""
+        own, rows = batch.of_table(self.name), batch.tables[self.name].rows
+        found = self.opinion(own.counts, own.covariates)
+        if rows is None:
+            return found
+        shape = len(batch), found.precision.shape[-1]
+        precision, shift = (
+            part.new_zeros(shape).index_copy(0, rows, part)
+            for part in (found.precision, found.shift)
+        )
+        present = torch.zeros(len(batch), dtype=torch.bool, device=rows.device)
+        return Opinion(precision, shift, present.index_fill(0, rows, value=True))
+
+
+class ProductGuide(GaussianGuide):
+    r"""A product of Gaussian experts, one for each modality (Wu & Goodman 2018).
+
+    .. math:: q(z \mid x) \propto N(z; 0, \sigma^2) \prod_m N(z; \mu_m(x_m), \sigma_m(x_m)^2)
+
+    over the modalities that an observation has, so that any subset of them can be encoded. The
+    first factor, with a learnt ``sigma`` for each latent, is all that is left without any. A
+    mixture's component is summed out, as by `AmortisedGuide`.
+
+    Args:
+        experts: The experts by the names of the tables that they read.
+        n_latent: Dimension ``L`` of the latents.
+
+    Raises:
+        ValueError: There is no expert.
+    """
+
+    def __init__(self, experts: Mapping[str, Expert], n_latent: int) -> None:
+        super().__init__()
+        if not experts:
+            raise ValueError("there is no expert: name one or more")
+        self.n_latent = n_latent
+        self.experts = nn.ModuleDict(dict(experts))
+        for name, expert in self._experts.items():
+            expert.build(name, n_latent)
+        self.log_precision = nn.Parameter(torch.zeros(n_latent))
+
+    @classmethod
+    def fits(cls, model: Model) -> bool:
+        """See `Guide.fits`: a model that leaves ``z`` alone to the guide."""
+        return model.n_latent is not None and sampled_sites(model) == {"z"}
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: Encoder | None) -> ProductGuide:
+        """See `Guide.for_model`: each expert's encoder has the given one's settings.
+
+        Without one, each table's values are scaled as suits them.
+        """
+        inputs = model.encoder_inputs
+        experts = {
+            name: Expert(size, Encoder(inputs=inputs[name]) if encoder is None else encoder.anew())
+            for name, size in model.table_sizes.items()
+        }
+        return cls(experts, cast(int, model.n_latent))
+
+    @property
+    def sites(self) -> Sequence[str]:
+        """See `Guide.sites`."""
+        return ("z",)
+
+    @property
+    def covariates(self) -> Covariates:
+        """See `Guide.covariates`: those of the first encoder that sees any."""
+        seen = (expert.encoder.covariates for expert in self._experts.values())
+        return next(filter(bool, seen), Covariates())
+
+    def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:
+        """See `Guide.made_for`."""
+        sizes = {name: expert.n_features for name, expert in self._experts.items()}
+        yield "n_features", sizes, dict(model.table_sizes)
+        yield "n_latent", self.n_latent, model.n_latent
+
+    def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """See `GaussianGuide.posterior`."""
+        parts = counts.split([expert.n_features for expert in self._experts.values()], -1)
+        experts = zip(self._experts.values(), parts, strict=True)
+        opinions = [expert.opinion(part) for expert, part in experts]
+        z = product([self.prior_opinion(len(counts)), *opinions])
+        return z.loc, z.scale
+
+    @property
+    def flips(self) -> bool:
+        """See `Guide.flips`."""
+        return True
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Guide.flip`."""
+        for expert in self._experts.values():
+            expert.head.flip(signs)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `Guide.forward`. Tables that the batch does not hold are left out."""
+        opinions = {
+            name: expert(batch)
+            for name, expert in self._experts.items()
+            if name in batch.tables and len(batch.tables[name].values)
+        }
+        prior = self.prior_opinion(len(batch))
+        z = product([prior, *opinions.values()])
+        with observations(batch):
+            # the experts are of use to what trains them on subsets of the modalities
+            infer = {EXPERTS: {**opinions, None: prior}}
+            return pyro.sample("z", z.to_event(1), infer=infer)
+
+    def prior_opinion(self, n: int) -> Opinion:
+        """Return what is said of ``n`` observations without any modality."""
+        precision = self.log_precision.exp().expand(n, -1)
+        return Opinion(precision, torch.zeros_like(precision))
+
+    @property
+    def _experts(self) -> Mapping[str, Expert]:
+        return cast(Mapping[str, Expert], self.experts)

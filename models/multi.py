@@ -1,0 +1,297 @@
+"""Variational autoencoders of several tables: the generative half."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from vae4counts.data.counts.batch import Batch
+from vae4counts.models.base import Latent, Model, Posterior, observations
+from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.labels import Labels
+from vae4counts.models.modality import Modality
+from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
+
+EXAMPLES = {
+    "prior": "GaussianMixture(n_latent=10)",
+    "likelihood": "NegativeBinomial()",
+    "covariates": "Covariates.of(adata, ['batch'])",
+    "labels": "Labels.of(adata, 'cell_type')",
+}
+
+
+class MultiVAE(Model):
+    r"""A variational autoencoder of several tables of the same observations.
+
+    .. math:: z \sim p(z), \qquad
+              x_m \mid z \sim \mathrm{likelihood}_m(\mathrm{decoder}_m(z, c), \mathrm{library}_m)
+
+    for each modality ``m``, with the covariates ``c`` of each observation, if there are any. One
+    ``z``, and one component of a mixture prior, is behind all tables. What an observation does not
+    have is left out: it is neither decoded nor scored.
+
+    The features of all tables, one table after the other, are the model's ``G`` features.
+
+    Args:
+        modalities: The tables by name, which is that of the site that observes each.
+        prior: p(z). `StandardNormal` if None; with labels a `GaussianMixture` of a component for
+            each class.
+        covariates: What is known about each observation, see `Covariates.of`; of which the model
+            makes its own copy. None for none.
+        labels: Classes that are known of some observations, see `Labels.of`: the components of a
+            mixture prior, of which there may be more. None for none.
+
+    Raises:
+        ValueError: There is no modality, a name that a site cannot have, a latent library size of
+            one of several tables, or labels without a prior that has a component for each class.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality],
+        prior: Prior | None = None,
+        covariates: Covariates | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        super().__init__()
+        check_kinds(prior=(prior, Prior), covariates=(covariates, Covariates), labels=(labels, Labels))
+        _check_names(modalities)
+        self.n_features = sum(each.n_features for each in modalities.values())
+        if covariates is not None:
+            self.covariates = covariates.anew()
+        self.labels = labels
+        if prior is None and labels is not None:
+            prior = GaussianMixture(n_components=len(labels.classes))
+        self.prior = StandardNormal() if prior is None else prior
+        if labels is not None:
+            self._check_labels(labels)
+        self.prior.build(self.n_features)
+        self.modalities = nn.ModuleDict(dict(modalities))
+        for name, modality in self._modalities.items():
+            modality.build(name, self.prior.n_latent, self.covariates)
+            if modality.library.latents and len(modalities) > 1:
+                raise ValueError(
+                    f"the library size of {name!r} is latent, which only that of a model of one "
+                    "table can be: give it library='observed', or None"
+                )
+        each = list(self._modalities.values())
+        self.numbers_per_draw = sum(modality.n_outputs for modality in each)
+        self.n_latent = self.prior.n_latent
+        self.rotation_invariant = self.prior.rotation_invariant
+        self.holds_counts = all(modality.likelihood.support.counts for modality in each)
+        self.given_library = any(modality.library.given for modality in each)
+        self.given_total = all(modality.likelihood.library_is_total for modality in each)
+        self.scales_with_library = any(modality.library.scales for modality in each)
+        lumped = [m.likelihood.lumped_from for m in each if m.likelihood.lumped_from is not None]
+        self.lumped_from = min(lumped, default=None)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `Model.forward`. Tables that the batch does not hold are left out."""
+        self.prior.hyperprior()
+        held = {
+            name: modality
+            for name, modality in self._modalities.items()
+            if name in batch.tables and len(batch.tables[name].values)
+        }
+        values = torch.zeros(())
+        with observations(batch):
+            libraries = {name: m.library(batch.of_table(name)) for name, m in held.items()}
+            with self._known_components(batch):
+                z = self.prior()
+            for name, modality in held.items():
+                values = modality(z, libraries[name], batch, self.covariates)
+        return values
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """See `Model.tables`."""
+        return tuple(self.modalities)
+
+    @property
+    def table_sizes(self) -> Mapping[str, int]:
+        """See `Model.table_sizes`."""
+        return {name: modality.n_features for name, modality in self._modalities.items()}
+
+    @property
+    def supports(self) -> Mapping[str, constraints.Constraint]:
+        """See `Model.supports`."""
+        return {name: each.likelihood.support.constraint for name, each in self._modalities.items()}
+
+    @property
+    def encoder_inputs(self) -> Mapping[str, str]:
+        """See `Model.encoder_inputs`."""
+        return {name: each.likelihood.inputs for name, each in self._modalities.items()}
+
+    @property
+    def latents(self) -> Sequence[Latent]:
+        """See `Model.latents`."""
+        sizes = [latent for each in self._modalities.values() for latent in each.library.latents]
+        return (*sizes, *self.prior.latents)
+
+    @property
+    def title(self) -> str:
+        """See `Model.title`."""
+        return f"{type(self).__name__} with {type(self.prior).__name__}"
+
+    def state_probabilities(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.state_probabilities`: tables depend on the component through ``z`` alone."""
+        mixture = self.prior.mixture
+        return {} if mixture is None else {"component": mixture.responsibilities(latents["z"])}
+
+    @property
+    def mixture_prior(self) -> MixturePrior | None:
+        """See `Model.mixture_prior`."""
+        return self.prior.mixture
+
+    def rates(self, z: Tensor, library: Tensor | float | None, at: At | None = None) -> Tensor:
+        """Return ``library * softmax(decoder(z))``, or ``exp(decoder(z))`` without a library size.
+
+        A zero-inflated likelihood gives the rates of its base, without the extra zeros, as in scVI
+        (Lopez et al. 2018); a likelihood without rates (a categorical one, or one of values that
+        are not counts) gives its mean. See `Model.rates`.
+        """
+        return self.averaged(
+            z, library, at, lambda likelihood, outputs, size: likelihood.rates(outputs, size)
+        )
+
+    def averaged(
+        self,
+        z: Tensor,
+        library: Tensor | float | None,
+        at: At | None,
+        of: Callable[[Any, Tensor, Tensor | None], Tensor],
+    ) -> Tensor:
+        """Average a function of likelihoods and decoders' outputs over covariates.
+
+        Args:
+            z: Latents, shape ``(*batch, L)``.
+            library: See `Model.rates`.
+            at: Values at which covariates are held, see `Covariates.held`.
+            of: The function of a likelihood, its outputs and library sizes.
+
+        Returns:
+            Those of all tables, one after the other.
+        """
+        sizes = self._library_columns(z, library)
+        total = torch.zeros(())
+        for share, columns in self.covariates.held(at, z.device):
+            inputs = self.covariates.beside(z, columns)
+            parts = [
+                of(each.likelihood.given(columns), each.decoder(inputs), size)
+                for each, size in zip(self._modalities.values(), sizes, strict=True)
+            ]
+            total = total + share * (parts[0] if len(parts) == 1 else torch.cat(parts, -1))
+        return total
+
+    def loadings(self) -> Tensor | None:
+        """See `Model.loadings`.
+
+        Each column is centred in a table with a library size, where adding a constant to all
+        features changes nothing.
+        """
+        parts = [modality.loadings() for modality in self._modalities.values()]
+        if any(part is None for part in parts):
+            return None
+        return torch.cat(cast(list[Tensor], parts))
+
+    @property
+    def flips(self) -> bool:
+        """See `Model.flips`: for linear decoders and a prior that can flip."""
+        return self.loadings() is not None and self.prior.flips
+
+    def flip(self, signs: Tensor) -> None:
+        """See `Model.flip`."""
+        if not self.flips:
+            super().flip(signs)
+        for modality in self._modalities.values():
+            modality.decoder.flip(signs)
+        self.prior.flip(signs)
+
+    def plain_twin(self) -> MultiVAE | None:
+        """See `Model.plain_twin`: the same model with a simpler prior, if this one asks for it."""
+        plain = self.prior.plain()
+        return None if plain is None else self.with_prior(plain)
+
+    def start_from_latents(self, z: Tensor, seed: int, known: Tensor | None = None) -> None:
+        """See `Model.start_from_latents`."""
+        if known is None:
+            self.prior.start_from_latents(z, seed)
+        else:
+            self.prior.start_at_classes(z, seed, known)
+
+    def share_posterior(self, posterior: Posterior) -> None:
+        """See `Model.share_posterior`."""
+        self.prior.share_posterior(posterior)
+
+    def with_prior(self, prior: Prior) -> MultiVAE:
+        """Return the same model with another prior, sharing all other parameters."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "prior": prior}
+        twin.rotation_invariant = prior.rotation_invariant
+        return twin
+
+    @property
+    def _modalities(self) -> Mapping[str, Modality]:
+        return cast(Mapping[str, Modality], self.modalities)
+
+    def _library_columns(
+        self, z: Tensor, library: Tensor | float | None
+    ) -> Sequence[Tensor | None]:
+        """The library sizes of each table, ``(*batch, 1)``; None for a table without."""
+        scales = [modality.library.scales for modality in self._modalities.values()]
+        if library is None:
+            return [None] * len(scales)
+        if not isinstance(library, Tensor):
+            library = z.new_full((*z.shape[:-1], 1), library)
+        columns = library.expand(*library.shape[:-1], len(scales)).split(1, -1)
+        return [size if has_one else None for size, has_one in zip(columns, scales, strict=True)]
+
+    def _known_components(self, batch: Batch) -> AbstractContextManager[object]:
+        return nullcontext() if self.labels is None else self.labels.given(batch.covariates)
+
+    def _check_labels(self, labels: Labels) -> None:
+        mixture, n = self.prior.mixture, len(labels.classes)
+        if mixture is None:
+            raise ValueError(
+                f"labels need a mixture prior, whose components are the classes, not "
+                f"{type(self.prior).__name__}"
+            )
+        if mixture.n_components < max(n, 2):
+            raise ValueError(
+                f"n_components is {mixture.n_components}, but there must be 2 or more, and one for "
+                f"each of {n} classes of {labels.column!r}: {', '.join(labels.classes)}"
+            )
+        if labels.column in self.covariates.names:
+            raise ValueError(
+                f"{labels.column!r} is a covariate and the label: a covariate is always known"
+            )
+
+
+def check_kinds(**parts: tuple[object, type]) -> None:
+    """Check that parts are objects of their kinds, or None.
+
+    Raises:
+        ValueError: One is not; the message gives an example.
+    """
+    for name, (part, kind) in parts.items():
+        if part is not None and not isinstance(part, kind):
+            raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
+
+
+def _check_names(modalities: Mapping[str, Modality]) -> None:
+    if not modalities:
+        raise ValueError("there is no modality: name one or more")
+    taken = {"z", "component", "library", "type", *dir(nn.ModuleDict())}
+    for name, modality in modalities.items():
+        if not isinstance(modality, Modality):
+            raise ValueError(
+                f"modality {name!r} is {modality!r}: give an object such as Modality(2000)"
+            )
+        if not name or "." in name or name in taken:
+            raise ValueError(f"a modality cannot be called {name!r}: rename it")
