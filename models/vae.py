@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import COUNTS, Batch
-from vae4counts.models.base import Latent, Model, Posterior, mean_counts, observations
+from vae4counts.models.base import Latent, Model, Posterior, observations
 from vae4counts.models.covariates import At, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.library import LIBRARIES, Library
@@ -51,7 +51,8 @@ class VAE(Model):
             ``(*batch, L + C)``, the design beside ``z``.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
             that gives the expected counts without a library size; or a `Library`. "default" is
-            that of the class: "observed", and "latent" for `CountVAE`.
+            that of the class: "observed", and "latent" for `CountVAE`; None for values that are
+            not counts.
         covariates: What is known about each observation, see `Covariates.of`; of which the model
             makes its own copy. None for none.
         labels: Classes that are known of some observations, see `Labels.of`: the components of a
@@ -59,8 +60,9 @@ class VAE(Model):
 
     Raises:
         ValueError: An unknown name, a decoder of the wrong output size, a likelihood that is
-            conditioned on the total with a library size that is not observed, or labels without a
-            prior that has a component for each class.
+            conditioned on the total with a library size that is not observed, one of values that
+            are not counts with a library size, or labels without a prior that has a component for
+            each class.
     """
 
     # the defaults of a subclass
@@ -104,6 +106,8 @@ class VAE(Model):
         self.prior.build(n_features)
         self.likelihood = self.default_likelihood() if likelihood is None else likelihood
         self.likelihood.build(n_features, self.covariates.n_levels)
+        self.holds_counts = self.likelihood.support.counts
+        self.inputs = self.likelihood.inputs
         self.numbers_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
@@ -127,11 +131,10 @@ class VAE(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Start the decoder's bias at the mean counts: ``z`` explains deviations from them."""
+        """Start the likelihood and the decoder's bias at the means: ``z`` explains the rest."""
+        outputs = self.likelihood.start(batch.counts)
         if isinstance(self.decoder, Decoder):
-            mean = mean_counts(batch)
-            smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
-            self.decoder.output.bias.copy_(self.likelihood.initial_outputs(smoothed))
+            self.decoder.output.bias.copy_(outputs)
 
     @property
     def latents(self) -> Sequence[Latent]:
@@ -271,7 +274,7 @@ class VAE(Model):
 
     def _make_library(self, library: str | Library | None) -> Library:
         if library == "default":
-            library = self.default_library
+            library = self.default_library if self.holds_counts else None
         if not isinstance(library, Library):
             if library not in LIBRARIES:
                 raise ValueError(f"library is {library!r}: it must be 'observed', 'latent' or None")
@@ -280,6 +283,11 @@ class VAE(Model):
             raise ValueError(
                 f"{type(self.likelihood).__name__} models counts given their total: "
                 "it needs library='observed'"
+            )
+        if library.scales and not self.holds_counts:
+            raise ValueError(
+                f"{type(self.likelihood).__name__} has values that are not counts and have no "
+                "total: it needs library=None"
             )
         library.build(self.covariates.n_levels)
         return library
