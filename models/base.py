@@ -18,6 +18,7 @@ from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Covariates
 from vae4counts.models.labels import Labels
+from vae4counts.models.numerics import column_means
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
@@ -64,15 +65,9 @@ def plate_sites(trace: Any) -> list[str]:
     ]
 
 
-def mean_values(batch: Batch) -> Tensor:
-    """Return the mean of each feature of the only table of a batch, shape ``(G,)``.
-
-    Entries that are missing are left out.
-    """
-    values = batch.counts
-    if values.layout == torch.strided:
-        return values.nanmean(0)
-    return values.sum(0, keepdim=True).to_dense().squeeze(0) / len(batch)
+def mean_counts(batch: Batch) -> Tensor:
+    """Return the mean count of each feature over a batch, shape ``(G,)``."""
+    return column_means(batch.counts)
 
 
 def start_from_data(module: nn.Module, batch: Batch) -> None:
@@ -100,6 +95,7 @@ class Model(Configured, nn.Module, abc.ABC):
             observation. It bounds the memory of everything that draws.
         holds_counts: Whether the observed site holds counts: its log-probability is then one of
             counts, and its draws are counts.
+        inputs: How an encoder scales the values unless told otherwise, see `Likelihood.inputs`.
         given_library: Whether the model is conditioned on each observation's total count, which it
             then does not have to explain.
         given_total: Whether the counts are modelled given that they add up to that total, which
@@ -116,6 +112,7 @@ class Model(Configured, nn.Module, abc.ABC):
     n_features: int
     numbers_per_draw: int
     holds_counts: bool = True
+    inputs: str = "log1p"
     given_library: bool = False
     given_total: bool = False
     scales_with_library: bool = False

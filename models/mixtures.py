@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
-from vae4counts.models.base import Latent, Model, mean_values, observations
+from vae4counts.models.base import Latent, Model, mean_counts, observations
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
@@ -71,7 +71,7 @@ class CountMixture(Model):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start each component at a random observation, averaged with the mean of all."""
-        mean = mean_values(batch) + 0.1 / self.n_features
+        mean = mean_counts(batch) + 0.1 / self.n_features
         picked = first_rows(batch, min(self.n_components, len(batch)))
         relative_size = picked.sum(-1, keepdim=True) / mean.sum()
         smoothed = 0.5 * picked / relative_size.clamp_min(1e-3) + 0.5 * mean

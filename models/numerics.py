@@ -1,4 +1,4 @@
-"""Two rules of all computations: float32 at least, and first derivatives only."""
+"""Rules of all computations: float32 at least, first derivatives only, no mean of what is NaN."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from torch import Tensor
 def at_least_float32(outputs: Tensor) -> Tensor:
     """Return a network's outputs in float32 or wider, whatever the network computes in."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
+def column_means(values: Tensor) -> Tensor:
+    """Return the mean of each column of a ``(B, G)`` table; 0 for one without values.
+
+    Args:
+        values: CSR, or dense with NaN where entries are missing.
+    """
+    if values.layout != torch.strided:
+        return values.sum(0, keepdim=True).to_dense().squeeze(0) / max(1, len(values))
+    return values.nanmean(0).nan_to_num(0.0)
 
 
 def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:

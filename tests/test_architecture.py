@@ -17,10 +17,16 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 PACKAGES = sorted({path.parent for path in FILES})
 
 # What a room may import from the others; the batch is the one thing that all may name, and models
-# are told columns of `obs`.
+# are told columns of `obs` and say which values they accept.
 MAY_IMPORT = {
     "data": {"data"},
-    "models": {"models", "data.counts.batch", "data.counts.columns", "data.errors"},
+    "models": {
+        "models",
+        "data.counts.batch",
+        "data.counts.columns",
+        "data.counts.support",
+        "data.errors",
+    },
     "guides": {"guides", "models", "data.counts.batch"},
     "inference": {"inference", "guides", "models", "data"},
     "vae4counts": {"inference", "guides", "models", "data"},

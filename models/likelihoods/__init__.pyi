@@ -4,6 +4,10 @@ from .base import rates as rates
 from .categorical import Categorical as Categorical
 from .categorical import CategoricalCounts as CategoricalCounts
 from .distribution import CountDistribution as CountDistribution
+from .distribution import DenseDistribution as DenseDistribution
+from .distribution import FeatureDistribution as FeatureDistribution
+from .gaussian import Gaussian as Gaussian
+from .gaussian import GaussianValues as GaussianValues
 from .multinomial import Multinomial as Multinomial
 from .multinomial import MultinomialCounts as MultinomialCounts
 from .negative_binomial import NegativeBinomial as NegativeBinomial

@@ -1,10 +1,11 @@
-"""The base classes of likelihoods: modules that return a distribution over counts.
+"""The base classes of likelihoods: modules that return a distribution over counts or other values.
 
 A new likelihood of counts that are independent given its parameters takes three parts: a `Family`
 (``log p(0)`` and ``log p(x) - log p(0)``, see ``sparse.py``), a subclass of `CountDistribution`
 that names the family, its moments and how to sample, and a subclass of `Likelihood` that makes the
-distribution from decoder outputs. A line in ``registry.py`` makes it known by name and has the
-generic tests cover it.
+distribution from decoder outputs. One of numbers that are not counts has a `DenseDistribution` and
+states which values it accepts (`support`). A line in ``registry.py`` makes it known by name and has
+the generic tests cover it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import abc
 import copy
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from vae4counts.data.counts.support import COUNTS, Support
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import levels_by
-from vae4counts.models.numerics import at_least_float32, first_order
+from vae4counts.models.numerics import at_least_float32, column_means, first_order
 
-from .distribution import CountDistribution
+from .distribution import FeatureDistribution
 
 # Expected counts below this are treated as this: the logarithm of a rate that underflowed would be
 # -inf and its gradient NaN.
@@ -33,21 +35,29 @@ EXTENTS = ("shared", "feature", "observation")
 
 
 class Likelihood(Configured, nn.Module, abc.ABC):
-    """p(counts | decoder outputs, library): a module that returns a `CountDistribution`.
+    """p(values | decoder outputs, library): a module that returns a `FeatureDistribution`.
 
-    The first outputs of the decoder are the rates. A further parameter (a dispersion, a gate) has
+    The first outputs of the decoder are the log-rates of counts, or what the means of other values
+    are a function of. A further parameter (a dispersion, a gate) has
     an *extent*: "shared" by all counts, one for each "feature", or one for each "observation" and
     feature; the last is a decoder output, the others are parameters of the likelihood. These may
     have values of their own for each level of a categorical covariate.
 
     Attributes:
+        support: The values that it accepts, and whether they are counts. Those that are not have
+            no library size.
+        inputs: How an encoder scales such values unless told otherwise: a name in
+            `vae4counts.guides.INPUTS`.
         outputs_per_feature: Number of decoder outputs for each feature.
         library_is_total: Whether the counts are modelled *given* their total, so that the
             library size must be the observed one.
-        reads_rates: Whether the first ``G`` outputs are the features' log-rates.
+        reads_rates: Whether the first ``G`` outputs are the features' log-rates, or for values
+            that are not counts their means or logits.
         lumped_from: The count from which on all counts are one class; None for no such count.
     """
 
+    support: ClassVar[Support] = COUNTS
+    inputs: ClassVar[str] = "log1p"
     library_is_total: bool = False
     reads_rates: bool = True
     lumped_from: int | None = None
@@ -112,11 +122,29 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         chosen.__dict__["own"] = own  # found before the module's own tables
         return chosen
 
-    def initial_outputs(self, mean: Tensor) -> Tensor:
-        """Return decoder outputs that give certain mean counts, for the decoder's bias to start at.
+    @torch.no_grad()
+    def start(self, values: Tensor) -> Tensor:
+        """Start at training observations: set own parameters, and say where a decoder starts.
+
+        The latents then explain deviations from the means of the features.
 
         Args:
-            mean: Mean count of each feature, shape ``(G,)``, positive.
+            values: The table's, as in a batch: CSR, or dense with NaN where entries are missing;
+                shape ``(B, G)``.
+
+        Returns:
+            Decoder outputs for the decoder's bias, shape ``(outputs_per_feature * G,)``.
+        """
+        mean = column_means(values)
+        if self.support.counts:  # those of a feature without counts are not 0
+            mean = mean + 0.1 * mean.mean().clamp_min(1e-3) / len(mean)
+        return self.initial_outputs(mean)
+
+    def initial_outputs(self, mean: Tensor) -> Tensor:
+        """Return decoder outputs that give certain means.
+
+        Args:
+            mean: Mean of each feature's values, shape ``(G,)``; positive for counts.
 
         Returns:
             Shape ``(outputs_per_feature * G,)``.
@@ -141,7 +169,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         return [rate, *(self.own[n] if n in self.own else next(parts) for n in self.extents)]
 
     def rates(self, outputs: Tensor, library: Tensor | None) -> Tensor:
-        """Return the expected counts, extra zeros left out; the mean if not `reads_rates`.
+        """Return the expected counts, extra zeros left out; the mean of what has no rates.
 
         Args:
             outputs: See `forward`.
@@ -150,18 +178,18 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         Returns:
             Shape ``(*batch, G)``.
         """
-        if not self.reads_rates:
+        if not (self.reads_rates and self.support.counts):
             return self(outputs, library).mean
         return rates(self.split(outputs)[0], library)
 
     @abc.abstractmethod
-    def forward(self, outputs: Tensor, library: Tensor | None) -> CountDistribution:
-        """Return the distribution of the counts.
+    def forward(self, outputs: Tensor, library: Tensor | None) -> FeatureDistribution:
+        """Return the distribution of the values.
 
         Args:
             outputs: Decoder outputs, shape ``(*batch, outputs_per_feature * G)``.
             library: Expected total count, shape ``(*batch, 1)``, or None for a model without
-                a library size.
+                a library size. Values that are not counts do not depend on it.
         """
 
 

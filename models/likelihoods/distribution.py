@@ -1,4 +1,4 @@
-"""The base class of distributions of independent counts."""
+"""The base classes of distributions of independent values, sparse counts or dense numbers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from vae4counts.data.counts.support import COUNTS, Support
 from vae4counts.models.joint.distribution import JointDistribution
 
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
 
-Self = TypeVar("Self", bound="CountDistribution")
+Self = TypeVar("Self", bound="FeatureDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 
 NO_SHAPE = torch.Size()
+# What a missing entry is computed with, to no effect: a value at which log-densities are finite.
+PLACEHOLDER = 0.5
 
 _broadcast = lru_cache(torch.broadcast_shapes)  # takes longer than a small batch's softmax
 
 
-class CountDistribution(JointDistribution, abc.ABC):
-    """A distribution over one observation's ``G`` counts, independent given the parameters.
+class FeatureDistribution(JointDistribution, abc.ABC):
+    """A distribution over one observation's ``G`` values, independent given the parameters.
+
+    A subclass defines `log_prob`, `log_prob_at`, `mean`, `variance` and how to draw;
+    `CountDistribution` and `DenseDistribution` do all but the last three.
 
     Args:
-        parameters: Tensors that broadcast to ``(*batch_shape, G)``, in the order of the `family`'s.
-        validate_args: Whether to check that values are counts. Pyro's own switch if None.
+        parameters: Tensors that broadcast to ``(*batch_shape, G)``.
+        validate_args: Whether to check that values are in the support. Pyro's own switch if None.
+
+    Attributes:
+        accepts: The values.
     """
 
-    family: ClassVar[Family]
+    accepts: ClassVar[Support]
     has_rsample = False
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
@@ -41,10 +50,10 @@ class CountDistribution(JointDistribution, abc.ABC):
         shape = _broadcast(*(parameter.shape for parameter in parameters))
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
 
-    @constraints.dependent_property(is_discrete=True, event_dim=1)
+    @constraints.dependent_property(event_dim=1)
     def support(self) -> constraints.Constraint:
-        """Vectors of counts."""
-        return constraints.independent(constraints.nonnegative_integer, 1)
+        """Vectors of the values that it accepts."""
+        return constraints.independent(self.accepts.constraint, 1)
 
     def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
         """Expand the batch shape; the parameters stay as they are and broadcast lazily."""
@@ -55,6 +64,43 @@ class CountDistribution(JointDistribution, abc.ABC):
         )
         new._validate_args = self._validate_args
         return new
+
+    def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
+        """Draw dense values of shape ``(*sample_shape, *batch_shape, G)``."""
+        shape = self._extended_shape(sample_shape)
+        with torch.no_grad():
+            return self._draw(shape)
+
+    @abc.abstractmethod
+    def _draw(self, shape: torch.Size) -> Tensor:
+        """Draw values of this shape; called without gradients."""
+
+    def _at(self, columns: Tensor) -> list[Tensor]:
+        """Return the parameters of a few features, shape ``(*batch_shape, F)`` each."""
+        shape = (*self.batch_shape, self.event_shape[0])
+        return [parameter.expand(shape)[..., columns] for parameter in self.parameters]
+
+    def _validate_sample(self, value: Tensor) -> None:
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"values of {value.shape[-1]} features were given to a distribution over "
+                f"{self.event_shape[0]} features"
+            )
+        entries = value if value.layout == torch.strided else value.values()
+        if not bool(self.accepts.allows(entries).all()):
+            raise ValueError(f"values must be {self.accepts.description}")
+
+
+class CountDistribution(FeatureDistribution, abc.ABC):
+    """A distribution over one observation's ``G`` counts, at the cost of those that are not 0.
+
+    Args:
+        parameters: Tensors that broadcast to ``(*batch_shape, G)``, in the order of the `family`'s.
+        validate_args: See `FeatureDistribution`.
+    """
+
+    family: ClassVar[Family]
+    accepts = COUNTS
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of each observation, in nats.
@@ -94,30 +140,53 @@ class CountDistribution(JointDistribution, abc.ABC):
     @torch.no_grad()
     def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:
         """See `JointDistribution.log_prob_at`."""
-        shape = (*self.batch_shape, self.event_shape[0])
-        parameters = [parameter.expand(shape)[..., columns] for parameter in self.parameters]
+        parameters = self._at(columns)
         zero, _ = self.family.zero(*parameters)
         # a ratio is defined for counts above zero only
         counts = values.to(parameters[0].dtype).clamp_min(1).expand_as(parameters[0])
         ratio, _ = self.family.ratio(counts, *parameters)
         return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
 
-    def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
-        """Draw dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
-        shape = self._extended_shape(sample_shape)
-        with torch.no_grad():
-            return self._draw(shape)
+
+class DenseDistribution(FeatureDistribution, abc.ABC):
+    """A distribution over one observation's ``G`` numbers, some of which may be missing.
+
+    A missing entry, which is NaN, adds 0 to the log-density and to its gradient. `_log_density`
+    must be finite at 0.5, which missing entries are replaced by.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density of each observation, in nats.
+
+        Args:
+            value: Shape ``(*sample_shape, *batch_shape, G)``, NaN where an entry is missing.
+                A sparse CSR tensor of shape ``(B, G)`` has no missing entries.
+
+        Returns:
+            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
+
+        Raises:
+            ValueError: Values are checked, and one is not what the distribution `accepts`, or
+                there are more or fewer of them than features.
+        """
+        if self._validate_args:
+            self._validate_sample(value)
+        shape = _broadcast(self.batch_shape, value.shape[:-1])
+        dense = value if value.layout == torch.strided else value.to_dense()
+        return self._entries(dense, self.parameters).sum(-1).expand(shape)
+
+    @torch.no_grad()
+    def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:
+        """See `JointDistribution.log_prob_at`."""
+        return self._entries(values, self._at(columns))
+
+    def _entries(self, values: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        values = values.to(parameters[0].dtype)
+        missing = values.isnan()
+        # replaced before it is computed with: zero times the gradient of NaN would be NaN
+        found = self._log_density(values.masked_fill(missing, PLACEHOLDER), *parameters)
+        return found.masked_fill(missing, 0.0)
 
     @abc.abstractmethod
-    def _draw(self, shape: torch.Size) -> Tensor:
-        """Draw counts of this shape; called without gradients."""
-
-    def _validate_sample(self, value: Tensor) -> None:
-        if value.shape[-1:] != self.event_shape:
-            raise ValueError(
-                f"counts of {value.shape[-1]} features were given to a distribution over "
-                f"{self.event_shape[0]} features"
-            )
-        entries = value if value.layout == torch.strided else value.values()
-        if not bool(((entries >= 0) & (entries % 1 == 0)).all()):
-            raise ValueError("counts must be whole numbers, 0 or more")
+    def _log_density(self, values: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the log-density of each value, elementwise."""

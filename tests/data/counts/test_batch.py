@@ -134,5 +134,5 @@ def test_a_process_without_rows_computes_with_the_first(counts: CountMatrix | Co
 
 @pytest.mark.parametrize("n", [0, 2, 4])
 def test_first_rows(batch: Batch, n: int) -> None:
-    values = batch.tables["rna"].values
-    assert torch.equal(first_rows(values, n), values.to_dense()[:n])
+    rna, protein = (batch.tables[name] for name in ("rna", "protein"))
+    assert torch.equal(first_rows(batch.only(["rna"]), n), rna.values.to_dense()[:n])

@@ -18,7 +18,7 @@ BAD = {
     "infinite": (torch.tensor([[1.0, torch.inf, 0, 0, 0]]), "whole numbers, 0 or more"),
     "features": (
         torch.tensor([[1.0, 0, 0, 0]]),
-        "counts of 4 features .* distribution over 5",
+        "values of 4 features .* distribution over 5",
     ),
 }
 
