@@ -64,7 +64,7 @@ class AmortisedGuide(Guide, abc.ABC):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model of one table that leaves ``z``, or ``z`` and ``library``, to it."""
+        """See `Guide.fits`: a model of one table that leaves ``z``, and maybe ``library``."""
         has_one = model.n_latent is not None and len(model.tables) == 1
         return has_one and {"z"} <= sampled_sites(model) <= {"z", "library"}
 

@@ -38,15 +38,6 @@ class Opinion:
     shift: Tensor
     present: Tensor | None = None
 
-    def only(self, rows: Tensor) -> Opinion:
-        """Return the opinion about some observations, none about the others.
-
-        Args:
-            rows: Which, shape ``(B,)``, of truth values.
-        """
-        kept = rows.unsqueeze(-1)
-        return Opinion(self.precision * kept, self.shift * kept, rows)
-
 
 def product(opinions: Iterable[Opinion]) -> dist.Normal:
     """Return the normalised product of Gaussians, one at least of which has weight everywhere."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyro
@@ -96,7 +95,9 @@ class Modality(Configured, nn.Module):
         if isinstance(self.decoder, Decoder):
             self.decoder.output.bias.copy_(outputs)
 
-    def forward(self, z: Tensor, library: Tensor | None, batch: Batch, design: Covariates) -> Tensor:
+    def forward(
+        self, z: Tensor, library: Tensor | None, batch: Batch, design: Covariates
+    ) -> Tensor:
         """Observe the table given latents, inside the observation plate.
 
         Args:

@@ -60,7 +60,9 @@ class MultiVAE(Model):
         labels: Labels | None = None,
     ) -> None:
         super().__init__()
-        check_kinds(prior=(prior, Prior), covariates=(covariates, Covariates), labels=(labels, Labels))
+        check_kinds(
+            prior=(prior, Prior), covariates=(covariates, Covariates), labels=(labels, Labels)
+        )
         _check_names(modalities)
         self.n_features = sum(each.n_features for each in modalities.values())
         if covariates is not None:

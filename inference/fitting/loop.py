@@ -17,6 +17,7 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
 from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.fitting.step import Steps, StepSettings
+from vae4counts.inference.fitting.subsets import SubsetExperts
 from vae4counts.inference.fitting.validation import validation_parts
 from vae4counts.models import Model
 
@@ -92,7 +93,7 @@ class TrainingLoop:
     ) -> None:
         self.model, self.guide = model, guide
         self.validation, self.phase = validation, phase
-        handlers = (KLWarmUp(phase.warm_up_steps), *phase.steps.handlers)
+        handlers = (KLWarmUp(phase.warm_up_steps), SubsetExperts(), *phase.steps.handlers)
         self.steps = Steps(fabric, model, guide, replace(phase.steps, handlers=handlers))
         self.elbo, self.processes = self.steps.elbo, self.steps.processes
         self.loader = CountLoader(

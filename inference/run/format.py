@@ -14,10 +14,10 @@ from vae4counts.inference.run.migrations import MIGRATIONS, Config
 from vae4counts.models import Model, from_config
 
 # Format 2 names classes with their modules and keeps settings in sections; format 3 has models and
-# encoders with covariates. The number grows by one
-# whenever an older version of vae4counts could not read, or would misread, what is written; a
+# encoders with covariates; format 4 has the parts of a VAE in its modalities. The number grows by
+# one whenever an older version of vae4counts could not read, or would misread, what is written; a
 # function in `MIGRATIONS` then brings the format before up to date.
-FORMAT = 3
+FORMAT = 4
 
 PARTS = [part.name for part in fields(Split)]
 """The parts of a split, as lists of rows among the weights: ``split.train`` ..."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+from torch import Tensor
 
 from vae4counts.models.config import Configured
 
@@ -100,5 +103,24 @@ def _from_2(config: Config) -> Config:
     return config
 
 
-MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2}
+def _from_3(config: Config) -> Config:
+    """Leave everything as it is: the weights alone have other names."""
+    return config
+
+
+MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """For each older format, what turns its ``config.json`` into the next one's."""
+
+# Up to format 3 a VAE was one table, whose parts were its own.
+_MOVED = re.compile(r"^model\.(?=(decoder|likelihood|library)\.)")
+
+
+def renamed_weights(state: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """Return weights of any format by their names today.
+
+    Args:
+        state: The weights.
+        wanted: The names of those that the run's description asks for.
+    """
+    today = {name: _MOVED.sub("model.modalities.counts.", name) for name in state}
+    return {today[name] if today[name] in wanted else name: x for name, x in state.items()}

@@ -23,6 +23,7 @@ from vae4counts.inference.run import format as run_format
 from vae4counts.inference.run import storage
 from vae4counts.inference.run.chains import Method
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, pair_of
+from vae4counts.inference.run.migrations import renamed_weights
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models.covariates import At
 
@@ -267,7 +268,7 @@ class Run(FittedPair):
             fields = run_format.described(config)
             shapes = run_format.shapes(config)
         with storage.reading(directory / storage.WEIGHTS):
-            state = load_file(directory / storage.WEIGHTS)
+            state = renamed_weights(load_file(directory / storage.WEIGHTS), shapes)
             run_format.check_state(state, shapes)
             model, guide = run_format.make_pair(config)
             parts = {name: state.pop(f"split.{name}") for name in run_format.PARTS}

@@ -160,7 +160,7 @@ def test_an_attribute_may_take_the_place_of_an_abstract_property() -> None:
     assert Constant().is_exact
 
 
-@pytest.mark.parametrize("value", [nn.Identity(), {1, 2}, {"a": 1}, print, b"x"])
+@pytest.mark.parametrize("value", [nn.Identity(), {1, 2}, print, b"x"])
 def test_arguments_that_json_does_not_know_are_refused(
     value: object, defined: Callable[..., ModuleType]
 ) -> None:

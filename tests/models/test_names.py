@@ -98,13 +98,18 @@ def test_a_decoder_belongs_to_one_model() -> None:
     [
         {"type": "os.system", "command": "true"},
         {"type": None},
-        {"n_features": 7},
         {"type": "VAE", "n_features": 7},
     ],
 )
 def test_only_known_classes_are_built(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="unknown class"):
         from_config(config)
+
+
+def test_a_description_without_a_class_is_a_mapping_of_descriptions() -> None:
+    prior = GaussianMixture(2, 3)
+    assert from_config({"n": 7}) == {"n": 7}
+    assert from_config({"prior": prior.config()})["prior"].config() == prior.config()
 
 
 @pytest.mark.parametrize("arguments", [{"n_features": 7, "colour": "red"}, {}])

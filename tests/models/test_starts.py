@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from vae4counts.data import Batch
-from vae4counts.models import GMVAE, VAE, CountMixture, LatentLibrary
+from vae4counts.models import GMVAE, VAE, CountMixture, LatentLibrary, start_from_data
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS, Poisson
 from vae4counts.models.networks import DECODERS
@@ -27,7 +27,7 @@ def test_decoder_starts_at_the_mean_counts(
     batch = batch_of(counts)
     likelihood = LIKELIHOODS[name]()
     model = VAE(4, StandardNormal(2), likelihood, decoder)
-    model.initialise(batch)
+    start_from_data(model, batch)
     bias = model.decoder.output.bias.unsqueeze(0)
     mean = likelihood(bias, torch.tensor([[13.0]])).mean[0]
     assert mean.isfinite().all()
@@ -71,7 +71,7 @@ def test_libraries(batch: Batch) -> None:
 
 def test_mixture_starts_at_different_observations(batch: Batch) -> None:
     model = CountMixture(7, 3, Poisson())
-    model.initialise(batch)
+    start_from_data(model, batch)
     outputs = model.outputs.detach()
     assert outputs.isfinite().all()
     assert torch.pdist(outputs).min() > 0.1

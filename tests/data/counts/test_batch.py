@@ -134,5 +134,19 @@ def test_a_process_without_rows_computes_with_the_first(counts: CountMatrix | Co
 
 @pytest.mark.parametrize("n", [0, 2, 4])
 def test_first_rows(batch: Batch, n: int) -> None:
-    rna, protein = (batch.tables[name] for name in ("rna", "protein"))
-    assert torch.equal(first_rows(batch.only(["rna"]), n), rna.values.to_dense()[:n])
+    rna = batch.tables["rna"].values.to_dense()
+    assert torch.equal(first_rows(batch.only(["rna"]), n), rna[:n])
+    # rows that a table lacks, and entries that are missing, are 0
+    methylation = torch.tensor([[0.5, 0.0], [0.0, 0.0], [0.0, 0.0], [0.25, 1.0]])
+    assert torch.equal(first_rows(batch, n), torch.cat([rna, methylation], 1)[:n])
+
+
+def test_of_table_holds_the_observations_that_have_it(batch: Batch) -> None:
+    own = batch.of_table("methylation")
+    assert own.index.tolist() == [7, 4]
+    assert own.covariates["site"].tolist() == [1, 1]
+    assert own.counts is batch.tables["methylation"].values
+    assert own.tables["methylation"].rows is None
+    rna = batch.of_table("rna")
+    assert list(rna.tables) == ["rna"]
+    assert rna.of_table("rna") is rna
