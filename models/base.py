@@ -12,6 +12,7 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
@@ -153,6 +154,11 @@ class Model(Configured, nn.Module, abc.ABC):
     def tables(self) -> Sequence[str]:
         """The names of the observed sites, which are those of the batch's tables."""
         return (COUNTS,)
+
+    @property
+    def supports(self) -> Mapping[str, constraints.Constraint]:
+        """The values that each observed site accepts: whole numbers, 0 or more, by default."""
+        return dict.fromkeys(self.tables, constraints.nonnegative_integer)
 
     @property
     def title(self) -> str:
