@@ -11,7 +11,6 @@ from .counts.feature_scores import FEATURE_SCORES as FEATURE_SCORES
 from .counts.features import frequent_features as frequent_features
 from .counts.features import top_features as top_features
 from .counts.file import CountFile as CountFile
-from .counts.file import Counts as Counts
 from .counts.file import counts_of as counts_of
 from .counts.loader import CountLoader as CountLoader
 from .counts.matrix import CountMatrix as CountMatrix
@@ -21,6 +20,9 @@ from .counts.split import grouped_split as grouped_split
 from .counts.split import random_split as random_split
 from .counts.split import split_from_column as split_from_column
 from .counts.stored_matrix import is_on_disk as is_on_disk
+from .counts.tables import Counts as Counts
+from .counts.tables import Tables as Tables
+from .counts.values import ValueMatrix as ValueMatrix
 from .datasets.builtin import load_digits as load_digits
 from .datasets.builtin import load_pbmc68k_reduced as load_pbmc68k_reduced
 from .datasets.catalogue import DATASETS as DATASETS

@@ -17,13 +17,14 @@ from vae4counts.data.errors import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from vae4counts.data.counts.file import Counts
+    from vae4counts.data.counts.file import CountFile
+    from vae4counts.data.counts.matrix import CountMatrix
 
 # Observations that are read at a time.
 CHUNK_SIZE = 4096
 
 
-def deviance(counts: Counts) -> np.ndarray:
+def deviance(counts: CountMatrix | CountFile) -> np.ndarray:
     r"""Return the binomial deviance of each feature from a constant share of the library.
 
     .. math:: D_j = 2 \sum_i \left[ x_{ij} \log\frac{x_{ij}}{n_i \pi_j}

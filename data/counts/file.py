@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import Batch
-from vae4counts.data.counts.batch_parts import Part, Share
+from vae4counts.data.counts.batch import COUNTS, Batch, Table
+from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
+from vae4counts.data.counts.cutting import batches_on_disk
 from vae4counts.data.counts.layers import layer_names
 from vae4counts.data.counts.matrix import CountMatrix
-from vae4counts.data.counts.prefetch import has_spare_core, prefetch
 from vae4counts.data.counts.stored_matrix import BLOCK, StoredMatrix, find_stored, is_on_disk
 from vae4counts.data.counts.validation import check_counts
 from vae4counts.data.errors import DataError
@@ -36,10 +36,8 @@ ROUNDING = 1e-6
 class CountFile:
     """``N`` observations of ``G`` counts on disk, with the interface of `CountMatrix`.
 
-    An epoch goes through the file in blocks of consecutive rows, in random order. As many blocks
-    as fill a buffer are read at once, their rows are shuffled, and batches are cut from them (the
-    idea of scDataset, D'Ascenzo and Cultrera di Montesano 2025, and of annbatch). If there is a
-    spare core, the next buffer is read meanwhile.
+    An epoch goes through the file in blocks of consecutive rows, in random order, see
+    `batches_on_disk`.
 
     Attributes:
         stored: The matrix on disk.
@@ -91,6 +89,16 @@ class CountFile:
         return cls(stored, rows, library, columns, buffer=buffer)
 
     @property
+    def members(self) -> Mapping[str, CountFile]:
+        """The tables by name: this one, ``"counts"`` by the name of its site."""
+        return {COUNTS: self}
+
+    @property
+    def libraries(self) -> Mapping[str, Tensor]:
+        """Total counts by table."""
+        return {COUNTS: self.library}
+
+    @property
     def n_features(self) -> int:
         """The number of features ``G``."""
         return self.stored.n_features
@@ -132,44 +140,28 @@ class CountFile:
             start: The batch to start with, from 0.
             share: Which part of every batch to read; all of it by default.
         """
-        size = max(1, self.buffer // batch_size) * batch_size
-        order = np.arange(len(self)) if random is None else self._shuffled(size, random)
-        buffers = (
-            self._read_parts(index.split(batch_size), share)
-            for index in torch.from_numpy(order[start * batch_size :]).split(size)
-        )
-        is_idle = self.device.type != "cpu" or has_spare_core()
-        for parts, indices, buffer in prefetch(buffers) if is_idle else buffers:
-            places = torch.arange(len(buffer)).split([len(index) for index in indices])
-            for part, index, place in zip(parts, indices, places, strict=True):
-                yield replace(self._cut(buffer, place, index), part=part)
+        return batches_on_disk(self, batch_size, random, start, share)
 
     def batch(self, index: Tensor) -> Batch:
         """Read a mini-batch of any observations, as `CountMatrix.batch` cuts one."""
-        return self._cut(self._read(index.cpu()), torch.arange(len(index)), index)
-
-    def _cut(self, buffer: CountMatrix, place: Tensor, index: Tensor) -> Batch:
-        """Cut the rows at some places of a buffer, with their positions in the data set."""
-        batch = buffer.batch(place)
+        batch = self.read(index.cpu()).batch(torch.arange(len(index)))
         return replace(batch, index=index.to(self.device), n_observations=len(self))
 
-    def _shuffled(self, size: int, random: np.random.Generator) -> np.ndarray:
-        """Put the blocks of the file in random order, and shuffle each ``size`` rows of it."""
-        _, block = np.unique(self.rows // self.block, return_inverse=True)
-        order = np.argsort(random.permutation(block.max(initial=-1) + 1)[block], kind="stable")
-        for start in range(0, len(order), size):
-            random.shuffle(order[start : start + size])  # in place
-        return order
+    def table(self, index: Tensor) -> Table:
+        """Read the rows at some positions of the table."""
+        return self.read(index.cpu()).table(torch.arange(len(index)))
 
-    def _read_parts(
-        self, whole: Sequence[Tensor], share: Share
-    ) -> tuple[list[Part], list[Tensor], CountMatrix]:
-        """Read one process's parts of some batches: parts, positions, and rows in a buffer."""
-        parts = [share.part(len(index)) for index in whole]
-        indices = [index[part.rows] for part, index in zip(parts, whole, strict=True)]
-        return parts, indices, self._read(torch.cat(indices))
+    @property
+    def blocks(self) -> np.ndarray:
+        """Numbers of the blocks of the file that the observations are in, shape ``(N,)``."""
+        return self.rows // self.block
 
-    def _read(self, index: Tensor) -> CountMatrix:
+    def read(self, index: Tensor) -> CountMatrix:
+        """Read the observations at some positions (on the CPU) into memory.
+
+        Raises:
+            DataError: The file cannot be read, or has changed since it was opened.
+        """
         counts, library = self.stored.read(self.rows[index.numpy()]), self.library[index].numpy()
         # missing chunks of a zarr array are read as zeros
         read, known = counts.data.sum(dtype=np.float64), library.sum(dtype=np.float64)
@@ -186,10 +178,9 @@ class CountFile:
         return buffer.to(self.device)
 
 
-Counts = CountMatrix | CountFile
-
-
-def counts_of(adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()) -> Counts:
+def counts_of(
+    adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
+) -> CountMatrix | CountFile:
     """Return the counts of an AnnData; those on disk stay there.
 
     Args:

@@ -10,8 +10,10 @@ import numpy as np
 from vae4counts.data.counts.batch import Batch
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames
-from vae4counts.data.counts.file import CountFile, Counts, counts_of
+from vae4counts.data.counts.file import CountFile, counts_of
 from vae4counts.data.counts.matrix import CountMatrix
+from vae4counts.data.counts.tables import Counts, Tables
+from vae4counts.data.counts.values import ValueMatrix
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -56,7 +58,7 @@ class CountLoader:
             raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, not {seed}.")
-        if not isinstance(counts, (CountMatrix, CountFile)):
+        if not isinstance(counts, (CountMatrix, CountFile, ValueMatrix, Tables)):
             counts = counts_of(counts, layer=layer, covariates=covariates)
         elif layer is not None or covariates:
             raise ValueError(

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.batch import COUNTS, Batch, Table
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
+from vae4counts.data.counts.cutting import batches_in_memory
 from vae4counts.data.counts.layers import find_layer, layer_names
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.validation import check_counts, suggest_layer
@@ -107,6 +108,16 @@ class CountMatrix:
         )
 
     @property
+    def members(self) -> Mapping[str, CountMatrix]:
+        """The tables by name: this one, ``"counts"`` by the name of its site."""
+        return {COUNTS: self}
+
+    @property
+    def libraries(self) -> Mapping[str, Tensor]:
+        """Total counts by table."""
+        return {COUNTS: self.library}
+
+    @property
     def n_observations(self) -> int:
         """The number of observations ``N``."""
         return self.library.shape[0]
@@ -146,12 +157,7 @@ class CountMatrix:
             start: The batch to start with, from 0.
             share: Which part of every batch to cut; all of it by default.
         """
-        order = np.arange(len(self)) if random is None else random.permutation(len(self))
-        # moved once an epoch, not once a batch
-        rest = torch.from_numpy(order[start * batch_size :]).to(self.device)
-        for index in rest.split(batch_size):
-            part = share.part(len(index))
-            yield replace(self.batch(index[part.rows]), part=part)
+        return batches_in_memory(self, batch_size, random, start, share)
 
     def batch(self, index: Tensor) -> Batch:
         """Cut out a mini-batch, on the device of the counts.
@@ -165,6 +171,13 @@ class CountMatrix:
             int32 indices.
         """
         index = index.to(self.device)
+        return Batch(
+            {COUNTS: self.table(index)}, index, self.n_observations, self._covariates(index)
+        )
+
+    def table(self, index: Tensor) -> Table:
+        """Cut the rows at some positions out of the table."""
+        index = index.to(self.device)
         crow, entries = self._entries(index)
         counts = torch.sparse_csr_tensor(
             crow.to(torch.int32),
@@ -173,13 +186,7 @@ class CountMatrix:
             size=(index.shape[0], self.n_features),
             check_invariants=False,  # they hold by construction
         )
-        return Batch.of_counts(
-            counts=counts,
-            library=self.library.index_select(0, index),
-            index=index,
-            n_observations=self.n_observations,
-            covariates=self._covariates(index),
-        )
+        return Table(counts, self.library.index_select(0, index))
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> CountMatrix:
         """Return some observations as a data set that shares the counts of this one.

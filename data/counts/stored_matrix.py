@@ -89,6 +89,8 @@ class StoredMatrix:
         Raises:
             DataError: The file is broken, or has a column index out of range.
         """
+        if not len(rows):
+            return sp.csr_matrix((0, self.n_features), dtype=np.float32)
         order = np.argsort(rows, kind="stable")
         with _reading(self.data):
             parts = [self._span(run) for run in _runs(rows[order])]

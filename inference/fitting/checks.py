@@ -74,7 +74,8 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
     started = started_here()
     if started is not None and devices not in (1, started):
         raise SettingsError(f"devices is {devices}, but torchrun has started {started} processes")
-    if started is None and devices > 1 and isinstance(counts, CountFile):
+    on_disk = any(isinstance(member, CountFile) for member in counts.members.values())
+    if started is None and devices > 1 and on_disk:
         raise SettingsError(
             f"devices is {devices}, but counts on disk cannot be passed to processes that are "
             "started here: start the script or the command with torchrun"
