@@ -16,7 +16,7 @@ from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
-from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.numerics import column_means
 
@@ -241,6 +241,29 @@ class Model(Configured, nn.Module, abc.ABC):
 
         Returns:
             Shape ``(*batch, G)``: of the features of all tables, one table after the other.
+
+        Raises:
+            NotInModelError: The model has no latent space.
+        """
+        raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
+
+    def given_latents(
+        self,
+        table: str,  # noqa: ARG002
+        z: Tensor,  # noqa: ARG002
+        library: Tensor | None,  # noqa: ARG002
+        columns: Columns,  # noqa: ARG002
+    ) -> Any:
+        """Return the distribution of a table's values at given latents.
+
+        Args:
+            table: The name of the table.
+            z: Latents, shape ``(*batch, L)``.
+            library: Library sizes in counts, shape ``(*batch, 1)``; ignored by a table without.
+            columns: Values of the covariates, broadcastable to ``(*batch,)``.
+
+        Returns:
+            A distribution of batch shape ``(*batch,)`` and event shape ``(G,)``.
 
         Raises:
             NotInModelError: The model has no latent space.

@@ -117,10 +117,10 @@ class Modality(Configured, nn.Module):
             given = OfRows(given, rows, len(batch))
         return pyro.sample(self.name, given, obs=batch.tables[self.name].values)
 
-    def expected(
+    def given_latents(
         self, z: Tensor, library: Tensor | None, columns: Columns, design: Covariates
     ) -> Any:
-        """Return the distribution of values at given latents and covariates.
+        """Return the distribution of values at given latents, see `Model.given_latents`.
 
         Args:
             z: Shape ``(*batch, L)``.

@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import Latent, Model, Posterior, observations
-from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
@@ -162,6 +162,10 @@ class MultiVAE(Model):
         return self.averaged(
             z, library, at, lambda likelihood, outputs, size: likelihood.rates(outputs, size)
         )
+
+    def given_latents(self, table: str, z: Tensor, library: Tensor | None, columns: Columns) -> Any:
+        """See `Model.given_latents`."""
+        return self._modalities[table].given_latents(z, library, columns, self.covariates)
 
     def averaged(
         self,

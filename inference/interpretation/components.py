@@ -154,7 +154,8 @@ def component_profiles(
         NotInModelError: The model is not a mixture of counts.
     """
     weights = component_weights(pair)
-    library = torch.full((num_samples,), library_size, device=weights.device)
+    shape = num_samples, len(pair.model.tables)
+    library = torch.full(shape, library_size, device=weights.device)
     profiles = np.zeros((len(pair.features), len(weights)))
     for k in range(len(weights)):
         fixed = {"component": k, "library": library_size}
@@ -191,10 +192,12 @@ def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataF
     means = profiles.to_numpy()
     contrasts = np.empty_like(means)
     for k, weight in enumerate(weights):
-        others = np.delete(weights, k)
-        rest = np.delete(means, k, axis=1) @ (others / others.sum())
+        left = np.delete(weights, k)
+        rest = np.delete(means, k, axis=1) @ (left / left.sum())
         one = pair.one_count(np.full(len(pair.counts), weight))
-        contrasts[:, k] = np.log2(means[:, k] + one) - np.log2(rest + one)
+        sides = torch.from_numpy(np.stack([means[:, k], rest]))
+        component, others = pair.log2_rates(sides, one).numpy()
+        contrasts[:, k] = component - others
     return pd.DataFrame(contrasts, index=profiles.index, columns=profiles.columns)
 
 
@@ -234,7 +237,7 @@ def cooccurrence(
     if str(component) not in _names(n_components):
         raise DataError(f"there is no component {component!r}: they are 0 to {n_components - 1}")
     everything = torch.arange(len(pair.features), device=pair.counts.device)
-    library = pair.counts.library[torch.randint(len(pair.counts), (num_samples,))]
+    library = pair.library_sizes()[torch.randint(len(pair.counts), (num_samples,))]
     anywhere = _presence(pair, library, everything, {})
     fixed: dict[str, float] = {"component": int(component)}
     given = _presence(pair, library, everything, fixed)

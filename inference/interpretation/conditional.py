@@ -57,7 +57,7 @@ def expected_given(
     known = torch.as_tensor(columns, device=device)
     others = np.setdiff1d(np.arange(len(pair.features)), columns)
     unknown = torch.as_tensor(others, device=device)
-    library = pair.counts.library[torch.randint(len(pair.counts), (num_samples,))]
+    library = pair.library_sizes()[torch.randint(len(pair.counts), (num_samples,))]
     log_totals, log_squares, weighted, plain = [], [], [], torch.zeros(())
     for counts, _ in prior_draws(pair, library):
         if values is None:

@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 from vae4counts.models import NotInModelError
 
 
@@ -42,7 +41,7 @@ def covariate_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFram
         """Mean log2 rates with one covariate held, shape ``(G,)``."""
         held = pair.with_value(name, value)
         rates = (held.rates(z, 1.0) for z in points.split(50))
-        sums = [each.clamp_min(SMALLEST_RATE).log2().double().sum(0) for each in rates]
+        sums = [pair.log2_rates(each).double().sum(0) for each in rates]
         return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
     effects: dict[str, np.ndarray] = {}

@@ -12,7 +12,6 @@ import torch
 from vae4counts.data import CountLoader, DataError, class_name, classes_of, find_column
 from vae4counts.inference.interpretation.observation_groups import Mask, as_mask
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.interpretation.rates import SMALLEST_RATE
 
 Mode: TypeAlias = Literal["vanilla", "change"]
 # Keeps Bayes factors finite where all pairs agree, as in scvi-tools.
@@ -158,8 +157,8 @@ def _compared(
 ) -> pd.DataFrame:
     """Make the table of pairs of rates; the masks are of the observations with raw counts."""
     observed = [mask for mask in (first, second) if mask.any()] or [first | True]
-    pseudocount = max(pair.one_count(mask) for mask in observed)
-    pairs = _Pairs(len(pair.features), delta, pseudocount)
+    pseudocounts = np.maximum.reduce([pair.one_count(mask) for mask in observed])
+    pairs = _Pairs(pair, delta, pseudocounts)
     for one, other in rates:
         pairs.add(one, other)
     results = pairs.vanilla() if mode == "vanilla" else pairs.change()
@@ -169,7 +168,7 @@ def _compared(
     )
     if mode == "vanilla":
         return table.sort_values("bayes_factor", ascending=False, kind="stable")
-    table["pseudocounts"], table["delta"] = pseudocount, delta
+    table["pseudocounts"], table["delta"] = pseudocounts, delta
     table[f"is_de_fdr_{fdr_target}"] = discoveries(table["proba_de"].to_numpy(), fdr_target)
     order = [table["proba_de"], table["lfc_mean"].abs()]
     return table.iloc[np.lexsort([-column for column in reversed(order)])]
@@ -207,18 +206,18 @@ def bayes_factor(probability: np.ndarray) -> np.ndarray:
 class _Pairs:
     """Running sums over pairs of rates, so that no more than a chunk of pairs is held."""
 
-    def __init__(self, n_features: int, delta: float, pseudocount: float) -> None:
-        self.delta, self.pseudocount = delta, pseudocount
+    def __init__(self, pair: PairOnData, delta: float, pseudocounts: np.ndarray) -> None:
+        self.pair, self.delta, self.pseudocounts = pair, delta, pseudocounts
         self.n = 0
-        zeros = torch.zeros(n_features, dtype=torch.float64)
+        zeros = torch.zeros(len(pair.features), dtype=torch.float64)
         self.scale1, self.scale2, self.larger = zeros.clone(), zeros.clone(), zeros.clone()
         self.up, self.down, self.sum = zeros.clone(), zeros.clone(), zeros.clone()
         self.squares, self.low, self.high = zeros.clone(), zeros + torch.inf, zeros - torch.inf
 
     def add(self, first: torch.Tensor, second: torch.Tensor) -> None:
         """Add pairs of rates, each of shape ``(B, G)``."""
-        offset = max(self.pseudocount, SMALLEST_RATE)
-        change = torch.log2(first + offset) - torch.log2(second + offset)
+        one, other = (self.pair.log2_rates(each, self.pseudocounts) for each in (first, second))
+        change = one - other
         self.n += len(first)
         self.scale1 += first.sum(0, dtype=torch.float64).cpu()
         self.scale2 += second.sum(0, dtype=torch.float64).cpu()
@@ -261,15 +260,29 @@ class _Pairs:
 
 
 def _raw(pair: PairOnData, mask: np.ndarray, number: int) -> dict[str, np.ndarray]:
-    """Mean counts of a group and its share of non-zeros, per feature."""
-    total, non_zeros = np.zeros((2, pair.counts.n_features))
+    """Mean values of a group and its share of non-zeros, per feature."""
+    total, non_zeros, size = np.zeros((3, pair.counts.n_features))
+    places = {name: pair.table_columns(name) for name in pair.model.tables}
     for batch in CountLoader(pair.counts.subset(np.flatnonzero(mask)), shuffle=False):
-        columns = batch.counts.col_indices().cpu().numpy()
-        values = batch.counts.values().cpu().numpy()
-        total += np.bincount(columns, values, len(total))
-        non_zeros += np.bincount(columns, minlength=len(total))
-    size = mask.sum() or np.nan
+        for name, table in batch.tables.items():
+            sums = _sums(table.values)
+            for kept, found in zip((total, non_zeros, size), sums, strict=True):
+                kept[places[name]] += found.double().cpu().numpy()
+    size[size == 0] = np.nan
     return {
         f"raw_mean{number}": total / size,
         f"non_zeros_proportion{number}": non_zeros / size,
     }
+
+
+def _sums(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Totals of the features, and in how many rows each is not zero, and in how many known."""
+    if values.layout == torch.strided:
+        known = ~values.isnan()
+        return values.nansum(0), ((values != 0) & known).sum(0), known.sum(0)
+    n_features, columns = values.shape[1], values.col_indices()
+    return (
+        torch.bincount(columns, values.values().double(), n_features),
+        torch.bincount(columns, minlength=n_features),
+        torch.full((n_features,), len(values)),
+    )

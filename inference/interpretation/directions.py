@@ -8,7 +8,7 @@ import torch
 
 from vae4counts.data import DataError
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.interpretation.rates import SMALLEST_RATE, mean_rates
+from vae4counts.inference.interpretation.rates import mean_rates
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def latent_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFrame:
             for sign in (1, -1):
                 moved = z.clone()
                 moved[:, latent] += sign * step
-                log_rates = pair.rates(moved, 1.0).clamp_min(SMALLEST_RATE).log2().double()
+                log_rates = pair.log2_rates(pair.rates(moved, 1.0)).double()
                 effects[:, latent] += sign * log_rates.sum(0).cpu()
     index = pd.Index(pair.features, name="feature")
     return pd.DataFrame(effects.numpy() / num_points, index=index, columns=pair.latents)

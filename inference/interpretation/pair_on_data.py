@@ -12,14 +12,17 @@ import pandas as pd
 import torch
 from pyro import poutine
 from torch import Tensor
+from torch.distributions import constraints
 
-from vae4counts.data import CountLoader, Counts, DataError
+from vae4counts.data import CountLoader, Counts, DataError, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw_latents
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.covariates import At
 
+# Rates that underflow in float32 are raised to this one before a logarithm.
+SMALLEST_RATE = 1e-20
 # No chunk of draws has more rows than this, because an encoder's hidden layers take memory too.
 CHUNK_ROWS = 4096
 
@@ -90,8 +93,8 @@ class PairOnData:
             repeats: Draws for each of them, one after the other; no chunk ends between them.
 
         Yields:
-            ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, 1)``,
-            observed or drawn; None for a model without.
+            ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, M)`` for
+            ``M`` tables, observed or drawn; None for a model without.
 
         Raises:
             NotInModelError: The model has no latent space.
@@ -99,12 +102,41 @@ class PairOnData:
         self._n_latent()
         numbers = repeats * self.model.numbers_per_draw
         size = max(1, min(CHUNK_ROWS // repeats, CHUNK_NUMBERS // numbers))
+        library = self.library_sizes() if self.model.scales_with_library else None
         for chunk in rows.split(size):
-            batch = self.counts.batch(chunk.repeat_interleave(repeats))
+            index = chunk.repeat_interleave(repeats)
+            batch = self.counts.batch(index)
             sites: Any = poutine.trace(self.guide).get_trace(batch).nodes
-            sizes = sites["library"]["value"] if "library" in sites else batch.library
-            scales = self.model.scales_with_library
-            yield sites["z"]["value"], sizes.unsqueeze(-1) if scales else None
+            sizes = None if library is None else library[batch.index]
+            if "library" in sites:
+                sizes = sites["library"]["value"].unsqueeze(-1)
+            yield sites["z"]["value"], sizes
+
+    def library_sizes(self) -> Tensor:
+        """Return the total counts of the observations in each of the model's ``M`` tables.
+
+        Where an observation lacks a table it is the geometric mean of the others; 1 in a table of
+        values that are not counts.
+
+        Returns:
+            Shape ``(N, M)``.
+        """
+        known = self.counts.libraries
+        columns = [_filled(known[name]) if name in known else None for name in self.model.tables]
+        one = torch.ones(len(self.counts), device=self.counts.device)
+        return torch.stack([one if each is None else each for each in columns], -1)
+
+    def table_columns(self, name: str) -> np.ndarray:
+        """Return the positions of a table's features among those of the model.
+
+        Raises:
+            UnknownName: The model has no such table.
+        """
+        sizes = self.model.table_sizes
+        if name not in sizes:
+            raise UnknownName("table", name, list(sizes))
+        before = list(sizes)[: list(sizes).index(name)]
+        return sum(sizes[other] for other in before) + np.arange(sizes[name])
 
     def with_value(self, covariate: str, value: str | float) -> PairOnData:
         """Return the same with one more covariate held."""
@@ -113,6 +145,25 @@ class PairOnData:
     def rates(self, z: Tensor, library: Tensor | float | None) -> Tensor:
         """Return the counts expected at given latents: see `Model.rates`."""
         return self.model.rates(z, library, self.at)
+
+    def log2_rates(self, rates: Tensor, added: np.ndarray | float = 0.0) -> Tensor:
+        """Return rates on the scale on which they are compared: a difference is a log2 fold change.
+
+        Values that are not counts, which may be negative, are compared as they are.
+
+        Args:
+            rates: Shape ``(*batch, G)``.
+            added: What is added to those of counts first, see `one_count`.
+        """
+        offset = torch.as_tensor(added, dtype=rates.dtype, device=rates.device)
+        logs = (rates + offset).clamp_min(SMALLEST_RATE).log2()
+        if self.model.holds_counts:
+            return logs
+        supports = self.model.supports
+        is_count = [supports[name] is constraints.nonnegative_integer for name in supports]
+        sizes = torch.tensor(list(self.model.table_sizes.values()))
+        chosen = torch.tensor(is_count).repeat_interleave(sizes).to(rates.device)
+        return torch.where(chosen, logs, rates)
 
     def cloud(self, mask: np.ndarray, n: int) -> Tensor:
         """Draw ``n`` points of some observations' aggregate posterior, shape ``(n, L)``."""
@@ -148,22 +199,34 @@ class PairOnData:
             raise NotInModelError(f"{self.model.title} has no components")
         return shares
 
-    def one_count(self, weights: np.ndarray) -> float:
+    def one_count(self, weights: np.ndarray) -> np.ndarray:
         """Return the rate at which all weighted observations together expect one count.
 
         Data cannot tell a smaller rate from none, so log-fold changes add it to both sides.
 
         Args:
             weights: One an observation, shape ``(N,)``: a mask, for instance.
+
+        Returns:
+            That of each feature, shape ``(G,)``: of the table that it is in.
         """
-        library = self.counts.library.double().cpu().numpy()
-        sizes = library if self.model.scales_with_library else np.ones_like(library)
-        return float(1 / np.maximum(weights @ sizes, 1))
+        sizes = self.library_sizes().double().cpu().numpy()
+        if not self.model.scales_with_library:
+            sizes = np.ones_like(sizes)
+        rates = 1 / np.maximum(weights @ sizes, 1)
+        return np.repeat(rates, list(self.model.table_sizes.values()))
 
     def _n_latent(self) -> int:
         if self.model.n_latent is None:
             raise NotInModelError(f"{self.model.title} has no latent space")
         return self.model.n_latent
+
+
+def _filled(library: Tensor) -> Tensor:
+    """Library sizes with the geometric mean of those that are known in place of the others."""
+    known = library[library > 0]  # NaN is not
+    typical = known.log().mean().exp() if len(known) else library.new_ones(())
+    return torch.where(library.isnan(), typical, library)
 
 
 def latent_names(n: int) -> pd.Index:

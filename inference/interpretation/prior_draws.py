@@ -13,9 +13,8 @@ from torch import Tensor
 from vae4counts.data.counts.batch import Batch, Table
 from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
-from vae4counts.inference.posterior.tables import count_table, only_table
 from vae4counts.models import NotInModelError
-from vae4counts.models.joint import JointDistribution
+from vae4counts.models.joint import JointDistribution, SideBySide
 
 NO_VALUES: Mapping[str, float] = MappingProxyType({})
 # Draws over which the weights of components are averaged that depend on other latents.
@@ -31,8 +30,8 @@ def prior_draws(
     Args:
         pair: A pair and data. The model's covariates are held at ``pair.at``, and drawn in the
             proportions of the training observations otherwise.
-        library: Library sizes in counts, shape ``(S,)``, one for each draw; read by models that
-            are given them.
+        library: Library sizes in counts, shape ``(S, M)``, for each draw and table; read by models
+            that are given them.
         fixed: Values of latent sites that are not to be drawn: ``{"component": 3}``. Sites that
             the model does not have are ignored.
 
@@ -42,28 +41,29 @@ def prior_draws(
         on. Weighted averages are then expectations given the states.
 
     Raises:
-        NotInModelError: The model does not describe one table of counts by a joint distribution
-            given its latents.
+        NotInModelError: The model does not describe its tables by joint distributions given its
+            latents.
     """
     model = pair.model
-    table = count_table(model)
     if model.reads_counts:
         raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
     states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):
         given = {
-            name: torch.full_like(sizes, fixed[name], dtype=None if n is None else torch.long)
+            name: torch.full_like(sizes[:, 0], fixed[name], dtype=None if n is None else torch.long)
             for name, n in states.items()
         }
         nodes = _trace(poutine.condition(model, given), _empty(pair, sizes))
-        counts = nodes[table]["fn"]
-        if not isinstance(counts, JointDistribution):
-            raise NotInModelError(
-                f"{model.title} observes its counts by a {type(counts).__name__}: this needs a "
-                "JointDistribution"
-            )
-        weights = torch.ones_like(sizes, dtype=torch.float64)
+        parts = [nodes[table]["fn"] for table in model.tables]
+        for part in parts:
+            if not isinstance(part, JointDistribution):
+                raise NotInModelError(
+                    f"{model.title} observes its counts by a {type(part).__name__}: this needs a "
+                    "JointDistribution"
+                )
+        counts = parts[0] if len(parts) == 1 else SideBySide(parts)
+        weights = torch.ones_like(sizes[:, 0], dtype=torch.float64)
         for name, n in states.items():
             if n is not None:
                 weights *= nodes[name]["fn"].log_prob(given[name]).exp()
@@ -82,7 +82,7 @@ def component_weights(pair: PairOnData) -> Tensor:
     model = pair.model
     if all(latent.name != "component" for latent in model.latents):
         raise NotInModelError(f"{model.title} has no components")
-    one_each = torch.ones(WEIGHT_DRAWS, device=next(model.parameters()).device)
+    one_each = next(model.parameters()).new_ones(WEIGHT_DRAWS, len(model.tables))
     component = _trace(model, _empty(pair, one_each))["component"]["fn"]
     log_probs: Tensor = component.log_prob(component.enumerate_support(expand=False))
     return log_probs.double().exp().mean(-1)
@@ -110,16 +110,21 @@ def _trace(model: Any, batch: Batch) -> Any:
 
 
 def _empty(pair: PairOnData, library: Tensor) -> Batch:
-    """Make a batch of observations without counts: models draw latents without reading them."""
+    """Make a batch of observations without values: models draw latents without reading them."""
     model, n = pair.model, len(library)
-    nothing = library.new_empty(0)
-    counts = torch.sparse_csr_tensor(
-        torch.zeros(n + 1, dtype=torch.int32, device=library.device),
-        nothing.int(),
-        nothing,
-        size=(n, model.n_features),
-        check_invariants=False,
-    )
-    tables = {only_table(model): Table(counts, library)}
+    sizes = zip(model.table_sizes.items(), library.unbind(-1), strict=True)
+    tables = {name: _empty_table(size, own) for (name, size), own in sizes}
     covariates = model.covariates.drawn(n, pair.at, library.device)
     return Batch(tables, torch.arange(n, device=library.device), n, covariates)
+
+
+def _empty_table(n_features: int, library: Tensor) -> Table:
+    nothing = library.new_empty(0)
+    values = torch.sparse_csr_tensor(
+        torch.zeros(len(library) + 1, dtype=torch.int32, device=library.device),
+        nothing.int(),
+        nothing,
+        size=(len(library), n_features),
+        check_invariants=False,
+    )
+    return Table(values, library)

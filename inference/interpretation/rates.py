@@ -13,9 +13,6 @@ from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnD
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
 from vae4counts.inference.posterior.sizes import check_size
 
-# Rates that underflow in float32 are raised to this one before a logarithm.
-SMALLEST_RATE = 1e-20
-
 
 @torch.no_grad()
 def mean_rates(pair: PairOnData, points: Tensor, library_size: float) -> np.ndarray:
@@ -111,8 +108,7 @@ def feature_correlation(
     chosen = torch.as_tensor(columns, device=pair.counts.device)
     count, mean, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
     for z, _ in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
-        decoded = pair.rates(z, 1.0)[:, chosen].clamp_min(SMALLEST_RATE)
-        values = decoded.log().double().cpu()
+        values = pair.log2_rates(pair.rates(z, 1.0))[:, chosen].double().cpu()
         # chunks are combined by their means (Chan et al. 1979): raw squares would cancel
         shift = values.mean(0) - mean
         centred = values - values.mean(0)

@@ -169,7 +169,7 @@ def test_values_are_no_counts() -> None:
     assert (n, values.n_features, batch.n_observations) == (N, 4, N)
     np.testing.assert_array_equal(batch.counts, METHYLATION[:8])
     np.testing.assert_array_equal(batch.covariates["depth"], np.arange(8) / 2)
-    np.testing.assert_array_equal(values.subset([3, 1]).to("cpu").values, METHYLATION[[3, 1]])  # noqa: PD011
+    np.testing.assert_array_equal(values.subset([3, 1]).to("cpu").values, METHYLATION[[3, 1]])
     for source in (values, batch):
         with pytest.raises(ValueError, match="not"):
             _ = source.library

@@ -1,0 +1,158 @@
+"""How well some tables of an observation predict another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from torch import Tensor
+
+from vae4counts.data import Batch, DataError, UnknownName
+from vae4counts.data.warning import warn
+from vae4counts.guides import Guide
+from vae4counts.inference.posterior.draws import chunks, draw, draws_at
+from vae4counts.inference.posterior.importance import HIGH_K, MIN_DRAWS, smoothed_log_mean
+from vae4counts.models import Model, NotInModelError
+
+# Two estimates of the same mean that differ by more than this share of it, and by more nats than
+# the other, cannot both be right.
+DISAGREEMENT, DISAGREEMENT_NATS = 0.01, 0.5
+MAX_HIGH_SHARE = 0.1
+
+
+def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
+    """Return the tables that are given, after checking that a question about them makes sense.
+
+    Raises:
+        DataError: Nothing is given, or the table that is asked about.
+        NotInModelError: The model has no latent space, through which tables tell of each other.
+        UnknownName: The model has no such table.
+    """
+    if isinstance(given, str):
+        given = [given]
+    for name in (of, *given):
+        if name not in model.tables:
+            raise UnknownName("table", name, list(model.tables))
+    if not given or of in given:
+        others = ", ".join(repr(name) for name in model.tables if name != of) or "none"
+        raise DataError(f"{of!r} is to be predicted: give other tables, which are {others}")
+    if model.n_latent is None:
+        raise NotInModelError(f"{model.title} has no latent space, through which tables are linked")
+    return list(given)
+
+
+@torch.no_grad()
+def conditional_log_likelihoods(
+    model: Model,
+    guide: Guide,
+    batches: Iterable[Batch],
+    of: str,
+    given: Sequence[str],
+    num_samples: int = 500,
+) -> dict[str, np.ndarray]:
+    r"""Estimate ``log p(x_b | x_a)`` of observations that have both, in two ways.
+
+    As the expectation of ``p(x_b | z)`` over the posterior of ``z`` given ``x_a``, by
+    self-normalised importance weights of draws from ``q(z | x_a)``,
+
+    .. math:: \log \sum_s w_s\, p(x_b \mid z_s) - \log \sum_s w_s, \qquad
+              w_s = \frac{p(x_a, z_s)}{q(z_s \mid x_a)},
+
+    and as the difference of two importance-weighted log-likelihoods,
+    ``log p(x_a, x_b) - log p(x_a)``, with draws from ``q(z | x_a, x_b)`` and ``q(z | x_a)``. All
+    weights are Pareto-smoothed. With enough draws the two are the same.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode, which encodes any subset of the tables.
+        batches: The observations.
+        of: The table ``b`` that is predicted, given its library sizes if the model is given them.
+        given: The tables ``a``.
+        num_samples: Number ``S`` of draws for each observation, 100 or more.
+
+    Returns:
+        Shape ``(N,)`` each, in nats; NaN for an observation that lacks ``b``, or all of ``a``:
+        ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` (of the
+        first; above 0.7 it cannot be trusted), ``marginal`` (``log p(x_b)``), ``shuffled`` (the
+        first way, given ``x_a`` of another observation) and ``tokens`` (the total count of
+        ``x_b``; 1 for values that are not counts).
+
+    Raises:
+        DataError: See `check_tables`; or no observation has both.
+        ValueError: Too few draws.
+    """
+    given = check_tables(model, of, given)
+    if num_samples < MIN_DRAWS:
+        raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
+    parts = [_of_batch(model, guide, batch, of, given, num_samples) for batch in batches]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if np.isnan(found["log_likelihood"]).all():
+        raise DataError(f"no observation has both {of!r} and {' or '.join(map(repr, given))}")
+    _warn_of_disagreement(found, of, given)
+    return found
+
+
+def _of_batch(
+    model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
+) -> dict[str, np.ndarray]:
+    known, whole = batch.only(given), batch.only([*given, of])
+    sizes = chunks(num_samples, model, batch)
+    weights: dict[str, list[Tensor]] = {"given": [], "own": [], "other": [], "both": [], "of": []}
+    for size in sizes:
+        draws = draw(model, guide, known, size)
+        weights["given"].append(draws.log_weights)
+        own = draws_at(model, batch.only([of]), draws.values, size).log_model
+        weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
+        rolled = {name: value.roll(1, dims=1) for name, value in draws.values.items()}
+        other = draws_at(model, batch.only([of]), rolled, size).log_model
+        weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
+        weights["both"].append(draw(model, guide, whole, size).log_weights)
+        weights["of"].append(draw(model, guide, batch.only([of]), size).log_weights)
+    w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
+    log_given, _ = smoothed_log_mean(w["given"])
+    log_joint, pareto_k = smoothed_log_mean(w["given"] + w["own"])
+    given_other = np.roll(w["given"], 1, axis=0)
+    has = presence(batch)
+    absent = ~(has[of] & np.any([has[name] for name in given], axis=0))
+    alone = absent | np.roll(absent, 1)
+    library = batch.tables[of].library
+    tokens = np.ones(len(batch))
+    if library is not None:
+        tokens[has[of]] = library.cpu().numpy()
+    found = {
+        "log_likelihood": log_joint - log_given,
+        "by_difference": smoothed_log_mean(w["both"])[0] - log_given,
+        "pareto_k": pareto_k,
+        "marginal": smoothed_log_mean(w["of"])[0],
+        "shuffled": logsumexp(given_other + w["other"], axis=1) - logsumexp(given_other, axis=1),
+        "tokens": tokens,
+    }
+    for name, values in found.items():
+        values[alone if name == "shuffled" else absent] = np.nan
+    return found
+
+
+def presence(batch: Batch) -> Mapping[str, np.ndarray]:
+    """Return which observations of a batch have each table, shape ``(B,)`` of truth values."""
+    found = {}
+    for name, table in batch.tables.items():
+        has = np.ones(len(batch), dtype=bool)
+        if table.rows is not None:
+            has = np.isin(np.arange(len(batch)), table.rows.cpu().numpy())
+        found[name] = has
+    return found
+
+
+def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[str]) -> None:
+    k = found["pareto_k"][~np.isnan(found["pareto_k"])]
+    high = float((k > HIGH_K).mean())
+    one, other = (np.nanmean(found[name]) for name in ("log_likelihood", "by_difference"))
+    tolerance = max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other))
+    if abs(one - other) > tolerance or high > MAX_HIGH_SHARE:
+        warn(
+            f"log p({of} | {', '.join(given)}) is not known well: {one:.2f} nats by weighted draws "
+            f"and {other:.2f} as a difference, and for {high:.0%} of the observations the weights "
+            "have too heavy a tail (Pareto k above 0.7); use more draws"
+        )
