@@ -167,7 +167,7 @@ def test_wrong_questions(mixture: Interpretation, look: Look) -> None:
     ):
         with pytest.raises(NotInModelError, match="no components"):
             ask()
-    with pytest.raises(NotInModelError, match="not a distribution of counts"):
+    with pytest.raises(NotInModelError, match="this needs a JointDistribution"):
         look(GaussianMixtureModel(6, 2)).component_profiles()
     with pytest.raises(NotInModelError, match="nothing to be compared with"):
         look(CountMixture(6, 1)).component_contrasts()
