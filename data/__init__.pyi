@@ -1,5 +1,6 @@
 from .any_form import Data as Data
 from .any_form import to_anndata as to_anndata
+from .any_form import to_modalities as to_modalities
 from .counts.batch import Batch as Batch
 from .counts.batch import Table as Table
 from .counts.batch_parts import Part as Part
@@ -21,6 +22,7 @@ from .counts.split import random_split as random_split
 from .counts.split import split_from_column as split_from_column
 from .counts.stored_matrix import is_on_disk as is_on_disk
 from .counts.tables import Counts as Counts
+from .counts.tables import Member as Member
 from .counts.tables import Tables as Tables
 from .counts.values import ValueMatrix as ValueMatrix
 from .datasets.builtin import load_digits as load_digits
@@ -38,6 +40,12 @@ from .datasets.tcga_omics import load_tcga_pancancer_multi_omics as load_tcga_pa
 from .errors import DataError as DataError
 from .errors import UnknownName as UnknownName
 from .loading import load as load
+from .modalities.multi_data import MultiData as MultiData
+from .modalities.multi_data import is_multi as is_multi
+from .modalities.names import feature_names as feature_names
+from .modalities.names import features_of as features_of
+from .modalities.places import modalities_of as modalities_of
+from .modalities.tables import read_tables as read_tables
 from .readers.coco import read_coco_instances as read_coco_instances
 from .readers.coco_table import read_coco_table as read_coco_table
 from .readers.registry import READERS as READERS

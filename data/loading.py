@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from anndata import AnnData
 
 from vae4counts.data.datasets.catalogue import DATASETS
+from vae4counts.data.datasets.joining import add_modality
 from vae4counts.data.errors import DataError, UnknownName
+from vae4counts.data.modalities.multi_data import MultiData
 from vae4counts.data.readers.as_anndata import transposed
 from vae4counts.data.readers.containers import unwrapped
 from vae4counts.data.readers.counters import without_counters
@@ -23,9 +26,10 @@ def load(
     *,
     transpose: bool | None = None,
     feature_type: str | None = None,
+    modalities: Sequence[str] | None = None,
     out_of_core: bool = False,
     offline: bool | None = None,
-) -> AnnData:
+) -> AnnData | MultiData:
     """Load a data set by name, or from a file or folder.
 
     A data set from the network is downloaded the first time, into a folder below
@@ -33,9 +37,10 @@ def load(
 
     Args:
         source: A name in `DATASETS`, or a path to a file or folder of a format in `READERS`:
-            an ``.h5ad`` file, a ``.zarr`` folder, a 10x folder or ``.h5`` file, a ``.loom`` file,
-            a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``, ``.txt``, ``.gct``), COCO
-            instances (``.json``) or a table of COCO counts. It may be compressed (``.gz``,
+            an ``.h5ad`` or ``.h5mu`` file, a ``.zarr`` folder, a 10x folder or ``.h5`` file, a
+            ``.loom`` file, a Matrix Market file (``.mtx``), a table (``.csv``, ``.tsv``, ``.txt``,
+            ``.gct``), COCO instances (``.json``) or a table of COCO counts. It may be compressed
+            (``.gz``,
             ``.bz2``, ``.xz``), in an archive (``.zip``, ``.tar``), or the only data in a folder
             (such as Cell Ranger's ``outs``, or a SpatialData of one table). A name takes
             precedence over a file of the same name.
@@ -44,15 +49,18 @@ def load(
             other formats are what the format says.
         feature_type: The type of features to keep (of ``var["feature_types"]``), such as ``"Gene
             Expression"``; all by default.
-        out_of_core: Whether to leave the counts of an ``.h5ad`` file or a ``.zarr`` folder on
-            disk, to be read in blocks when they are needed; they must be stored as CSR.
+        modalities: Of a MuData, the modalities to keep; all by default. Of a data set in
+            `DATASETS`, the further ones to load beside its counts: ``["captions"]`` of COCO,
+            ``["mirna", "methylation"]`` of TCGA; none by default. See `add_modality`.
+        out_of_core: Whether to leave the counts of an ``.h5ad`` or ``.h5mu`` file or a ``.zarr``
+            folder on disk, to be read in blocks when they are needed; they must be stored as CSR.
         offline: Whether to avoid the network; by default if ``$VAE4COUNTS_OFFLINE`` is set.
 
     Returns:
         Observations x features, with counts in ``X`` as CSR and unique names, without what a
-        counting program adds to the features (``__no_feature``, ``N_unmapped``). The counts are
-        not checked here, but where batches are made, when it is known which layer of a store
-        holds them.
+        counting program adds to the features (``__no_feature``, ``N_unmapped``); a `MultiData` for
+        an ``.h5mu`` file of several modalities. The counts are not checked here, but where batches
+        are made, when it is known which layer of a store holds them.
 
     Warns:
         UserWarning: A table is read as features x observations, or other data may be; features
@@ -62,7 +70,7 @@ def load(
         DataError: There is no such file, its format is unknown, or it is broken; or it cannot be
             downloaded.
         UnknownName: ``source`` looks like a name, and neither a data set nor a file has that
-            name; or there are no features of that type.
+            name; or there are no features of that type, or no such modality.
     """
     given: object = source
     if not isinstance(given, (str, Path)):
@@ -75,7 +83,12 @@ def load(
     if str(source) in DATASETS:
         if out_of_core:
             raise _cannot_stay(source)
-        adata = DATASETS[str(source)].loader(offline)
+        data_set = DATASETS[str(source)]
+        adata = data_set.loader(offline)
+        for name in modalities or ():
+            if name not in data_set.modalities:
+                raise UnknownName(f"modality of {source}", name, data_set.modalities)
+            add_modality(adata, name, data_set.modalities[name](offline))
         return choose_feature_type(transposed(adata) if transpose else adata, feature_type, source)
     path = Path(source).expanduser()
     if not path.exists():
@@ -85,22 +98,29 @@ def load(
     if not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is neither a file nor a folder: write the data to a file.")
     try:
-        adata = _open(path, transpose) if out_of_core else _read(path, transpose)
+        found = _open(path, transpose) if out_of_core else _read(path, transpose)
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory: {error}") from error
-    if not out_of_core:
-        adata = without_counters(adata, path)
+    if isinstance(found, MultiData):
+        if transpose or feature_type is not None:
+            raise DataError(f"{path} has several modalities: transpose or choose features of one.")
+        return found if modalities is None else found.only(modalities)
+    if modalities is not None:
+        raise DataError(f"{path} has no modalities to choose: say where they are in fit itself.")
+    adata = found if out_of_core else without_counters(found, path)
     chosen = choose_feature_type(adata, feature_type, path)
     return chosen if out_of_core or not chosen.is_view else chosen.copy()
 
 
-def _read(path: Path, transpose: bool | None) -> AnnData:
+def _read(path: Path, transpose: bool | None) -> AnnData | MultiData:
     with unwrapped(path) as found:
         reader = find_reader(found)
         if reader is None:
             unknown = f"Cannot tell from its name what {path} holds. {_accepted()}"
             raise DataError(step_to_readable(path) or unknown)
         adata = reader.read(found)
+    if isinstance(adata, MultiData):
+        return adata
     is_unknown = transpose is None and not reader.has_orientation
     if is_sideways(adata, path) if is_unknown else transpose:
         adata = transposed(adata)
@@ -110,7 +130,7 @@ def _read(path: Path, transpose: bool | None) -> AnnData:
     return adata if reader.has_orientation else without_totals(adata, path)
 
 
-def _open(path: Path, transpose: bool | None) -> AnnData:
+def _open(path: Path, transpose: bool | None) -> AnnData | MultiData:
     with unwrapped(path) as found:
         reader = find_reader(found, out_of_core=True)
         if reader is None or not found.is_relative_to(path):
@@ -118,7 +138,8 @@ def _open(path: Path, transpose: bool | None) -> AnnData:
         if transpose:
             raise DataError(f"{path} cannot be transposed on disk: load it into memory.")
         adata = reader.open(found)
-    warn_if_sideways(adata, path)
+    if not isinstance(adata, MultiData):
+        warn_if_sideways(adata, path)
     return adata
 
 

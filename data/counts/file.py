@@ -22,6 +22,7 @@ from vae4counts.data.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from torch.distributions.constraints import Constraint
 
 CPU = torch.device("cpu")
 
@@ -59,7 +60,13 @@ class CountFile:
 
     @classmethod
     def from_anndata(
-        cls, adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        covariates: CovariateNames = (),
+        *,
+        name: str | None = None,
+        support: Constraint | None = None,
     ) -> CountFile:
         """Read the counts once, to check them and to add up their rows.
 
@@ -67,6 +74,8 @@ class CountFile:
             adata: Observations x features, or a view of them, with the counts on disk in CSR.
             layer: See `CountMatrix.from_anndata`.
             covariates: See `CountMatrix.from_anndata`.
+            name: See `CountMatrix.from_anndata`.
+            support: See `CountMatrix.from_anndata`.
 
         Raises and warns as `CountMatrix.from_anndata` does, and:
 
@@ -74,16 +83,18 @@ class CountFile:
             DataError: The counts are not on disk, are not stored as CSR, or cannot be read.
         """
         stored, rows = find_stored(adata, layer)
+        layers = None if name else [other for other in layer_names(adata) if other != layer]
         columns = covariate_tensors(adata.obs, covariates)
         mean = stored.n_entries(rows) / max(len(rows), 1)
         buffer = max(1, int(BUFFER / max(mean, 1.0)))
         totals = check_counts(
             (stored.read(rows[start : start + buffer]) for start in range(0, len(rows), buffer)),
             (len(rows), stored.n_features),
-            name=stored.name,
+            name=name or stored.name,
             rows=adata.obs_names,
             columns=adata.var_names,
-            layers=[name for name in layer_names(adata) if name != layer],
+            layers=layers,
+            support=support,
         )
         library = torch.from_numpy(totals.astype(np.float32))
         return cls(stored, rows, library, columns, buffer=buffer)
@@ -179,7 +190,12 @@ class CountFile:
 
 
 def counts_of(
-    adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
+    adata: AnnData,
+    layer: str | None = None,
+    covariates: CovariateNames = (),
+    *,
+    name: str | None = None,
+    support: Constraint | None = None,
 ) -> CountMatrix | CountFile:
     """Return the counts of an AnnData; those on disk stay there.
 
@@ -188,8 +204,10 @@ def counts_of(
             ``anndata.read_h5ad(path, backed="r")`` has left on disk is read from there.
         layer: See `CountMatrix.from_anndata`.
         covariates: See `CountMatrix.from_anndata`.
+        name: See `CountMatrix.from_anndata`.
+        support: See `CountMatrix.from_anndata`.
 
     Raises and warns as `CountMatrix.from_anndata` or `CountFile.from_anndata` does.
     """
     kind = CountFile if is_on_disk(adata, layer) else CountMatrix
-    return kind.from_anndata(adata, layer, covariates)
+    return kind.from_anndata(adata, layer, covariates, name=name, support=support)

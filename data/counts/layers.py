@@ -20,6 +20,11 @@ def layer_names(adata: AnnData) -> list[str]:
     return [*adata.layers, *([RAW] if has_raw else [])]
 
 
+def matrix_name(layer: str | None) -> str:
+    """Return what errors call ``X``, or a layer."""
+    return "X" if layer is None else f"Layer {layer!r}"
+
+
 def find_layer(adata: AnnData, layer: str | None) -> tuple[Any, np.ndarray | None]:
     """Find the counts of an AnnData, which are not read.
 

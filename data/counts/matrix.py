@@ -15,13 +15,14 @@ from vae4counts.data.counts.batch import COUNTS, Batch, Table
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
 from vae4counts.data.counts.cutting import batches_in_memory
-from vae4counts.data.counts.layers import find_layer, layer_names
+from vae4counts.data.counts.layers import find_layer, layer_names, matrix_name
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.validation import check_counts, suggest_layer
 from vae4counts.data.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from torch.distributions.constraints import Constraint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,13 @@ class CountMatrix:
 
     @classmethod
     def from_anndata(
-        cls, adata: AnnData, layer: str | None = None, covariates: CovariateNames = ()
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        covariates: CovariateNames = (),
+        *,
+        name: str | None = None,
+        support: Constraint | None = None,
     ) -> CountMatrix:
         """Copy the counts of an AnnData, after checking that they are raw counts.
 
@@ -62,6 +69,8 @@ class CountMatrix:
             covariates: Columns of ``obs`` to put into batches, by name or with their levels:
                 categorical ones become int64 codes, numeric ones float32; see
                 `covariate_tensors`.
+            name: What errors call the counts; by default as they are called in the AnnData.
+            support: Which counts the likelihood takes; all by default.
 
         Raises:
             DataError: The values are not raw counts, or there are none; or a covariate has a
@@ -72,14 +81,14 @@ class CountMatrix:
             UserWarning: Whole rows or columns are zero, or counts are too large for float32.
         """
         matrix, columns = find_layer(adata, layer)
-        layers = [other for other in layer_names(adata) if other != layer]
-        name = "X" if layer is None else f"Layer {layer!r}"
+        layers = None if name else [other for other in layer_names(adata) if other != layer]
+        name = name or matrix_name(layer)
         if matrix is None:
             raise DataError(f"{name} holds nothing.{suggest_layer(layers)}")
         csr = canonical_csr(matrix.to_memory() if hasattr(matrix, "to_memory") else matrix, name)
         csr = csr if columns is None else canonical_csr(csr[:, columns], name)
         names = {"rows": adata.obs_names, "columns": adata.var_names}
-        totals = check_counts([csr], csr.shape, name=name, layers=layers, **names)
+        totals = check_counts([csr], csr.shape, name=name, layers=layers, support=support, **names)
         return cls.from_checked(csr, totals, covariate_tensors(adata.obs, covariates))
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae4counts.data.counts.layers import RAW, find_layer
+from vae4counts.data.counts.layers import RAW, find_layer, matrix_name
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.counts.stored_matrix import is_on_disk
 from vae4counts.data.errors import DataError
@@ -40,7 +40,7 @@ def round_counts(adata: AnnData, layer: str | None = None) -> AnnData:
     if is_on_disk(adata, layer):
         raise DataError("counts on disk cannot be rounded: load them into memory.")
     matrix, columns = find_layer(adata, layer)
-    name = "X" if layer is None else f"Layer {layer!r}"
+    name = matrix_name(layer)
     if matrix is None:
         raise DataError(f"{name} holds nothing to round.")
     counts = canonical_csr(matrix if columns is None else matrix[:, columns], name)

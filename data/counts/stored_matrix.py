@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import zarr
 from anndata.abc import CSCDataset, CSRDataset
 
-from vae4counts.data.counts.layers import find_layer
+from vae4counts.data.counts.layers import find_layer, matrix_name
 from vae4counts.data.counts.sparse import canonical_csr
 from vae4counts.data.errors import DataError, reading
 
@@ -152,7 +152,7 @@ def find_stored(adata: anndata.AnnData, layer: str | None) -> tuple[StoredMatrix
     matrix, places = find_layer(whole, layer)
     columns = columns if places is None else places[columns]
     is_whole = np.array_equal(columns, np.arange(matrix.shape[1]))
-    name = "X" if layer is None else f"Layer {layer!r}"
+    name = matrix_name(layer)
     return StoredMatrix.of(matrix, None if is_whole else columns, name), rows
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
 
 from vae4counts.data.errors import DataError
 from vae4counts.data.warning import warn
@@ -34,6 +37,15 @@ _APART = (
 # Fractions in so few of the features are not of one scale for all.
 _MAX_SHARE_APART = 0.2
 
+_WORDS: dict[Constraint, str] = {
+    constraints.nonnegative_integer: "whole numbers, 0 or more",
+    constraints.boolean: "0 and 1",
+    constraints.real: "finite numbers",
+    constraints.unit_interval: "numbers from 0 to 1",
+    constraints.nonnegative: "numbers, 0 or more",
+    constraints.positive: "numbers above 0",
+}
+
 _FAULTS: tuple[tuple[str, Callable[[np.ndarray], np.ndarray], str], ...] = (
     ("a value that is not finite", lambda values: ~np.isfinite(values), _NOT_FINITE),
     ("a negative value", lambda values: values < 0, _NEGATIVE),
@@ -49,6 +61,7 @@ def check_counts(
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     layers: Iterable[str] | None = None,
+    support: Constraint | None = None,
 ) -> np.ndarray:
     """Check that a matrix holds raw counts, and add up its rows. Looks at stored entries only.
 
@@ -60,13 +73,14 @@ def check_counts(
         columns: Names of the ``G`` features, if they have any.
         layers: Layers that could be named instead of this matrix; None where there is no such
             choice.
+        support: Which counts the likelihood takes, if not all.
 
     Returns:
         The total count of each observation, shape ``(N,)``, float64.
 
     Raises:
-        DataError: The matrix has no rows or no columns, or an entry is not finite, negative or
-            fractional. The message names the first such entry.
+        DataError: The matrix has no rows or no columns, or an entry is not finite, negative,
+            fractional or outside the support. The message names the first such entry.
 
     Warns:
         UserWarning: Whole rows or columns are zero, or counts are too large for float32.
@@ -81,7 +95,7 @@ def check_counts(
     used = np.zeros(n_columns, dtype=np.int64)
     row, largest = 0, 0.0
     for block in blocks:
-        if (fault := _first_fault(block)) is not None:
+        if (fault := _first_fault(block, support)) is not None:
             kind, value, at_row, at_column, advice = fault
             place = f"{_at('row', row + at_row, rows)}, {_at('column', at_column, columns)}"
             raise DataError(
@@ -104,7 +118,19 @@ def check_counts(
     return totals
 
 
-def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
+def accepted(support: Constraint) -> str:
+    """Say in words which values a likelihood takes."""
+    return _WORDS.get(support, str(support))
+
+
+def outside(values: np.ndarray, support: Constraint) -> np.ndarray:
+    """Tell which values a likelihood does not take."""
+    return ~support.check(torch.from_numpy(values.astype(np.float64))).numpy()
+
+
+def _first_fault(
+    block: sp.csr_matrix, support: Constraint | None
+) -> tuple[str, Any, int, int, str] | None:
     """Return the fault, value, row and column of the first entry that is no count, and advice."""
     for kind, is_faulty, advice in _FAULTS:
         faulty = is_faulty(block.data)
@@ -117,6 +143,11 @@ def _first_fault(block: sp.csr_matrix) -> tuple[str, Any, int, int, str] | None:
             elif advice == _FRACTIONAL and _are_expected_counts(block):
                 advice = _EXPECTED
             return kind, block.data[first], row, int(block.indices[first]), advice
+    if support is not None and (faulty := outside(block.data, support)).any():
+        first = int(faulty.argmax())
+        row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+        advice = f"Its likelihood takes {accepted(support)}."
+        return "a count too high", block.data[first], row, int(block.indices[first]), advice
     return None
 
 

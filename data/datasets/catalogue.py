@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from anndata import AnnData
 
-from vae4counts.data.datasets import coco2017, pbmc68k, tcga
+from vae4counts.data.datasets import coco2017, pbmc68k, tcga, tcga_omics
 from vae4counts.data.datasets.builtin import load_digits, load_pbmc68k_reduced
 from vae4counts.data.datasets.download import RemoteFile, data_directory
 
@@ -24,6 +24,8 @@ class DataSet:
         loader: Function that loads it, given whether to avoid the network (None: see `fetch`).
         folder: Where its files are kept, below the folder of all data.
         files: What is downloaded for it; empty if it ships with a package.
+        modalities: Functions that load further tables of the same observations, by name, given
+            whether to avoid the network.
     """
 
     title: str
@@ -33,6 +35,7 @@ class DataSet:
     loader: Callable[[bool | None], AnnData]
     folder: str = ""
     files: tuple[RemoteFile, ...] = ()
+    modalities: Mapping[str, Callable[[bool | None], AnnData]] = field(default_factory=dict)
 
     @property
     def size(self) -> int | None:
@@ -51,6 +54,10 @@ _TCGA = (
     "https://doi.org/10.1038/nbt.3772"
 )
 _OPEN_ACCESS = "open access, NIH Genomic Data Sharing Policy"
+_TCGA_MODALITIES: dict[str, Callable[[bool | None], AnnData]] = {
+    "mirna": lambda offline: tcga_omics.load_tcga_pancancer_mirna(offline=offline),
+    "methylation": lambda offline: tcga_omics.load_tcga_pancancer_methylation(offline=offline),
+}
 _COCO = "COCO Consortium, annotations of 2017, http://cocodataset.org"
 
 DATASETS: dict[str, DataSet] = {
@@ -86,6 +93,7 @@ DATASETS: dict[str, DataSet] = {
         loader=lambda offline: tcga.load_tcga_pancancer_rna_seq(offline=offline),
         folder=tcga.FOLDER,
         files=(tcga.RNA_SEQ, tcga.PHENOTYPES),
+        modalities=_TCGA_MODALITIES,
     ),
     "tcga-pancancer-top5000": DataSet(
         title="RSEM's expected reads in tumours, of the genes with the highest deviance",
@@ -95,6 +103,7 @@ DATASETS: dict[str, DataSet] = {
         loader=lambda offline: tcga.load_tcga_pancancer_rna_seq(None, 5000, offline=offline),
         folder=tcga.FOLDER,
         files=(tcga.RNA_SEQ, tcga.PHENOTYPES),
+        modalities=_TCGA_MODALITIES,
     ),
     "coco2017-train": DataSet(
         title="Objects of 80 categories in photographs, training set",
@@ -104,6 +113,9 @@ DATASETS: dict[str, DataSet] = {
         loader=lambda offline: coco2017.load_coco2017_object_counts("train", offline=offline),
         folder=coco2017.FOLDER,
         files=(coco2017.ANNOTATIONS,),
+        modalities={
+            "captions": lambda offline: coco2017.load_coco2017_captions("train", offline=offline)
+        },
     ),
     "coco2017-val": DataSet(
         title="Objects of 80 categories in photographs, validation set",
@@ -113,5 +125,8 @@ DATASETS: dict[str, DataSet] = {
         loader=lambda offline: coco2017.load_coco2017_object_counts("val", offline=offline),
         folder=coco2017.FOLDER,
         files=(coco2017.ANNOTATIONS,),
+        modalities={
+            "captions": lambda offline: coco2017.load_coco2017_captions("val", offline=offline)
+        },
     ),
 }

@@ -38,10 +38,11 @@ def read_store(path: str | Path) -> anndata.AnnData:
     path = Path(path)
     with _reading(path):
         adata = anndata.io.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
-        return _tidy(adata)
+        return tidy(adata)
 
 
-def _tidy(adata: anndata.AnnData) -> anndata.AnnData:
+def tidy(adata: anndata.AnnData) -> anndata.AnnData:
+    """Give an AnnData unique names, and ``X`` as compact CSR; in place."""
     adata.obs_names = unique_names(adata.obs_names)
     adata.var_names = unique_names(adata.var_names)
     if adata.raw is not None:
@@ -66,21 +67,23 @@ def open_store(path: str | Path) -> anndata.AnnData:
     """
     path = Path(path)
     with _reading(path):
-        store: Any = zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
-        tables = ("obs", "var", "obsm", "varm", "uns")
-        parts = {name: read_elem(store[name]) for name in tables if name in store}
-        for name in ("obs", "var"):
-            parts[name].index = unique_names(parts[name].index)
-        layers = {name: _on_disk(store["layers"][name]) for name in list(store.get("layers", ()))}
-        adata = anndata.AnnData(
-            _on_disk(store["X"]) if "X" in store else None, layers=layers, **parts
-        )
-        if "raw/X" in store:
-            var = read_elem(store["raw/var"])
-            var.index = unique_names(var.index)
-            # AnnData's own Raw would be read whole by every view
-            adata._raw = RawOnDisk(_on_disk(store["raw/X"]), var)
-        return adata
+        return opened(zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r"))
+
+
+def opened(store: Any) -> anndata.AnnData:
+    """Return the AnnData in an HDF5 or zarr group, as `open_store` does; it must be checked."""
+    tables = ("obs", "var", "obsm", "varm", "uns")
+    parts = {name: read_elem(store[name]) for name in tables if name in store}
+    for name in ("obs", "var"):
+        parts[name].index = unique_names(parts[name].index)
+    layers = {name: _on_disk(store["layers"][name]) for name in list(store.get("layers", ()))}
+    adata = anndata.AnnData(_on_disk(store["X"]) if "X" in store else None, layers=layers, **parts)
+    if "raw/X" in store:
+        var = read_elem(store["raw/var"])
+        var.index = unique_names(var.index)
+        # AnnData's own Raw would be read whole by every view
+        adata._raw = RawOnDisk(_on_disk(store["raw/X"]), var)
+    return adata
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,29 +107,6 @@ class RawOnDisk:
         return self
 
 
-def read_mudata(path: str | Path) -> anndata.AnnData:
-    """Read the modality of a MuData file that has one.
-
-    Args:
-        path: An ``.h5mu`` file.
-
-    Raises:
-        DataError: It is broken, or has several modalities.
-    """
-    path = Path(path)
-    with reading(path, "an .h5mu file"), _without_warnings():
-        check_hdf5(path)
-        with h5py.File(path, "r") as file:
-            names = list(file["mod"])
-            if len(names) != 1:
-                raise DataError(
-                    f"{path} holds {len(names)} modalities ({', '.join(names)}): write the one "
-                    f"that you mean with mudata.read_h5mu({str(path)!r})[{names[-1]!r}]"
-                    f".write_h5ad('{names[-1]}.h5ad'), and name that file."
-                )
-            return _tidy(read_elem(file["mod"][names[0]]))
-
-
 def _on_disk(element: Any) -> Any:
     """Return a matrix without reading it."""
     is_group = isinstance(element, (h5py.Group, zarr.Group))
@@ -136,16 +116,16 @@ def _on_disk(element: Any) -> Any:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     form = "a .zarr folder" if path.is_dir() else "an .h5ad file"
-    with reading(path, form), _without_warnings():
+    with reading(path, form), without_warnings():
         (check_zarr if path.is_dir() else check_hdf5)(path)
-        _check_names(path)
+        check_names(path)
         try:
             yield
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
 
-def _check_names(path: Path) -> None:
+def check_names(path: Path) -> None:
     """Raise a `DataError` if the name of a matrix has a slash: anndata writes it, but reads it not.
 
     In the store there is a group called like what is before the slash. It is no element of
@@ -156,17 +136,21 @@ def _check_names(path: Path) -> None:
         nullcontext(zarr.open_group(path, mode="r")) if is_folder else h5py.File(path, "r")
     )
     with opened as store:
-        for slot in _MATRICES:
-            for name in store.get(slot, ()):
-                stored = store[slot][name]
-                is_group = isinstance(stored, (h5py.Group, zarr.Group)) and not _is_element(stored)
-                for inner in stored if is_group else ():
-                    if _is_element(stored[inner]):
-                        raise DataError(
-                            f"{path} has {slot}[{f'{name}/{inner}'!r}], which anndata cannot read "
-                            "because of the slash: give it another name before the data are "
-                            "written."
-                        )
+        for part in (store, *(store["mod"][name] for name in store.get("mod", ()))):
+            for slot in _MATRICES:
+                _check_slot(path, slot, part.get(slot, {}))
+
+
+def _check_slot(path: Path, slot: str, matrices: Any) -> None:
+    for name in matrices:
+        stored = matrices[name]
+        is_group = isinstance(stored, (h5py.Group, zarr.Group)) and not _is_element(stored)
+        for inner in stored if is_group else ():
+            if _is_element(stored[inner]):
+                raise DataError(
+                    f"{path} has {slot}[{f'{name}/{inner}'!r}], which anndata cannot read because "
+                    "of the slash: give it another name before the data are written."
+                )
 
 
 def _is_element(stored: Any) -> bool:
@@ -175,7 +159,7 @@ def _is_element(stored: Any) -> bool:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Ignore warnings of files of older versions, and of repeated names, which are made unique."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.data.modalities.multi_data import MultiData
+
 _HERE = "vae4counts.data.readers"
 
 
@@ -27,7 +29,8 @@ class Reader:
 
     Attributes:
         title: What the format is called in help texts, with an article.
-        reads: Function from a path to an AnnData of observations x features, or its name.
+        reads: Function from a path to an AnnData of observations x features, or a `MultiData`; or
+            its name.
         suffixes: Ends of the names of such files, in lower case and without that of a
             compression; ``""`` for any name.
         recognizes: Function that looks into an existing file (or folder) and tells whether it is
@@ -39,10 +42,10 @@ class Reader:
     """
 
     title: str
-    reads: str | Callable[[Path], AnnData]
+    reads: str | Callable[[Path], AnnData | MultiData]
     suffixes: tuple[str, ...]
     recognizes: str | Callable[[Path], bool] | None = None
-    opens: str | Callable[[Path], AnnData] | None = None
+    opens: str | Callable[[Path], AnnData | MultiData] | None = None
     unpacks: bool = False
     has_orientation: bool = True
 
@@ -59,11 +62,11 @@ class Reader:
             return False
         return self.recognizes is None or bool(_function(self.recognizes)(path))
 
-    def read(self, path: Path) -> AnnData:
+    def read(self, path: Path) -> AnnData | MultiData:
         """Read a file into memory."""
         return _function(self.reads)(path)
 
-    def open(self, path: Path) -> AnnData:
+    def open(self, path: Path) -> AnnData | MultiData:
         """Open a file and leave its counts on disk; only for a format with ``opens``."""
         return _function(self.opens)(path)
 
@@ -84,10 +87,11 @@ READERS: dict[str, Reader] = {
         "a 10x HDF5 file", f"{_HERE}.tenx:read_10x_h5", (".h5", ""), f"{_HERE}.stores:is_10x_hdf5"
     ),
     "mudata": Reader(
-        "a MuData file of one modality",
-        f"{_HERE}.anndata_store:read_mudata",
+        "a MuData file",
+        f"{_HERE}.mudata_file:read_mudata",
         (".h5mu", ""),
         f"{_HERE}.stores:is_mudata",
+        opens=f"{_HERE}.mudata_file:open_mudata",
     ),
     "loom": Reader(
         "a loom file", f"{_HERE}.loom:read_loom", (".loom", ""), f"{_HERE}.stores:is_loom"

@@ -183,10 +183,6 @@ ANSWERED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a folder called x.csv": (folder_called_csv, "is a folder without data .* holds nothing"),
     "two files": (two_in_a_folder, r"holds 2 sets of data.*name the one.*a\.h5ad, b\.h5ad"),
     "two tables": (two_spatial_tables, "name the one that you mean .*tables/other, tables/table"),
-    "two modalities": (
-        lambda folder: mudata(folder, "prot", "rna"),
-        r"holds 2 modalities \(prot, rna\).*\['rna'\]\.write_h5ad",
-    ),
     "molecule_info": (
         lambda folder: molecules(folder / "molecule_info.h5"),
         r"list of molecules.*name the file filtered_feature_bc_matrix\.h5",

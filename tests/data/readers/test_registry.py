@@ -107,7 +107,8 @@ def test_the_formats_are_listed_with_their_suffixes() -> None:
     for reader in READERS.values():
         assert reader.title in text
         assert all(suffix in text for suffix in reader.suffixes)
-    assert accepted_formats(out_of_core=True) == "an AnnData store (.h5ad, .zarr)"
+    on_disk = "a MuData file (.h5mu), an AnnData store (.h5ad, .zarr)"
+    assert accepted_formats(out_of_core=True) == on_disk
 
 
 def test_listing_formats_and_methods_imports_nothing_slow() -> None:

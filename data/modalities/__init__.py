@@ -1,0 +1,1 @@
+"""Several modalities of the same observations: found, aligned and read."""
