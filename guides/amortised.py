@@ -74,7 +74,7 @@ class AmortisedGuide(Guide, abc.ABC):
             model.n_features,
             cast(int, model.n_latent),
             latent_library="library" in sampled_sites(model),
-            encoder=encoder,
+            encoder=(encoder or Encoder()).suited_to(model),
         )
 
     @property

@@ -88,7 +88,7 @@ class JointGuide(Guide):
             mixture.n_latent,
             mixture.n_components,
             latent_library="library" in sampled_sites(model),
-            encoder=encoder,
+            encoder=(encoder or Encoder()).suited_to(model),
         )
 
     @property
