@@ -85,13 +85,14 @@ class BetaValues(DenseDistribution):
 
 
 class Beta(Likelihood):
-    r"""Shares between 0 and 1, ``x_j ~ Beta(c_j m_j, c_j (1 - m_j))``, some of which may be missing.
+    r"""Shares between 0 and 1, ``x_j ~ Beta(c_j m_j, c_j (1 - m_j))``.
 
-    The decoder's outputs are the logits of the means ``m``, and ``c`` is the concentration, also
-    called the precision (Ferrari and Cribari-Neto 2004). Values of exactly 0 and 1, which a beta
-    distribution does not have, count as values that are known to be within ``resolution`` of these:
-    see `BetaValues`. Unlike squeezing values into the interval (Smithson and Verkuilen 2006), this
-    leaves the others as they are and does not depend on how many observations there are.
+    Some may be missing. The decoder's outputs are the logits of the means ``m``, and ``c`` is the
+    concentration, also called the precision (Ferrari and Cribari-Neto 2004). Values of exactly 0
+    and 1, which a beta distribution does not have, count as values that are known to be within
+    ``resolution`` of these: see `BetaValues`. Unlike squeezing values into the interval (Smithson
+    and Verkuilen 2006), this leaves the others as they are and does not depend on how many
+    observations there are.
 
     Args:
         concentration: The extent of ``c``: "shared", "feature" or "observation".

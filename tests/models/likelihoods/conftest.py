@@ -43,6 +43,10 @@ class Case:
         """Whether values are numbers, zeros like any other, some of which may be missing."""
         return self.support.missing
 
+    def within(self, counts: Tensor) -> Tensor:
+        """Turn counts into values that the likelihood accepts."""
+        return within(self.support, counts)
+
     def make(self, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64) -> Likelihood:
         """Make the likelihood, with random values of its own parameters."""
         likelihood = LIKELIHOODS[self.name](**self.extents)
@@ -120,18 +124,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", CASES, ids=str)
 
 
-def made_values(support: Support, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Make values of this support, as `made_counts`; with missing entries where there can be."""
-    counts = made_counts(dtype)
-    if support is COUNTS:
-        return counts
+def within(support: Support, counts: Tensor) -> Tensor:
+    """Turn counts into values of this support, zeros included."""
     if support is BINARY:
         return counts.clamp(max=1)
-    values = torch.randn_like(counts)
+    return counts / (1 + counts) if support is SHARES else counts
+
+
+def made_values(support: Support, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Make values of this support, as `made_counts`; with missing entries where there can be."""
+    values = within(support, made_counts(dtype))
+    if support.missing:
+        values[0, 1] = values[3] = torch.nan
     if support is SHARES:
-        values = values.sigmoid()
         values[2, :3] = torch.tensor([0, 1, 1e-4])
-    values[0, 1] = values[3] = torch.nan
     return values
 
 
