@@ -65,7 +65,7 @@ class Spec:
     likelihood: str = "negative-binomial"
     library: str | None = "observed"
     decoder: str = "mlp"
-    inputs: str = "log1p"
+    inputs: str | None = None
     covariates: str = "none"
 
     def make_model(self) -> Model:
