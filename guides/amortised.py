@@ -71,11 +71,12 @@ class AmortisedGuide(Guide, abc.ABC):
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> AmortisedGuide:
         """See `Guide.for_model`."""
+        (inputs,) = model.encoder_inputs.values()
         return cls(
             model.n_features,
             cast(int, model.n_latent),
             latent_library="library" in sampled_sites(model),
-            encoder=encoder,
+            encoder=(encoder or Encoder()).suited_to(inputs),
         )
 
     @property

@@ -17,8 +17,9 @@ class Encoder(Configured, nn.Module):
 
     Args:
         hidden: Widths of the hidden layers.
-        inputs: How the counts are scaled: "identity", "log1p", "counts-per-scale",
-            "log1p-counts-per-scale", "standardised", or an `InputScaling`.
+        inputs: How the values are scaled: "identity", "log1p", "counts-per-scale",
+            "log1p-counts-per-scale", "standardised", or an `InputScaling`. None for what suits the
+            model's likelihood: "log1p" for counts, "standardised" for real numbers.
         norm: One of "layer", "batch", "rms", "none".
         activation: One of "softplus", "relu", "gelu", "silu".
         dropout: Fraction of units dropped in training.
@@ -33,7 +34,7 @@ class Encoder(Configured, nn.Module):
     def __init__(
         self,
         hidden: Sequence[int] = (128,),
-        inputs: str | InputScaling = "log1p",
+        inputs: str | InputScaling | None = None,
         norm: str = "batch",
         activation: str = "softplus",
         dropout: float = 0.1,
@@ -42,12 +43,15 @@ class Encoder(Configured, nn.Module):
         super().__init__()
         check_layers(hidden, norm, activation)
         if isinstance(inputs, str):
-            if inputs not in INPUTS:
-                raise ValueError(f"inputs is {inputs!r}: it must be one of {', '.join(INPUTS)}")
-            inputs = INPUTS[inputs]()
+            inputs = _scaling(inputs)
         self.hidden, self.inputs = tuple(hidden), inputs
         self.norm, self.activation, self.dropout = norm, activation, dropout
         self.covariates = Covariates() if covariates is None else covariates.anew()
+
+    def suited_to(self, inputs: str) -> Encoder:
+        """Return the encoder, its scaling now that of a name in `INPUTS` unless it has one."""
+        self.inputs = self.inputs or _scaling(inputs)
+        return self
 
     def build(self, n_features: int) -> None:
         """Make the layers. Called once, by the guide.
@@ -56,6 +60,7 @@ class Encoder(Configured, nn.Module):
             ValueError: The encoder is part of another guide.
         """
         self.claim()
+        self.inputs = self.inputs or _scaling("log1p")
         self.inputs.build(n_features)
         first = InputLayer(self.inputs, n_features, self.hidden[0], self.covariates.width)
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
@@ -72,3 +77,9 @@ class Encoder(Configured, nn.Module):
         for layer in others:
             hidden = layer(hidden)
         return hidden
+
+
+def _scaling(name: str) -> InputScaling:
+    if name not in INPUTS:
+        raise ValueError(f"inputs is {name!r}: it must be one of {', '.join(INPUTS)}")
+    return INPUTS[name]()

@@ -1,4 +1,4 @@
-"""Scaling of the counts that an encoder reads, which keeps them sparse."""
+"""Scaling of the values that an encoder reads, which keeps counts sparse."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ ROUNDING_ERROR = 1e-6
 
 
 class InputScaling(Configured, nn.Module):
-    r"""The map of each count ``x_ij`` to ``(f(x_ij * c / n_i) - m_j) / s_j``.
+    r"""The map of each value ``x_ij`` to ``(f(x_ij * c / n_i) - m_j) / s_j``.
 
     ``n_i`` is the row's total count, ``f`` is the identity or ``log1p`` (taken *after* scaling the
     row), and ``m_j``, ``s_j`` are the mean and standard deviation of the values of ``f``. A zero
     becomes ``-m_j / s_j``, which is the same for all rows: it is kept separately as `shift`, so
     that the scaled input is as sparse as the counts. Without it an all-zero row stays all zero.
+    A missing entry of a dense table reads as the mean, or as 0 where that is not subtracted.
 
     Args:
         per_library: Whether to divide each row by its total and multiply by 10,000.
@@ -48,46 +49,80 @@ class InputScaling(Configured, nn.Module):
             self.register_buffer("mean", torch.zeros(n_features))
             self.register_buffer("deviation", torch.ones(n_features))
 
-    @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Compute the means and standard deviations of training observations."""
         if self.standardise:
-            self.mean.zero_()
-            self.deviation.fill_(1.0)
-            scaled = self(batch.counts)
-            columns, values = scaled.col_indices().long(), scaled.values().double()
-            mean, zeros = torch.zeros(
-                (2, scaled.shape[1]), dtype=values.dtype, device=values.device
-            )
-            mean.index_add_(0, columns, values).div_(len(batch))
-            zeros.index_add_(0, columns, torch.ones_like(values)).neg_().add_(len(batch))
-            squares = (zeros * mean**2).index_add_(0, columns, (values - mean[columns]) ** 2)
-            self.mean.copy_(mean)
-            # a feature that never varies, up to rounding, is scaled to zero
-            deviation = (squares / len(batch)).sqrt().to(self.mean.dtype)
-            constant = deviation <= ROUNDING_ERROR * self.mean.abs()
-            self.deviation.copy_(deviation.masked_fill(constant, torch.inf))
+            self.start(batch.counts)
 
-    def forward(self, counts: Tensor) -> Tensor:
+    @torch.no_grad()
+    def start(self, values: Tensor) -> None:
+        """Compute the means and standard deviations of values, CSR or dense, ``(B, G)``."""
+        mean, deviation = _moments(self._transformed(values))
+        self.mean.copy_(mean)
+        # a feature that never varies, up to rounding, is scaled to zero
+        deviation = deviation.to(self.mean.dtype)
+        constant = deviation <= ROUNDING_ERROR * self.mean.abs()
+        self.deviation.copy_(deviation.masked_fill(constant, torch.inf))
+
+    def forward(self, values: Tensor) -> Tensor:
         """Scale a CSR or dense ``(B, G)`` matrix, without the shift; the layout is kept."""
-        if counts.layout == torch.strided:
-            scaled = counts
-            if self.per_library:
-                scaled = scaled * (SCALED_TOTAL / counts.sum(-1, keepdim=True).clamp_min(1e-12))
-            scaled = torch.log1p(scaled) if self.log else scaled
+        scaled = self._transformed(values)
+        if scaled.layout == torch.strided:
+            known = self.mean if self.standardise else scaled.new_zeros(())
+            scaled = torch.where(values.isnan(), known, scaled)
             return scaled / self.deviation if self.standardise else scaled
-        scaled, rows, columns = counts.values(), counts.crow_indices(), counts.col_indices()
+        if not self.standardise:
+            return scaled
+        entries = scaled.values() / self.deviation[scaled.col_indices()]
+        return _with_entries(scaled, entries)
+
+    def _transformed(self, values: Tensor) -> Tensor:
+        """Return ``f(x_ij * c / n_i)``, CSR or dense as the values are."""
+        if values.layout == torch.strided:
+            if self.per_library:
+                values = values * (SCALED_TOTAL / values.sum(-1, keepdim=True).clamp_min(1e-12))
+            return torch.log1p(values) if self.log else values
+        entries = values.values()
         if self.per_library:
-            total = torch.segment_reduce(scaled, "sum", offsets=rows.long(), initial=0)
-            scaled = scaled * (SCALED_TOTAL / total).repeat_interleave(rows.diff())
-        scaled = torch.log1p(scaled) if self.log else scaled
-        scaled = scaled / self.deviation[columns] if self.standardise else scaled
-        return torch.sparse_csr_tensor(rows, columns, scaled, counts.shape, check_invariants=False)
+            rows = values.crow_indices()
+            total = torch.segment_reduce(entries, "sum", offsets=rows.long(), initial=0)
+            entries = entries * (SCALED_TOTAL / total).repeat_interleave(rows.diff())
+        return _with_entries(values, torch.log1p(entries) if self.log else entries)
 
     @property
     def shift(self) -> Tensor | None:
         """``m / s``, to subtract from every row, shape ``(G,)``; None if nothing is subtracted."""
         return self.mean / self.deviation if self.standardise else None
+
+
+def _with_entries(matrix: Tensor, entries: Tensor) -> Tensor:
+    """Return a CSR matrix with other entries at the same places."""
+    return torch.sparse_csr_tensor(
+        matrix.crow_indices(),
+        matrix.col_indices(),
+        entries,
+        matrix.shape,
+        check_invariants=False,
+    )
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation of each column in float64, missing entries left out.
+
+    A column without values has mean 0 and standard deviation 0.
+    """
+    if values.layout == torch.strided:
+        dense = values.double()
+        mean = dense.nanmean(0)
+        squares = (dense - mean).square().nanmean(0)
+        return mean.nan_to_num(0.0), squares.nan_to_num(0.0).sqrt()
+    n_rows, n_columns = values.shape
+    columns, entries = values.col_indices().long(), values.values().double()
+    mean, zeros = torch.zeros((2, n_columns), dtype=entries.dtype, device=entries.device)
+    mean.index_add_(0, columns, entries).div_(n_rows)
+    zeros.index_add_(0, columns, torch.ones_like(entries)).neg_().add_(n_rows)
+    squares = (zeros * mean**2).index_add_(0, columns, (entries - mean[columns]) ** 2)
+    return mean, (squares / n_rows).sqrt()
 
 
 INPUTS: dict[str, Callable[[], InputScaling]] = {

@@ -85,12 +85,13 @@ class JointGuide(Guide):
     def for_model(cls, model: Model, encoder: Encoder | None) -> JointGuide:
         """See `Guide.for_model`."""
         mixture = cast(MixturePrior, model.mixture_prior)
+        (inputs,) = model.encoder_inputs.values()
         return cls(
             model.n_features,
             mixture.n_latent,
             mixture.n_components,
             latent_library="library" in sampled_sites(model),
-            encoder=encoder,
+            encoder=(encoder or Encoder()).suited_to(inputs),
         )
 
     @property

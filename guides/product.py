@@ -140,7 +140,7 @@ class ProductGuide(GaussianGuide):
         """
         inputs = model.encoder_inputs
         experts = {
-            name: Expert(size, Encoder(inputs=inputs[name]) if encoder is None else encoder.anew())
+            name: Expert(size, (encoder or Encoder()).anew().suited_to(inputs[name]))
             for name, size in model.table_sizes.items()
         }
         return cls(experts, cast(int, model.n_latent))

@@ -95,7 +95,6 @@ class Model(Configured, nn.Module, abc.ABC):
             observation. It bounds the memory of everything that draws.
         holds_counts: Whether the observed site holds counts: its log-probability is then one of
             counts, and its draws are counts.
-        inputs: How an encoder scales the values unless told otherwise, see `Likelihood.inputs`.
         given_library: Whether the model is conditioned on each observation's total count, which it
             then does not have to explain.
         given_total: Whether the counts are modelled given that they add up to that total, which
@@ -112,7 +111,6 @@ class Model(Configured, nn.Module, abc.ABC):
     n_features: int
     numbers_per_draw: int
     holds_counts: bool = True
-    inputs: str = "log1p"
     given_library: bool = False
     given_total: bool = False
     scales_with_library: bool = False

@@ -31,7 +31,7 @@ class CountMixture(Model):
         likelihood: p(x | outputs, library). `NegativeBinomial` if None.
 
     Raises:
-        ValueError: There is no component.
+        ValueError: There is no component, or the likelihood is not one of counts.
     """
 
     latents: Sequence[Latent] = ()
@@ -46,6 +46,8 @@ class CountMixture(Model):
             raise ValueError(f"n_components is {n_components}: it must be 1 or more")
         self.n_features, self.n_components = n_features, n_components
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
+        if not self.likelihood.support.counts:
+            raise ValueError(f"{type(self.likelihood).__name__} is no likelihood of counts")
         self.likelihood.build(n_features)
         n_outputs = self.likelihood.outputs_per_feature * n_features
         self.numbers_per_draw = n_components * n_outputs

@@ -212,7 +212,7 @@ def _library(library: str | Library | None, likelihood: Likelihood) -> Library:
         )
     if library.scales and not likelihood.support.counts:
         raise ValueError(
-            f"{type(likelihood).__name__} is no distribution of counts, which alone have a library "
-            "size: it needs library=None"
+            f"{type(likelihood).__name__} has values that are not counts and have no total: "
+            "it needs library=None"
         )
     return library

@@ -84,7 +84,6 @@ class MultiVAE(Model):
                 )
         each = list(self._modalities.values())
         self.numbers_per_draw = sum(modality.n_outputs for modality in each)
-        self.inputs = each[0].likelihood.inputs
         self.n_latent = self.prior.n_latent
         self.rotation_invariant = self.prior.rotation_invariant
         self.holds_counts = all(modality.likelihood.support.counts for modality in each)

@@ -69,7 +69,7 @@ class VAE(MultiVAE):
             )
         if likelihood is None:
             likelihood = self.default_likelihood()
-        if library == "default":
+        if library == "default" and likelihood.support.counts:
             library = self.default_library
         counts = Modality(n_features, likelihood, decoder, library)
         super().__init__({COUNTS: counts}, prior, covariates, labels)

@@ -7,7 +7,7 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from anndata import AnnData
 
 from vae4counts import models
 from vae4counts.data import Batch
+from vae4counts.data.counts.batch import COUNTS, Table
+from vae4counts.data.counts.support import BINARY, SHARES, Support
 from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
 from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.models import GMVAE, Covariates, Factor, Model, Number, start_from_data
@@ -63,7 +65,7 @@ class Spec:
     likelihood: str = "negative-binomial"
     library: str | None = "observed"
     decoder: str = "mlp"
-    inputs: str = "log1p"
+    inputs: str | None = None
     covariates: str = "none"
 
     def make_model(self) -> Model:
@@ -83,12 +85,19 @@ class Spec:
         return model, guide_for(model, self.guide, encoder)
 
     @property
+    def support(self) -> Support:
+        """The values that the model accepts."""
+        return LIKELIHOODS[self.likelihood].support
+
+    @property
     def possible(self) -> bool:
         """Whether there is such a model and a guide of this kind for it."""
         mixture = issubclass(PRIORS[self.prior], MixturePrior)
         if issubclass(MODELS[self.model], GMVAE) and not mixture:
             return False
         if LIKELIHOODS[self.likelihood].library_is_total and self.library != "observed":
+            return False
+        if not self.support.counts and self.library is not None:
             return False
         if self.covariates == "seen by both" and PRIORS[self.prior].needs_posterior:
             return False
@@ -112,8 +121,10 @@ def _specs() -> Iterator[Spec]:
     for told in ("seen by the model", "seen by both"):
         yield from (Spec("vae", prior, "marginal", covariates=told) for prior in PRIORS)
         yield from (Spec("vae", "gaussian-mixture", guide, covariates=told) for guide in GUIDES)
-    for likelihood in LIKELIHOODS:
-        yield Spec("gmvae", "gaussian-mixture", "marginal", likelihood, covariates=told)
+    for likelihood, kind in LIKELIHOODS.items():
+        library = "observed" if kind.support.counts else None
+        base = ("gmvae", "gaussian-mixture", "marginal", likelihood, library)
+        yield Spec(*base, covariates=told)
     for decoder in DECODERS:
         yield Spec("gmvae", "gaussian-mixture", "marginal", decoder=decoder, covariates=told)
 
@@ -140,6 +151,20 @@ def make_batch(counts: Any, *, n_observations: int | None = None, dtype: Any = N
         n_observations=n_observations or len(dense),
         covariates={"site": rows % 2, "donor": rows % 3, "depth": rows / len(dense)},
     )
+
+
+def with_values(batch: Batch, support: Support) -> Batch:
+    """Return a batch with values of another support, made of its counts; one of them missing."""
+    if support.counts:
+        return batch
+    counts = batch.counts.to_dense()
+    if support is BINARY:
+        table = Table(counts.clamp(max=1).to_sparse_csr())
+    else:
+        values = counts / (1 + counts) if support is SHARES else torch.log1p(counts) - 1
+        values[-1, 0] = torch.nan
+        table = Table(values)
+    return replace(batch, tables={COUNTS: table})
 
 
 @pytest.fixture(autouse=True)
@@ -198,9 +223,9 @@ def counts() -> np.ndarray:
 
 
 @pytest.fixture
-def batch(counts: np.ndarray) -> Batch:
+def batch(counts: np.ndarray, batch_of: Callable[..., Batch]) -> Batch:
     """All of `counts`, as a batch from a data set of 30 observations."""
-    return make_batch(counts, n_observations=30)
+    return batch_of(counts, n_observations=30)
 
 
 @pytest.fixture(scope="session")
@@ -281,10 +306,13 @@ def make() -> Callable[..., Any]:
     return small
 
 
-@pytest.fixture(scope="session")
-def batch_of() -> Callable[..., Batch]:
-    """The function `make_batch`."""
-    return make_batch
+@pytest.fixture
+def batch_of(request: pytest.FixtureRequest) -> Callable[..., Batch]:
+    """The function `make_batch`; for a test of a pair, with values that its model accepts."""
+    if "spec" not in request.fixturenames:
+        return make_batch
+    support = request.getfixturevalue("spec").support
+    return lambda *args, **options: with_values(make_batch(*args, **options), support)
 
 
 @pytest.fixture(scope="session")

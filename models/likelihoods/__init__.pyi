@@ -1,6 +1,12 @@
+from .background import NegativeBinomialBackground as NegativeBinomialBackground
+from .background import NegativeBinomialBackgroundCounts as NegativeBinomialBackgroundCounts
 from .base import SMALLEST_RATE as SMALLEST_RATE
 from .base import Likelihood as Likelihood
 from .base import rates as rates
+from .bernoulli import Bernoulli as Bernoulli
+from .bernoulli import BernoulliValues as BernoulliValues
+from .beta import Beta as Beta
+from .beta import BetaValues as BetaValues
 from .categorical import Categorical as Categorical
 from .categorical import CategoricalCounts as CategoricalCounts
 from .distribution import CountDistribution as CountDistribution

@@ -66,7 +66,7 @@ class Gaussian(Likelihood):
     """
 
     support = REAL
-    inputs = "standardised-values"
+    inputs = "standardised"
     centre: Tensor
     spread: Tensor
 

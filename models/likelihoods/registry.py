@@ -16,7 +16,11 @@ LIKELIHOODS: Registry[type[Likelihood]] = Registry(
         "negative-binomial": "negative_binomial.NegativeBinomial",
         "zero-inflated-poisson": "zero_inflated.ZeroInflatedPoisson",
         "zero-inflated-negative-binomial": "zero_inflated.ZeroInflatedNegativeBinomial",
+        "negative-binomial-background": "background.NegativeBinomialBackground",
         "multinomial": "multinomial.Multinomial",
         "categorical": "categorical.Categorical",
+        "bernoulli": "bernoulli.Bernoulli",
+        "gaussian": "gaussian.Gaussian",
+        "beta": "beta.Beta",
     },
 )

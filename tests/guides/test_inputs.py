@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from vae4counts.data import Batch
-from vae4counts.guides import INPUTS, Encoder, InputScaling
+from vae4counts.guides import INPUTS, Encoder, InputScaling, guide_for
 from vae4counts.guides.inputs import InputLayer
+from vae4counts.models import GMVAE
+from vae4counts.models.likelihoods import LIKELIHOODS
 
 
 def per_library(x: np.ndarray) -> np.ndarray:
@@ -126,3 +128,40 @@ def test_moments_travel_with_the_state_once(batch: Batch) -> None:
     encoder.inputs.initialise(batch)
     held = [name for name, value in encoder.state_dict().items() if value.shape == (7,)]
     assert held == ["inputs.mean", "inputs.deviation"]
+
+
+@pytest.mark.parametrize("inputs", ["standardised", "identity"])
+def test_missing_entries_read_as_the_mean(inputs: str) -> None:
+    x = torch.randn(20, 4, dtype=torch.float64) * 3 - 5
+    x[::3, 1], x[:, 3] = torch.nan, torch.nan
+    scaling = INPUTS[inputs]()
+    scaling.build(4)
+    layer = InputLayer(scaling.double(), 4, 3).double()
+    if inputs == "standardised":
+        scaling.start(x)
+    wanted = torch.zeros(20, 4, dtype=torch.float64)
+    for j in range(3):
+        there = ~x[:, j].isnan()
+        known = x[there, j]
+        standard = (known - known.mean()) / known.std(correction=0)
+        wanted[there, j] = known if inputs == "identity" else standard
+    torch.testing.assert_close(layer(x), wanted @ layer.linear.weight + layer.bias)
+
+
+def test_values_outside_the_domain_of_a_logarithm_are_not_taken_for_missing() -> None:
+    scaling = INPUTS["log1p"]()
+    assert scaling(torch.tensor([[-3.0, torch.nan]])).isnan().tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("kind", ["marginal", "joint"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_encoders_scale_as_the_likelihood_wants(kind: str, likelihood: str) -> None:
+    scalings = {"counts": "log1p", "bernoulli": "identity"}
+    made = LIKELIHOODS[likelihood]()
+    name = "counts" if made.support.counts else likelihood
+    wanted = INPUTS[scalings.get(name, "standardised")]().config()
+    model = GMVAE(5, likelihood=made)
+    assert guide_for(model, kind).encoder.inputs.config() == wanted
+    assert guide_for(model, kind, Encoder(hidden=(4,))).encoder.inputs.config() == wanted
+    chosen = guide_for(model, kind, Encoder(inputs="counts-per-scale")).encoder.inputs
+    assert chosen.config() == INPUTS["counts-per-scale"]().config()

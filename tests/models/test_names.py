@@ -9,7 +9,15 @@ import pytest
 from torch import nn
 
 from vae4counts.guides import INPUTS, Encoder
-from vae4counts.models import GMVAE, VAE, CountGMVAE, CountVAE, MLPDecoder, from_config
+from vae4counts.models import (
+    GMVAE,
+    VAE,
+    CountGMVAE,
+    CountMixture,
+    CountVAE,
+    MLPDecoder,
+    from_config,
+)
 from vae4counts.models.likelihoods import LIKELIHOODS, NegativeBinomial
 from vae4counts.models.networks import ACTIVATIONS, DECODERS, NORMS
 from vae4counts.models.priors import PRIORS, GaussianMixture, StandardNormal
@@ -73,6 +81,20 @@ def test_gmvae_needs_a_mixture() -> None:
 def test_counts_given_their_total_need_it_observed(name: str, build: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="needs library='observed'"):
         build(LIKELIHOODS[name]())
+
+
+@pytest.mark.parametrize("name", [n for n, kind in LIKELIHOODS.items() if not kind.support.counts])
+@pytest.mark.parametrize("library", ["observed", "latent"])
+def test_values_that_are_not_counts_have_no_library_size(name: str, library: str) -> None:
+    with pytest.raises(ValueError, match="are not counts and have no total: it needs library=None"):
+        VAE(7, likelihood=LIKELIHOODS[name](), library=library)
+    for kind in (VAE, CountVAE):  # whatever their defaults
+        model = kind(7, likelihood=LIKELIHOODS[name]())
+        assert not model.scales_with_library
+        assert not model.given_library
+        assert not model.holds_counts
+    with pytest.raises(ValueError, match="is no likelihood of counts"):
+        CountMixture(7, likelihood=LIKELIHOODS[name]())
 
 
 def test_decoder_of_the_wrong_size() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -12,6 +13,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 
 from vae4counts.data import Batch
+from vae4counts.data.counts.batch import Table
 from vae4counts.guides import Guide, guide_for
 from vae4counts.inference.fitting.handlers import CyclicalAnnealing, KLWarmUp
 from vae4counts.models import GMVAE, Model
@@ -71,13 +73,9 @@ def test_pairs_are_tempered_alike(pair: tuple[Model, Guide], batch: Batch) -> No
         pytest.skip("nothing is sampled, so that there is nothing to temper")
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair)
     elbo.double().eval()
-    doubled = Batch.of_counts(
-        batch.counts.double(),
-        batch.library.double(),
-        batch.index,
-        batch.n_observations,
-        batch.covariates,
-    )
+    table = batch.tables["counts"]
+    library = None if table.library is None else table.library.double()
+    doubled = replace(batch, tables={"counts": Table(table.values.double(), library)})
 
     def loss(warm_up: KLWarmUp | None) -> torch.Tensor:
         torch.manual_seed(2)

@@ -16,6 +16,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import nn
 
 from vae4counts.data import Batch, Share
+from vae4counts.data.counts.batch import Table
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import observations
@@ -31,11 +32,15 @@ PROCESSES = 5
 def part_of(batch: Batch, rank: int, number: int) -> Batch:
     part = Share(rank, number).part(len(batch))
     rows = part.rows
-    counts = batch.counts.to_dense()[rows].to_sparse_csr()
+    table = batch.tables["counts"]
+    values = table.values.to_dense()[rows]
+    own = Table(
+        values.to_sparse_csr() if table.values.layout == torch.sparse_csr else values,
+        None if table.library is None else table.library[rows],
+    )
     covariates = {name: column[rows] for name, column in batch.covariates.items()}
-    library, index = batch.library[rows], batch.index[rows]
-    own = Batch.of_counts(counts, library, index, batch.n_observations, covariates)
-    return replace(own, part=part)
+    index = batch.index[rows]
+    return replace(batch, tables={"counts": own}, index=index, covariates=covariates, part=part)
 
 
 @given(size=st.integers(1, 40), number=st.integers(1, 7))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.conftest import SPECS, Pair, Spec, prepare
 from vae4counts.data import Batch, CountMatrix
+from vae4counts.data.counts.support import COUNTS
 from vae4counts.guides import Guide, guide_for
 from vae4counts.guides.local import LocalGuide
 from vae4counts.inference.posterior.draws import draw
@@ -40,7 +41,7 @@ def log_weights(model: Model, guide: Guide, batch: Batch, n: int = 400) -> Tenso
 LATENT = {
     name: spec
     for name, spec in SPECS.items()
-    if (spec.decoder, spec.inputs) == ("mlp", "log1p")
+    if (spec.decoder, spec.inputs, spec.support) == ("mlp", None, COUNTS)
     and (
         (spec.model == "vae" and spec.guide == "marginal" and spec.library is not None)
         or (spec.model == "gmvae" and spec.prior == "gaussian-mixture")

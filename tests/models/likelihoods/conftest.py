@@ -1,4 +1,4 @@
-"""Every registered likelihood with every extent of its parameters, and inputs for it."""
+"""Every registered likelihood with every extent of its parameters, and values and inputs for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from vae4counts.models.likelihoods import LIKELIHOODS, CountDistribution, Likelihood
+from vae4counts.data.counts.support import BINARY, COUNTS, SHARES, Support
+from vae4counts.models.likelihoods import LIKELIHOODS, FeatureDistribution, Likelihood
 from vae4counts.models.likelihoods.base import EXTENTS
 
 N_ROWS, N_FEATURES = 4, 5
@@ -33,6 +34,19 @@ class Case:
     def given_total(self) -> bool:
         return LIKELIHOODS[self.name].library_is_total
 
+    @property
+    def support(self) -> Support:
+        return LIKELIHOODS[self.name].support
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether values are numbers, zeros like any other, some of which may be missing."""
+        return self.support.missing
+
+    def within(self, counts: Tensor) -> Tensor:
+        """Turn counts into values that the likelihood accepts."""
+        return within(self.support, counts)
+
     def make(self, n_features: int = N_FEATURES, dtype: torch.dtype = torch.float64) -> Likelihood:
         """Make the likelihood, with random values of its own parameters."""
         likelihood = LIKELIHOODS[self.name](**self.extents)
@@ -48,7 +62,7 @@ class Case:
         size = LIKELIHOODS[self.name](**self.extents).outputs_per_feature * n_features
         return torch.randn(*lead, size, dtype=dtype)
 
-    def distribution(self, *lead: int, library: Tensor | None = None) -> CountDistribution:
+    def distribution(self, *lead: int, library: Tensor | None = None) -> FeatureDistribution:
         """Make a distribution of this batch shape."""
         with torch.no_grad():
             return self.make()(self.outputs(*lead), library)
@@ -110,10 +124,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", CASES, ids=str)
 
 
+def within(support: Support, counts: Tensor) -> Tensor:
+    """Turn counts into values of this support, zeros included."""
+    if support is BINARY:
+        return counts.clamp(max=1)
+    return counts / (1 + counts) if support is SHARES else counts
+
+
+def made_values(support: Support, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Make values of this support, as `made_counts`; with missing entries where there can be."""
+    values = within(support, made_counts(dtype))
+    if support.missing:
+        values[0, 1] = values[3] = torch.nan
+    if support is SHARES:
+        values[2, :3] = torch.tensor([0, 1, 1e-4])
+    return values
+
+
 @pytest.fixture
-def counts() -> Tensor:
-    """`made_counts` in float64."""
-    return made_counts()
+def counts(request: pytest.FixtureRequest) -> Tensor:
+    """Values of the support of the test's case, counts if it has none, in float64."""
+    has_case = "case" in request.fixturenames
+    return made_values(request.getfixturevalue("case").support if has_case else COUNTS)
 
 
 @pytest.fixture(params=["rows", "lead", "rows-by-one", "no-library"])
@@ -124,8 +156,8 @@ def problem(request: pytest.FixtureRequest, case: Case) -> Any:
 
     def make(dtype: torch.dtype = torch.float64) -> Problem:
         lead = {"lead": (2, N_ROWS), "rows-by-one": (3, 1)}.get(request.param, (N_ROWS,))
-        counts = made_counts(dtype)
-        library = counts.sum(-1, keepdim=True) + (not case.given_total)
+        counts = made_values(case.support, dtype)
+        library = counts.nansum(-1, keepdim=True).abs() + (not case.given_total)
         likelihood, outputs = case.make(dtype=dtype), case.outputs(*lead, dtype=dtype)
         return Problem(
             likelihood, outputs, None if request.param == "no-library" else library, counts

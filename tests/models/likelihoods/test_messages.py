@@ -6,29 +6,35 @@ from typing import Any
 import pyro
 import pytest
 import torch
-from torch import Tensor
 
+from vae4counts.data.counts.support import BINARY, COUNTS, REAL, SHARES
 from vae4counts.models.config import from_config
 from vae4counts.models.likelihoods import LIKELIHOODS, Categorical, Multinomial, PoissonCounts
 
-BAD = {
-    "negative": (torch.tensor([[1.0, -1, 0, 0, 0]]), "whole numbers, 0 or more"),
-    "fractional": (torch.tensor([[1.0, 0.5, 0, 0, 0]]), "whole numbers, 0 or more"),
-    "nan": (torch.tensor([[1.0, torch.nan, 0, 0, 0]]), "whole numbers, 0 or more"),
-    "infinite": (torch.tensor([[1.0, torch.inf, 0, 0, 0]]), "whole numbers, 0 or more"),
-    "features": (
-        torch.tensor([[1.0, 0, 0, 0]]),
-        "values of 4 features .* distribution over 5",
-    ),
+REFUSED = {
+    COUNTS: ("whole numbers, 0 or more", [-1, 0.5, torch.nan, torch.inf]),
+    BINARY: ("0 or 1", [-1, 0.5, 2, torch.nan, torch.inf]),
+    REAL: ("finite numbers", [torch.inf, -torch.inf]),
+    SHARES: ("numbers between 0 and 1", [-0.1, 1.1, 2, torch.inf]),
 }
 
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
-@pytest.mark.parametrize(("counts", "message"), BAD.values(), ids=BAD)
-def test_values_that_are_not_counts(case: Any, counts: Tensor, message: str, sparse: bool) -> None:
+def test_values_outside_the_support(case: Any, sparse: bool) -> None:
     distribution = case.distribution(1, library=torch.tensor([[1.0]], dtype=torch.float64))
-    with pytest.raises(ValueError, match=message):
-        distribution.log_prob(counts.to_sparse_csr() if sparse else counts)
+    description, refused = REFUSED[case.support]
+    for value in refused:
+        values = torch.tensor([[1.0, value, 0, 0, 0]])
+        with pytest.raises(ValueError, match=f"values must be {description}"):
+            distribution.log_prob(values.to_sparse_csr() if sparse else values)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+def test_values_of_other_features(case: Any, sparse: bool) -> None:
+    distribution = case.distribution(1, library=torch.tensor([[1.0]], dtype=torch.float64))
+    values = torch.tensor([[1.0, 0, 0, 0]])
+    with pytest.raises(ValueError, match=r"values of 4 features .* distribution over 5"):
+        distribution.log_prob(values.to_sparse_csr() if sparse else values)
 
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
@@ -98,9 +104,11 @@ def test_own_parameters_have_the_size_of_their_extent(case: Any) -> None:
 def test_initial_outputs_give_the_mean(case: Any) -> None:
     likelihood = LIKELIHOODS[case.name](**case.extents)
     likelihood.build(5)
-    mean = torch.tensor([0.01, 0.2, 0.05, 0.1, 0.3])
+    mean = torch.tensor([0.1, 0.2, 0.12, 0.15, 0.3])
+    assert likelihood.start(torch.stack([0.5 * mean, 1.5 * mean])).isfinite().all()
     outputs = likelihood.initial_outputs(mean)
     assert outputs.shape == (likelihood.outputs_per_feature * 5,)
-    found = likelihood(outputs[None], mean.sum().reshape(1, 1)).mean[0]
+    library = mean.sum().reshape(1, 1) if case.given_total else None
+    found = likelihood(outputs[None], library).mean[0]
     # the gate removes 5 % of the counts, and the last class lumps all larger counts
     torch.testing.assert_close(found, mean, rtol=0.06, atol=1e-4)

@@ -10,6 +10,7 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
+from vae4counts.data.counts.support import BINARY
 from vae4counts.models.likelihoods import (
     CategoricalCounts,
     CountDistribution,
@@ -87,11 +88,14 @@ def test_categorical_is_the_log_probability_of_the_class() -> None:
 
 
 def pmf(case: Any, library: float = 3.0) -> tuple[CountDistribution, Tensor, Tensor]:
-    """Return a distribution over one feature, its possible counts and their probabilities."""
+    """Return a distribution over one feature, its possible values and their probabilities."""
+    if case.is_dense:
+        pytest.skip("has a density")
     likelihood = case.make(n_features=1)
     total = torch.tensor([[library]], dtype=torch.float64)
     distribution = likelihood(case.outputs(1, n_features=1), total)
-    x = torch.arange(getattr(likelihood, "n_classes", 1_500), dtype=torch.float64)
+    n_classes = 2 if case.support is BINARY else getattr(likelihood, "n_classes", 1_500)
+    x = torch.arange(n_classes, dtype=torch.float64)
     return distribution, x, distribution.log_prob(x[:, None]).exp()
 
 

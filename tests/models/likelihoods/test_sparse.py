@@ -79,6 +79,8 @@ def test_stored_zeros_change_nothing(case: Any, counts: Tensor) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float32, torch.float64])
 def test_counts_of_any_type(case: Any, counts: Tensor, dtype: torch.dtype) -> None:
+    if case.is_dense:
+        pytest.skip("other types hold other numbers")
     distribution = case.distribution(4, library=counts.sum(-1, keepdim=True))
     expected = distribution.log_prob(counts)
     assert distribution.log_prob(counts.to(dtype)).equal(expected)
