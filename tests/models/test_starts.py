@@ -47,7 +47,7 @@ def test_decoder_starts_at_the_mean_of_other_values(name: str, decoder: str) -> 
     if likelihood.support.missing:
         values[0] = torch.nan
     model = VAE(3, StandardNormal(2), likelihood, decoder)
-    model.initialise(Batch({"counts": Table(values)}, torch.arange(4), 4))
+    start_from_data(model, Batch({"counts": Table(values)}, torch.arange(4), 4))
     mean = likelihood(model.decoder.output.bias, None).mean
     torch.testing.assert_close(mean, values.nanmean(0), atol=1e-4, rtol=0)
 
