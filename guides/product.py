@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
@@ -21,7 +21,7 @@ from vae4counts.models.config import Configured
 from vae4counts.models.covariates import NO_COLUMNS, Columns, Covariates
 
 EXPERTS = "experts"
-"""The key of what `ProductGuide` says of its site ``"z"``: the opinion of each expert."""
+"""The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,24 @@ class Opinion:
     precision: Tensor
     shift: Tensor
     present: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What the experts of a `ProductGuide` say of a batch.
+
+    Attributes:
+        prior: What is said of an observation without any modality.
+        tables: The opinions by the tables that they are read off.
+    """
+
+    prior: Opinion
+    tables: Mapping[str, Opinion]
+
+    def posterior(self, names: Iterable[str] | None = None) -> dist.Normal:
+        """Return q(z | some tables), of batch shape ``(B, L)``; given all of them if None."""
+        chosen = self.tables if names is None else names
+        return product([self.prior, *(self.tables[name] for name in chosen)])
 
 
 def product(opinions: Iterable[Opinion]) -> dist.Normal:
@@ -187,12 +205,11 @@ class ProductGuide(GaussianGuide):
             for name, expert in self._experts.items()
             if name in batch.tables and len(batch.tables[name].values)
         }
-        prior = self.prior_opinion(len(batch))
-        z = product([prior, *opinions.values()])
+        found = Opinions(self.prior_opinion(len(batch)), opinions)
+        # for what trains the experts on subsets of the modalities
+        infer: Any = {EXPERTS: found}
         with observations(batch):
-            # the experts are of use to what trains them on subsets of the modalities
-            infer = {EXPERTS: {**opinions, None: prior}}
-            return pyro.sample("z", z.to_event(1), infer=infer)
+            return pyro.sample("z", found.posterior().to_event(1), infer=infer)
 
     def prior_opinion(self, n: int) -> Opinion:
         """Return what is said of ``n`` observations without any modality."""

@@ -131,6 +131,11 @@ class Modality(Configured, nn.Module):
         outputs = self.decoder(design.beside(z, columns))
         return self.likelihood.given(columns)(outputs, library if self.library.scales else None)
 
+    def flip(self, signs: Tensor) -> None:
+        """Multiply the latents by signs, shape ``(L,)``; only for a decoder with loadings."""
+        if isinstance(self.decoder, Decoder):
+            self.decoder.flip(signs)
+
     def loadings(self) -> Tensor | None:
         """Return the loadings of a linear decoder, ``(G, L)``; None for others.
 

@@ -216,7 +216,7 @@ class MultiVAE(Model):
         if not self.flips:
             super().flip(signs)
         for modality in self._modalities.values():
-            modality.decoder.flip(signs)
+            modality.flip(signs)
         self.prior.flip(signs)
 
     def plain_twin(self) -> MultiVAE | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vae4counts.guides import Guide
-from vae4counts.guides.product import EXPERTS, Opinion, product
+from vae4counts.guides.product import EXPERTS, Opinions
 from vae4counts.inference.fitting.handlers import Handler
-from vae4counts.models import Model
 
 
 class SubsetExperts(Handler):
@@ -34,12 +32,6 @@ class SubsetExperts(Handler):
         super().__init__()
         self.loss: Tensor | float = 0.0
 
-    def fits(self, model: Model, guide: Guide) -> bool:  # noqa: ARG002
-        """Whether the model has several tables."""
-        return len(model.tables) > 1
-
-    needs = "models of several tables"
-
     def _pyro_post_sample(self, message: dict[str, Any]) -> None:
         experts = message["infer"].get(EXPERTS)
         if experts is not None:
@@ -51,25 +43,25 @@ class SubsetExperts(Handler):
         return self.loss
 
 
-def divergence(experts: Mapping[str | None, Opinion], z: Tensor) -> Tensor | float:
+def divergence(experts: Opinions, z: Tensor) -> Tensor | float:
     """Return the mean over observations of ``-log q(z | x_A)``, averaged over subsets.
 
-    An observation takes part in a subset if it has some of its modalities and lacks others of it.
+    An observation takes part in a subset if it has some of its modalities and some others.
 
     Args:
-        experts: The opinions of the experts by table; that of the prior under None.
+        experts: What the experts say.
         z: Draws from their product, shape ``(B, L)``.
     """
-    tables = [name for name in experts if name is not None]
     everyone = torch.ones(len(z), dtype=torch.bool, device=z.device)
     has = {
-        name: everyone if (present := experts[name].present) is None else present for name in tables
+        name: everyone if each.present is None else each.present
+        for name, each in experts.tables.items()
     }
     losses = []
-    for chosen in subsets(tables):
-        inside = torch.stack([has[name] for name in tables if name in chosen]).any(0)
-        outside = torch.stack([has[name] for name in tables if name not in chosen]).any(0)
-        log_q = product([experts[None], *(experts[name] for name in chosen)]).log_prob(z).sum(-1)
+    for chosen in subsets(list(has)):
+        inside = torch.stack([has[name] for name in chosen]).any(0)
+        outside = torch.stack([has[name] for name in has if name not in chosen]).any(0)
+        log_q = experts.posterior(chosen).log_prob(z).sum(-1)
         losses.append(-(log_q * (inside & outside)).mean())
     return torch.stack(losses).mean() if losses else 0.0
 
