@@ -1,0 +1,96 @@
+"""The product of experts: against products of densities, with observations that lack tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from tests.several_tables import N, some_tables, three_modalities
+from vae4counts.data import Batch
+from vae4counts.guides import Encoder, Expert, IncompatiblePairError, ProductGuide, guide_for
+from vae4counts.guides.product import Opinion, product
+from vae4counts.models import VAE, CountVAE
+from vae4counts.models.priors import VampPrior
+
+
+def q_of_z(guide: ProductGuide, batch: Batch) -> Any:
+    trace: Any = poutine.trace(guide).get_trace(batch)
+    return trace.nodes["z"]["fn"].base_dist
+
+
+@pytest.fixture
+def guide() -> ProductGuide:
+    made = guide_for(three_modalities(), "product", Encoder((6,)))
+    assert isinstance(made, ProductGuide)
+    with torch.no_grad():
+        made.log_precision.copy_(torch.tensor([0.5, -0.3]))
+    return made.eval()
+
+
+def test_product_is_that_of_the_densities() -> None:
+    loc, scale = torch.randn(3, 4, 2), torch.rand(3, 4, 2) + 0.3
+    found = product(
+        Opinion(s**-2, m * s**-2) for m, s in zip(loc.unbind(), scale.unbind(), strict=True)
+    )
+    z, other = torch.randn(2, 4, 2).unbind()
+
+    def log_densities(at: Tensor) -> Tensor:
+        return torch.distributions.Normal(loc, scale).log_prob(at).sum(0)
+
+    # equal up to a constant
+    difference = found.log_prob(z) - found.log_prob(other)
+    torch.testing.assert_close(difference, log_densities(z) - log_densities(other))
+
+
+def test_an_absent_table_has_no_say(guide: ProductGuide) -> None:
+    tables = some_tables()
+    whole = q_of_z(guide, tables.batch(torch.arange(N)))
+    for row in range(N):
+        alone = tables.batch(torch.tensor([row]))
+        held = [name for name, table in alone.tables.items() if len(table.values)]
+        q = q_of_z(guide, alone.only(held))
+        torch.testing.assert_close(q.loc[0], whole.loc[row])
+        torch.testing.assert_close(q.scale[0], whole.scale[row])
+
+
+def test_without_a_table_the_first_factor_is_left(guide: ProductGuide) -> None:
+    q = q_of_z(guide, some_tables().batch(torch.arange(N)).only([]))
+    torch.testing.assert_close(q.scale, torch.exp(-guide.log_precision / 2).expand(N, 2))
+    assert not q.loc.any()
+
+
+def test_flips(guide: ProductGuide) -> None:
+    batch = some_tables().batch(torch.arange(N))
+    before = q_of_z(guide, batch)
+    guide.flip(torch.tensor([-1.0, 1.0]))
+    after = q_of_z(guide, batch)
+    torch.testing.assert_close(after.loc, before.loc * torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(after.scale, before.scale)
+
+
+def test_it_is_the_default_of_several_tables_alone() -> None:
+    assert isinstance(guide_for(three_modalities()), ProductGuide)
+    assert not isinstance(guide_for(VAE(5)), ProductGuide)
+    with pytest.raises(IncompatiblePairError, match="does not fit"):
+        guide_for(three_modalities(), "marginal")
+    with pytest.raises(IncompatiblePairError, match="does not fit"):
+        guide_for(CountVAE(5), "product")  # its library size is left to the guide
+
+
+def test_sizes_must_be_those_of_the_model(guide: ProductGuide) -> None:
+    model = three_modalities()
+    guide.check(model)
+    other = ProductGuide({"rna": Expert(5), "protein": Expert(4), "methylation": Expert(2)}, 2)
+    with pytest.raises(IncompatiblePairError, match="made for n_features="):
+        other.check(model)
+    with pytest.raises(ValueError, match="there is no expert"):
+        ProductGuide({}, 2)
+
+
+def test_a_prior_made_of_posteriors_needs_counts() -> None:
+    with pytest.raises(IncompatiblePairError, match="at counts, which its tables are not"):
+        guide_for(three_modalities(VampPrior(2, 3)))

@@ -1,0 +1,79 @@
+"""Training of experts on subsets: the term, and where its gradient goes."""
+
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+from pyro.infer import TraceEnum_ELBO
+
+from tests.several_tables import N, some_tables, three_modalities
+from vae4counts.guides import Encoder, guide_for
+from vae4counts.guides.product import Opinion, Opinions
+from vae4counts.inference.fitting.subsets import SubsetExperts, divergence, subsets
+from vae4counts.models import VAE
+
+
+def test_each_table_alone_and_all_but_each() -> None:
+    assert list(subsets(["a"])) == []
+    assert list(subsets(["a", "b"])) == [("a",), ("b",)]
+    assert list(subsets(["a", "b", "c"])) == [
+        ("a",),
+        ("b",),
+        ("c",),
+        ("b", "c"),
+        ("a", "c"),
+        ("a", "b"),
+    ]
+
+
+def test_divergence_by_hand() -> None:
+    z = torch.tensor([[0.3], [-1.0], [2.0]])
+    prior = Opinion(torch.ones(3, 1), torch.zeros(3, 1))
+    a = Opinion(torch.full((3, 1), 3.0), torch.full((3, 1), 6.0))
+    # the last observation has a alone
+    has_b = torch.tensor([True, True, False])
+    b = Opinion(torch.tensor([[1.0], [1.0], [0.0]]), torch.tensor([[-1.0], [-1.0], [0.0]]), has_b)
+    given_a = torch.distributions.Normal(6 / 4, (1 / 4) ** 0.5).log_prob(z[:2]).sum()
+    given_b = torch.distributions.Normal(-1 / 2, (1 / 2) ** 0.5).log_prob(z[:2]).sum()
+    found = divergence(Opinions(prior, {"a": a, "b": b}), z)
+    assert float(found) == pytest.approx(-(given_a + given_b).item() / 3 / 2)
+
+
+def test_the_term_reaches_the_experts_alone() -> None:
+    model = three_modalities()
+    guide = guide_for(model, "product", Encoder((6,), norm="none", dropout=0.0))
+    batch = some_tables().batch(torch.arange(N))
+    handler = SubsetExperts()
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+    with handler:
+        loss = elbo.differentiable_loss(model, guide, batch)
+    penalty = handler.penalty()
+    assert isinstance(penalty, torch.Tensor)
+    parameters = dict(model.named_parameters())
+    found = torch.autograd.grad(
+        penalty, [*parameters.values()], allow_unused=True, retain_graph=True
+    )
+    assert all(gradient is None for gradient in found)
+    # no gradient through z: by the heads it is that of log q at fixed points
+    own = torch.autograd.grad(penalty, [*guide.parameters()], allow_unused=True, retain_graph=True)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in own)
+    torch.manual_seed(0)
+    plain = elbo.differentiable_loss(model, guide, batch)
+    torch.manual_seed(0)
+    with SubsetExperts():
+        handled = elbo.differentiable_loss(model, guide, batch)
+    torch.testing.assert_close(plain, handled)
+    assert loss.isfinite()
+
+
+def test_it_does_nothing_for_a_model_of_one_table() -> None:
+    for name in ("marginal", "product"):
+        model = VAE(5)
+        guide = guide_for(model, name)
+        batch = some_tables().only(["rna"]).batch(torch.arange(N))
+        counts = {"counts": batch.tables["rna"]}
+        handler = SubsetExperts()
+        with handler, pyro.poutine.trace():
+            guide(type(batch)(counts, batch.index, N))
+        assert not handler.penalty()

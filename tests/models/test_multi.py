@@ -1,0 +1,270 @@
+"""Models of several tables: against brute force, with observations that lack some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pyro.infer import TraceEnum_ELBO
+from pyro.poutine.messenger import Messenger
+from scipy import stats
+
+from tests.several_tables import SIZES, N, some_tables, three_modalities
+from vae4counts.data import Batch
+from vae4counts.guides import Encoder, ProductGuide, guide_for
+from vae4counts.inference.posterior.draws import draw, draws_at
+from vae4counts.models import (
+    VAE,
+    Covariates,
+    Factor,
+    Modality,
+    MultiVAE,
+    from_config,
+    start_from_data,
+)
+from vae4counts.models.likelihoods import Gaussian, NegativeBinomial, Poisson
+from vae4counts.models.modality import OfRows
+from vae4counts.models.priors import GaussianMixture, StandardNormal
+
+SITE = Covariates([Factor("site", ["x", "y"])], combinations=[[0.5, 0], [0.5, 1]])
+
+
+def plain(seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    return Encoder((6,), norm="none", dropout=0.0)
+
+
+def by_hand(model: MultiVAE, z: torch.Tensor, row: int) -> dict[str, float]:
+    """Log-probabilities of one observation's tables, by SciPy from the decoders' outputs."""
+    batch = some_tables().batch(torch.tensor([row]))
+    found = {}
+    for name, table in batch.tables.items():
+        if not len(table.values):
+            continue
+        modality = model.modalities[name]
+        x = table.values.to_dense()[0].numpy()
+        outputs = modality.decoder(z)[0].detach()
+        if name == "rna":
+            mean = (outputs.softmax(-1) * x.sum()).numpy()
+            r = modality.likelihood(outputs[None], torch.tensor([[1.0]])).parameters[1]
+            r = r.detach().numpy().ravel()
+            found[name] = stats.nbinom(r, r / (r + mean)).logpmf(x).sum()
+        elif name == "protein":
+            found[name] = stats.poisson(outputs.exp().numpy()).logpmf(x).sum()
+        else:
+            scale = modality.likelihood(outputs[None], None).parameters[1].detach().numpy().ravel()
+            values = stats.norm(outputs.numpy(), scale).logpdf(x)
+            found[name] = np.nansum(values)
+    return found
+
+
+def test_log_probabilities_are_those_of_scipy_and_absent_rows_have_none() -> None:
+    model = three_modalities().eval()
+    batch = some_tables().batch(torch.arange(N))
+    z = torch.randn(1, N, 2)
+    scored = draws_at(model, batch, {"z": z}, 1).log_model
+    for row in range(N):
+        wanted = by_hand(model, z[:, row], row)
+        for name in SIZES:
+            assert scored[name][0, row].item() == pytest.approx(wanted.get(name, 0.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("covariates", [None, SITE])
+def test_elbo_and_gradients_are_those_of_each_observation_alone(
+    covariates: Covariates | None,
+) -> None:
+    model = three_modalities(covariates=covariates).double()
+    guide = guide_for(model, "product", plain()).double()
+    tables = some_tables()
+    parameters = [*model.parameters(), *guide.parameters()]
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+
+    def loss(rows: list[int]) -> torch.Tensor:
+        # the same noise for an observation, whatever the batch
+        noise = torch.randn(N, 2, generator=torch.Generator().manual_seed(1)).double()[rows]
+        batch = _double(tables.batch(torch.tensor(rows)))
+        with _GivenNoise(noise):
+            return elbo.differentiable_loss(model, guide, batch)
+
+    together = loss(list(range(N)))
+    gradients = torch.autograd.grad(together, parameters, allow_unused=True)
+    # a batch of one estimates the whole data set's ELBO by itself, N times over
+    alone = torch.stack([loss([row]) / N for row in range(N)]).sum()
+    torch.testing.assert_close(alone, together)
+    for one, other in zip(
+        torch.autograd.grad(alone, parameters, allow_unused=True), gradients, strict=True
+    ):
+        assert one is not None
+        torch.testing.assert_close(one, other)
+
+
+def test_a_table_left_out_is_a_table_that_no_observation_has() -> None:
+    model = three_modalities().eval()
+    guide = guide_for(model, "product", plain()).eval()
+    tables = some_tables()
+    batch = tables.batch(torch.arange(N))
+    never = tables.subset([5, 11])  # they have rna alone
+    with_rows = {
+        name: len(table.values) for name, table in never.batch(torch.arange(2)).tables.items()
+    }
+    assert with_rows == {"rna": 2, "protein": 0, "methylation": 0}
+    for rows in (batch.only(["rna"]), batch):
+        torch.manual_seed(3)
+        draws = draw(model, guide, rows, 4)
+        assert draws.log_weights.isfinite().all()
+    torch.manual_seed(3)
+    one = draw(model, guide, never.batch(torch.arange(2)), 4)
+    torch.manual_seed(3)
+    other = draw(model, guide, never.only(["rna"]).batch(torch.arange(2)), 4)
+    torch.testing.assert_close(one.log_weights, other.log_weights)
+
+
+def test_vae_is_the_case_of_one_table() -> None:
+    torch.manual_seed(0)
+    vae = VAE(5, GaussianMixture(2, 3), NegativeBinomial())
+    torch.manual_seed(0)
+    multi = MultiVAE({"counts": Modality(5, NegativeBinomial())}, GaussianMixture(2, 3))
+    state = multi.state_dict()
+    assert list(state) == list(vae.state_dict())
+    assert all(torch.equal(state[name], value) for name, value in vae.state_dict().items())
+    assert vae.tables == ("counts",)
+    assert vae.decoder is vae.counts.decoder
+
+
+def test_description_builds_an_equal_model_and_guide() -> None:
+    model = three_modalities()
+    guide = guide_for(model, "product")
+    again, guide_again = from_config(model.config()), from_config(guide.config())
+    assert again.config() == model.config()
+    assert list(again.state_dict()) == list(model.state_dict())
+    assert isinstance(guide_again, ProductGuide)
+    guide_again.check(again)
+    assert again.anew().config() == model.config()
+
+
+def test_what_a_model_of_several_tables_declares() -> None:
+    model = three_modalities()
+    assert model.tables == ("rna", "protein", "methylation")
+    assert dict(model.table_sizes) == SIZES
+    assert model.n_features == 10
+    assert not model.holds_counts
+    assert model.given_library
+    assert dict(model.encoder_inputs) == {
+        "rna": "log1p",
+        "protein": "log1p",
+        "methylation": "standardised",
+    }
+
+
+def test_starts_look_at_the_observations_that_have_each_table() -> None:
+    model = three_modalities()
+    guide = guide_for(model, "product")
+    batch = some_tables().batch(torch.arange(N))
+    start_from_data(model, batch)
+    start_from_data(guide, batch)
+    values = batch.tables["methylation"].values
+    modality = model.modalities["methylation"]
+    start = modality.likelihood(modality.decoder.output.bias, None).mean
+    torch.testing.assert_close(start, values.nanmean(0), atol=1e-5, rtol=0)
+    scaling = guide.experts["methylation"].encoder.inputs
+    torch.testing.assert_close(scaling.mean, values.nanmean(0), atol=1e-5, rtol=0)
+
+
+def test_rates_are_those_of_all_tables_one_after_the_other() -> None:
+    model = three_modalities().eval()
+    z = torch.randn(4, 2)
+    sizes = torch.tensor([[7.0, 1.0, 1.0]]).expand(4, -1)
+    rates = model.rates(z, sizes)
+    assert rates.shape == (4, 10)
+    torch.testing.assert_close(rates[:, :5].sum(-1), torch.full((4,), 7.0))
+    protein = model.modalities["protein"].decoder(z).exp()
+    torch.testing.assert_close(rates[:, 5:8], protein)
+    torch.testing.assert_close(rates[:, 8:], model.modalities["methylation"].decoder(z))
+    given = model.given_latents("rna", z, sizes[:, :1], {})
+    torch.testing.assert_close(given.mean, rates[:, :5])
+
+
+def test_linear_loadings_of_all_tables_flip_together() -> None:
+    model = MultiVAE(
+        {"rna": Modality(5, decoder="linear"), "protein": Modality(3, Poisson(), "linear", None)},
+        StandardNormal(2),
+    )
+    before = model.loadings()
+    assert before is not None
+    assert before.shape == (8, 2)
+    torch.testing.assert_close(before[:5].mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    assert model.flips
+    with torch.no_grad():
+        model.flip(torch.tensor([1.0, -1.0]))
+    after = model.loadings()
+    assert after is not None
+    torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0]))
+
+
+def test_draws_of_observations_that_lack_a_table_are_missing() -> None:
+    model = three_modalities().eval()
+    drawn = model.draw(some_tables().batch(torch.arange(N)), 3)
+    assert drawn["rna"].shape == (3, N, 5)
+    assert drawn["rna"].isfinite().all()
+    lacks = torch.tensor([4, 5, 9, 11])
+    assert drawn["protein"][:, lacks].isnan().all()
+    assert drawn["protein"].isnan().sum() == 3 * 4 * 3
+
+
+def test_distribution_of_some_rows_expands() -> None:
+    base = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2, 3), 1.0), 1)
+    rows = OfRows(base, torch.tensor([0, 3]), 4)
+    values = torch.randn(2, 3)
+    wider = rows.expand(torch.Size([5, 4]))
+    assert wider.batch_shape == (5, 4)
+    torch.testing.assert_close(wider.log_prob(values)[2], rows.log_prob(values))
+    assert rows.log_prob(values)[1] == 0
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "z", "component", "keys", "type"])
+def test_names_that_no_site_can_have(name: str) -> None:
+    with pytest.raises(ValueError, match="a modality cannot be called"):
+        MultiVAE({name: Modality(3)})
+
+
+def test_mistakes() -> None:
+    with pytest.raises(ValueError, match="there is no modality"):
+        MultiVAE({})
+    with pytest.raises(ValueError, match="give an object such as Modality"):
+        MultiVAE({"rna": NegativeBinomial()})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="library size of 'rna' is latent"):
+        MultiVAE({"rna": Modality(3, library="latent"), "protein": Modality(2)})
+    with pytest.raises(ValueError, match="not counts and have no total"):
+        Modality(3, Gaussian(), library="observed")
+    shared = Modality(3)
+    with pytest.raises(ValueError, match="part of another model"):
+        MultiVAE({"a": shared, "b": shared})
+
+
+class _GivenNoise(Messenger):
+    """A handler that draws z with given noise, so that it does not depend on the batch."""
+
+    def __init__(self, noise: torch.Tensor) -> None:
+        super().__init__()
+        self.noise = noise
+
+    def _pyro_sample(self, message: dict[str, Any]) -> None:
+        if message["name"] == "z" and message["value"] is None:
+            gaussian = message["fn"].base_dist
+            message["value"] = gaussian.loc + gaussian.scale * self.noise
+
+
+def _double(batch: Batch) -> Batch:
+    """The batch in float64."""
+    tables = {
+        name: replace(
+            table,
+            values=table.values.double(),
+            library=None if table.library is None else table.library.double(),
+        )
+        for name, table in batch.tables.items()
+    }
+    return replace(batch, tables=tables)
