@@ -90,8 +90,7 @@ def test_values_that_are_not_counts_have_no_library_size(name: str, library: str
         VAE(7, likelihood=LIKELIHOODS[name](), library=library)
     for kind in (VAE, CountVAE):  # whatever their defaults
         model = kind(7, likelihood=LIKELIHOODS[name]())
-        assert not (model.scales_with_library or model.given_library)
-        assert not model.holds_counts
+        assert not any((model.scales_with_library, model.given_library, model.holds_counts))
     with pytest.raises(ValueError, match="is no likelihood of counts"):
         CountMixture(7, likelihood=LIKELIHOODS[name]())
 
