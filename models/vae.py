@@ -61,8 +61,8 @@ class VAE(Model):
     Raises:
         ValueError: An unknown name, a decoder of the wrong output size, a likelihood that is
             conditioned on the total with a library size that is not observed, one of values that
-            are not counts with a library size, or labels without a prior that has a component for
-            each class.
+            are not counts with a library size or a prior that is made of counts, or labels without
+            a prior that has a component for each class.
     """
 
     # the defaults of a subclass
@@ -108,6 +108,11 @@ class VAE(Model):
         self.likelihood.build(n_features, self.covariates.n_levels)
         self.holds_counts = self.likelihood.support.counts
         self.inputs = self.likelihood.inputs
+        if self.prior.needs_posterior and not self.holds_counts:
+            raise ValueError(
+                f"a {type(self.prior).__name__} is made of inputs like counts, which the values of "
+                f"{type(self.likelihood).__name__} are not: use another prior"
+            )
         self.numbers_per_draw = self.likelihood.outputs_per_feature * n_features
         self.decoder = self._make_decoder(decoder)
         self.library = self._make_library(library)
