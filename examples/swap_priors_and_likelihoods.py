@@ -62,6 +62,8 @@ def make(kind: type) -> object:
 runs = {}
 for prior_name, prior in PRIORS.items():
     for likelihood_name, likelihood in LIKELIHOODS.items():
+        if not likelihood.support.counts:
+            continue
         torch.manual_seed(0)
         model = VAE(adata.n_vars, prior=make(prior), likelihood=make(likelihood))
         runs[prior_name, likelihood_name] = fit(

@@ -29,14 +29,10 @@ class GaussianGuide(Guide, abc.ABC):
 
         Raises:
             IncompatiblePairError: It is, and the guide sees covariates, which its pseudo-inputs do
-                not have; or a table holds values that are not counts, as they are.
+                not have.
         """
         mixture = model.mixture_prior
         needed = mixture is not None and mixture.needs_posterior
-        if needed and not model.holds_counts:
-            raise IncompatiblePairError(
-                f"{model.title} is made of the guide's q(z | x) at counts, which its tables are not"
-            )
         if needed and self.covariates:
             raise IncompatiblePairError(
                 f"{model.title} is made of the guide's q(z | x) at counts alone: give it a guide "

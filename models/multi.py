@@ -49,7 +49,8 @@ class MultiVAE(Model):
 
     Raises:
         ValueError: There is no modality, a name that a site cannot have, a latent library size of
-            one of several tables, or labels without a prior that has a component for each class.
+            one of several tables, a prior made of counts for other values, or labels without a
+            prior that has a component for each class.
     """
 
     def __init__(
@@ -87,6 +88,11 @@ class MultiVAE(Model):
         self.n_latent = self.prior.n_latent
         self.rotation_invariant = self.prior.rotation_invariant
         self.holds_counts = all(modality.likelihood.support.counts for modality in each)
+        if self.prior.needs_posterior and not self.holds_counts:
+            raise ValueError(
+                f"a {type(self.prior).__name__} is made of inputs like counts, which not all values "
+                "of this model are: use another prior"
+            )
         self.given_library = any(modality.library.given for modality in each)
         self.given_total = all(modality.likelihood.library_is_total for modality in each)
         self.scales_with_library = any(modality.library.scales for modality in each)

@@ -92,5 +92,5 @@ def test_sizes_must_be_those_of_the_model(guide: ProductGuide) -> None:
 
 
 def test_a_prior_made_of_posteriors_needs_counts() -> None:
-    with pytest.raises(IncompatiblePairError, match="at counts, which its tables are not"):
-        guide_for(three_modalities(VampPrior(2, 3)))
+    with pytest.raises(ValueError, match="made of inputs like counts, which not all values"):
+        three_modalities(VampPrior(2, 3))

@@ -11,6 +11,7 @@ import torch
 from anndata import AnnData
 from pyro.infer import TraceEnum_ELBO
 
+from tests.conftest import with_values
 from vae4counts.data import Batch
 from vae4counts.guides import INPUTS, Encoder, Guide, guide_for
 from vae4counts.inference import Compute, Run, evaluate, fit
@@ -97,12 +98,14 @@ def test_encoder(inputs: str, batch: Batch) -> None:
 def test_likelihood_and_its_gradient(name: str, batch: Batch) -> None:
     likelihood = LIKELIHOODS[name]()
     likelihood.build(7)
+    batch = with_values(batch, likelihood.support)
     outputs = torch.randn(len(batch), 7 * likelihood.outputs_per_feature)
     results = []
     for device in ("cpu", "cuda"):
         given = outputs.to(device).requires_grad_()
         there = batch.to(device)
-        distribution = likelihood.to(device)(given, there.library.unsqueeze(-1))
+        library = there.library.unsqueeze(-1) if likelihood.support.counts else None
+        distribution = likelihood.to(device)(given, library)
         log_prob = distribution.log_prob(there.counts)
         log_prob.sum().backward()
         assert given.grad is not None

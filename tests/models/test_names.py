@@ -20,7 +20,7 @@ from vae4counts.models import (
 )
 from vae4counts.models.likelihoods import LIKELIHOODS, NegativeBinomial
 from vae4counts.models.networks import ACTIVATIONS, DECODERS, NORMS
-from vae4counts.models.priors import PRIORS, GaussianMixture, StandardNormal
+from vae4counts.models.priors import PRIORS, GaussianMixture, StandardNormal, VampPrior
 
 UNKNOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "decoder": (lambda: VAE(7, decoder="nope"), list(DECODERS)),
@@ -90,9 +90,9 @@ def test_values_that_are_not_counts_have_no_library_size(name: str, library: str
         VAE(7, likelihood=LIKELIHOODS[name](), library=library)
     for kind in (VAE, CountVAE):  # whatever their defaults
         model = kind(7, likelihood=LIKELIHOODS[name]())
-        assert not model.scales_with_library
-        assert not model.given_library
-        assert not model.holds_counts
+        assert not any((model.scales_with_library, model.given_library, model.holds_counts))
+    with pytest.raises(ValueError, match="VampPrior is made of inputs like counts"):
+        VAE(7, VampPrior(2, 3), LIKELIHOODS[name]())
     with pytest.raises(ValueError, match="is no likelihood of counts"):
         CountMixture(7, likelihood=LIKELIHOODS[name]())
 

@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pyro.infer import TraceEnum_ELBO
 from scipy import integrate, stats
+from sklearn.decomposition import FactorAnalysis
 from torch import Tensor
 
+from vae4counts.data import Batch
+from vae4counts.data.counts.batch import Table
+from vae4counts.guides import Encoder, guide_for
+from vae4counts.models import VAE, start_from_data
 from vae4counts.models.likelihoods import Bernoulli, Beta, BetaValues, Gaussian, GaussianValues
+from vae4counts.models.priors import StandardNormal
 
 
 def test_missing_entries_add_nothing_to_values_and_gradients(case: Any, counts: Tensor) -> None:
@@ -126,3 +133,31 @@ def test_samples_of_a_beta_follow_it() -> None:
     x = BetaValues(mean, c).sample(torch.Size([4000])).numpy()
     for j, (m, k) in enumerate(zip(mean.tolist(), c.tolist(), strict=True)):
         assert stats.kstest(x[:, j], stats.beta(m * k, (1 - m) * k).cdf).pvalue > 1e-3
+
+
+@pytest.mark.slow
+def test_a_linear_gaussian_vae_explains_what_factor_analysis_does() -> None:
+    """Its bound on held-out observations is the likelihood of factor analysis, nearly."""
+    random = np.random.default_rng(0)
+    loadings, unit = random.normal(size=(2, 6)), np.array([1, 100, 1e-3, 5, 1, 1])
+    noise = random.normal(size=(1200, 6))
+    x = ((random.normal(size=(1200, 2)) @ loadings + 0.5 * noise + 3) * unit).astype(np.float32)
+    train, test = x[:1000], x[1000:]
+    wanted = FactorAnalysis(2, tol=1e-6).fit(train / unit).score(test / unit) - np.log(unit).sum()
+    model = VAE(6, StandardNormal(2), Gaussian(), decoder="linear")
+    guide = guide_for(model, "full-covariance", Encoder((32,), dropout=0.0, norm="none"))
+
+    def batch(values: np.ndarray) -> Batch:
+        rows = torch.arange(len(values))
+        return Batch({"counts": Table(torch.tensor(values))}, rows, len(values))
+
+    for part in (model, guide):
+        start_from_data(part, batch(train))
+    elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(model, guide)
+    optimiser = torch.optim.Adam(elbo.parameters(), 2e-2)
+    for _ in range(250):
+        optimiser.zero_grad()
+        elbo(batch(train)).backward()
+        optimiser.step()
+    losses = [float(elbo.eval()(batch(test)).detach()) for _ in range(20)]
+    assert -np.mean(losses) / len(test) == pytest.approx(wanted, abs=0.1)
