@@ -100,5 +100,10 @@ def _from_2(config: Config) -> Config:
     return config
 
 
-MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2}
+def _from_3(config: Config) -> Config:
+    """Say that there is one table."""
+    return {**config, "modalities": None, "widths": None}
+
+
+MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """For each older format, what turns its ``config.json`` into the next one's."""
