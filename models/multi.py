@@ -90,8 +90,8 @@ class MultiVAE(Model):
         self.holds_counts = all(modality.likelihood.support.counts for modality in each)
         if self.prior.needs_posterior and not self.holds_counts:
             raise ValueError(
-                f"a {type(self.prior).__name__} is made of inputs like counts, which not all values "
-                "of this model are: use another prior"
+                f"a {type(self.prior).__name__} is made of inputs like counts, which not all "
+                "values of this model are: use another prior"
             )
         self.given_library = any(modality.library.given for modality in each)
         self.given_total = all(modality.likelihood.library_is_total for modality in each)

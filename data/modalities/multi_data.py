@@ -63,6 +63,9 @@ class MultiData:
         self.uns = dict(uns or {})
         self.source = self if source is None else source
 
+    is_view = False
+    """As an AnnData that is no view of another: results may be written into it."""
+
     def __repr__(self) -> str:
         sizes = (f"{name}: {each.n_obs} x {each.n_vars}" for name, each in self.mod.items())
         return f"MultiData({self.n_obs} observations; {', '.join(sizes)})"

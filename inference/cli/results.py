@@ -122,10 +122,9 @@ def check_annotation(
         UnknownName: There is no such layer.
     """
     from vae4counts.data import is_on_disk
-    from vae4counts.inference.posterior.annotation import slots_of
-    from vae4counts.inference.posterior.slots import check_free
+    from vae4counts.inference.run.annotating import check_place
 
-    check_free(adata, slots_of(model, refined=refine))
+    check_place(adata, model, layer, refine=refine)
     entries = unwritable_entries(adata, counts=not is_on_disk(adata, layer))
     if entries:
         names = [entry_name(entry) for entry in entries[:MOST_NAMES]]

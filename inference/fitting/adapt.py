@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vae4counts.data import Counts, Data, DataError, Split, to_anndata
+from vae4counts.data import Counts, Data, DataError, Split, to_modalities
 from vae4counts.inference.fitting.checks import accelerator_for
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.new_levels import ExtendedPair, unknown_levels
@@ -72,8 +72,8 @@ def adapt(
 
     Args:
         run: The run; it is left as it is.
-        adata: Raw counts, whose features are matched by name; in any form that `to_anndata` takes.
-            Observations that have only known levels are not trained on.
+        adata: Raw counts, whose features are matched by name; in any form that `to_modalities`
+            takes. Observations that have only known levels are not trained on.
         epochs: Most passes over the training observations that have new levels. If None, as many
             as take a tenth of the time of a fit to the old and new ones together, but no more than
             a fit to the new ones alone would take.
@@ -100,21 +100,22 @@ def adapt(
         NonFiniteError: A step's loss or gradient is not finite.
         TypeError: The pair cannot be saved, and so not be made with more levels.
     """
-    adata = to_anndata(adata)
     basic = AdaptationOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     if split is None or isinstance(split, str):
         split = SplitOptions(column=split)
     check_is(SplitOptions, "split", split)
     layer = run.layer if layer is AS_FITTED else layer
     label = run.label if label is AS_FITTED else label
+    with fitted_with("layer", layer, run.layer):
+        data = to_modalities(adata, run.model.tables, run.modalities, layer, lacking=True)
     with fitted_with("label", label, run.label):
-        labels_of(adata, label)
-    new = unknown_levels(run, adata.obs)
+        labels_of(data, label)
+    new = unknown_levels(run, data.obs)
     pair = ExtendedPair.of(run, new)
     columns = joined_columns(pair.model.covariates, pair.guide.covariates)
     with fitted_with("layer", layer, run.layer):
-        counts, known_by = counts_like(adata, run.features, layer, columns, run.fingerprint)
-    parts = split_observations(adata.obs, counts, split, basic.seed)
+        counts, known_by = counts_like(data, run, layer, columns)
+    parts = split_observations(data.obs, counts, split, basic.seed)
     rows, validation_rows = _rows_with_new_levels(counts, parts, columns, new)
     training, validation = counts.subset(rows), counts.subset(validation_rows)
     pair.start_buffers(training, basic.seed)
@@ -123,7 +124,7 @@ def adapt(
         with pair.only_new_trained():
             trained = train(pair.model, pair.guide, job)
     except NonFiniteError as error:
-        raise error.naming(adata.obs_names[rows]) from None
+        raise error.naming(data.obs_names[rows]) from None
     pair_of(pair.model, pair.guide).eval().load_state_dict(trained.state)
     return Run(
         model=pair.model,
@@ -137,6 +138,8 @@ def adapt(
         history=pd.DataFrame([asdict(record) for record in trained.history]),
         metrics=trained.metrics(len(training)),
         processes=Processes.here(),
+        modalities=run.modalities,
+        widths=run.widths,
     )
 
 

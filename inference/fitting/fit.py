@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from anndata import AnnData
 from torch import Tensor
 
-from vae4counts.data import CountLoader, Counts, Data, counts_of, to_anndata
+from vae4counts.data import (
+    CountLoader,
+    Counts,
+    Data,
+    MultiData,
+    features_of,
+    read_tables,
+    to_modalities,
+)
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.checks import accelerator_for, check_handlers, check_pair
@@ -26,6 +36,7 @@ from vae4counts.inference.fitting.options import (
     SplitOptions,
     check_is,
     check_text,
+    places,
     truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair
@@ -41,8 +52,9 @@ from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import Processes, launch
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
-from vae4counts.inference.run.alignment import fingerprint, labels_of
-from vae4counts.inference.run.fitted_pair import pair_of
+from vae4counts.inference.run.alignment import labels_of
+from vae4counts.inference.run.fingerprint import fingerprint
+from vae4counts.inference.run.fitted_pair import pair_of, widths_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
 from vae4counts.models.covariates import joined_columns
@@ -59,6 +71,7 @@ def fit(
     seed: int = 0,
     label: str | None = None,
     layer: str | None = None,
+    modalities: Mapping[str, str] | None = None,
     device: str = "auto",
     progress: bool = True,
     warm_start: bool = False,
@@ -95,9 +108,11 @@ def fit(
     Args:
         model: The model.
         guide: Its guide.
-        adata: Raw counts: an AnnData, or a data frame, an array or a path, see `to_anndata`.
-            On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's backed mode)
-            they stay there, and are read in blocks as they are needed.
+        adata: Raw counts: an AnnData, or a data frame, an array or a path, see `to_anndata`. For
+            a model of several tables: several modalities, see `modalities_of`, whose values are
+            those that its likelihoods take. On disk (`vae4counts.data.load` with
+            ``out_of_core=True``, or anndata's backed mode) counts stay there, and are read in
+            blocks as they are needed.
         epochs: Most passes over the training observations. If None, ``2400 / (n^2 G)^(1/6)`` for
             ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000.
         batch_size: Observations per step. If None, the power of 2 next to ``n / 128`` for ``n``
@@ -110,6 +125,8 @@ def fit(
             compares the components with it. If None, the column of the model's labels, of which
             the test observations' are not seen either.
         layer: The layer that holds the counts; None for ``X``.
+        modalities: Where each table of the model is in the data, such as ``{"counts": "X",
+            "protein": "obsm/protein"}``, see `modalities_of`; by default the modality of its name.
         device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
             variable ``CUDA_VISIBLE_DEVICES`` chooses.
         progress: Whether to show a progress bar.
@@ -141,29 +158,27 @@ def fit(
     """
     check_is(Model, "model", model)
     check_is(Guide, "guide", guide)
-    adata = to_anndata(adata)
     warm_start = truth("warm_start", warm_start)
+    modalities = places("modalities", modalities)
     check_text(label=label, layer=layer)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split, checkpoints = as_options(split, schedule, checkpoints, compute)
     settings = settings_of(basic, split, schedule, compute, warm_start=warm_start)
-    label, ignored = _label_of(model, label)
-    classes = labels_of(adata, label, ignored)
+    data = to_modalities(adata, model.tables, modalities, layer)
+    label, classes = _classes_of(model, label, data)
     columns = joined_columns(model.covariates, guide.covariates)
-    counts = counts_of(adata, layer=layer, covariates=columns)
-    parts = split_observations(adata.obs, counts, split, basic.seed)
+    counts = read_tables(data, model.supports, layer, covariates=columns)
+    parts = split_observations(data.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
-    training, validation = training_parts(counts, adata.obs, parts, model.labels)
+    training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
-    if not warm_start:
-        _learn_covariates(model, guide, training, columns)
-    known_by = fingerprint(adata.obs_names, counts)
-    features = [str(name) for name in adata.var_names]
-    told = digest(training.covariates)
+    _learn_covariates(model, guide, training, columns, warm_start=warm_start)
+    known_by = fingerprint(data.obs_names, counts)
+    features = features_of(data)
     job = TrainingJob(
         training=training,
         validation=validation,
@@ -176,13 +191,13 @@ def fit(
         threads=compute.threads,
         progress=progress,
         subject=subject_of(model, guide, features, known_by, settings)
-        | {"covariates and labels": told},
+        | {"covariates and labels": digest(training.covariates)},
         checkpoints=checkpoints,
     )
     try:
         trained = launch(compute.devices, train, model, guide, job)
     except NonFiniteError as error:
-        raise error.naming(adata.obs_names[parts.train]) from None
+        raise error.naming(data.obs_names[parts.train]) from None
     _set_parameters(model, guide, trained.state)
     run = Run(
         model=model,
@@ -196,23 +211,34 @@ def fit(
         history=pd.DataFrame([asdict(record) for record in trained.history]),
         metrics=trained.metrics(len(parts.train)),
         processes=Processes.here(),
+        modalities=modalities,
+        widths=widths_of(counts),
     )
     run.metrics |= _diagnosis(model, guide, job)
     return run
 
 
-def _label_of(model: Model, label: str | None) -> tuple[str | None, Sequence[str]]:
-    """The column of classes to compare with, and its values that are no class."""
+def _classes_of(
+    model: Model, label: str | None, data: AnnData | MultiData
+) -> tuple[str | None, np.ndarray | None]:
+    """The column of classes to compare with, and the class of each observation."""
     labels = model.labels
     if labels is None or label not in (None, labels.column):
-        return label, ()
-    return labels.column, labels.ignored
+        return label, labels_of(data, label)
+    return labels.column, labels_of(data, labels.column, labels.ignored)
 
 
 def _learn_covariates(
-    model: Model, guide: Guide, training: Counts, columns: Mapping[str, list[str] | None]
+    model: Model,
+    guide: Guide,
+    training: Counts,
+    columns: Mapping[str, list[str] | None],
+    *,
+    warm_start: bool,
 ) -> None:
-    """Let model and guide take scales and frequencies of covariates from training observations."""
+    """Let a fresh pair take scales and frequencies of covariates from training observations."""
+    if warm_start:
+        return
     warn_of_untrained(columns, training.covariates)
     for covariates in (model.covariates, guide.covariates):
         covariates.learn(training.covariates)

@@ -106,6 +106,21 @@ def check_text(**arguments: Any) -> None:
             check_is(str, name, value)
 
 
+def places(name: str, value: Any) -> dict[str, str] | None:
+    """Return an argument that maps text to text as a dictionary.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(
+        isinstance(text, str) for item in value.items() for text in item
+    ):
+        raise SettingsError(f'{name} is {value!r}: it must be like {{"protein": "obsm/protein"}}')
+    return dict(value)
+
+
 def option(
     default: Any,
     help: str,  # noqa: A002 (as typer and argparse call it)

@@ -94,7 +94,7 @@ def split_observations(
         DataError: There are too few observations or groups, or a column does not say how to split.
         UnknownName: No such column.
     """
-    kept = np.flatnonzero(counts.library.cpu().numpy() >= options.min_counts)
+    kept = np.flatnonzero(total_counts(counts) >= options.min_counts)
     if options.column is not None:
         column = find_column(obs, options.column)
         split = _only(kept, split_from_column(column), options)
@@ -111,6 +111,18 @@ def split_observations(
     if options.stratify is not None:
         classes = classes_of(find_column(obs, options.stratify)).fillna("").iloc[kept].to_numpy()
     return random_split(len(kept), classes=classes, **shares, seed=seed).among(kept)
+
+
+def total_counts(counts: Counts) -> np.ndarray:
+    """Return the counts of each observation in all tables of counts together, shape ``(N,)``.
+
+    Infinity for an observation of which nothing is counted: it has other values.
+    """
+    libraries = [library.cpu().numpy() for library in counts.libraries.values()]
+    if not libraries:
+        return np.full(len(counts), np.inf)
+    totals = np.nansum(libraries, axis=0)
+    return np.where(np.isnan(libraries).all(axis=0), np.inf, totals)
 
 
 def default_batch_size(n_training: int) -> int:

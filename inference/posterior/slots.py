@@ -83,7 +83,8 @@ def write_slots(
 @contextmanager
 def _unchanged_on_error(adata: AnnData) -> Iterator[None]:
     before: dict[str, Any] = {"obs": adata.obs.copy(deep=False), "uns": dict(adata.uns)}
-    before |= {where: dict(getattr(adata, where)) for where in ("obsm", "varm", "layers")}
+    slots = [where for where in ("obsm", "varm", "layers") if hasattr(adata, where)]
+    before |= {where: dict(getattr(adata, where)) for where in slots}  # MuData has no layers
     try:
         yield
     except BaseException:

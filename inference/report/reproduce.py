@@ -94,7 +94,7 @@ def _data_lines(run: FittedPair, imports: Imports) -> Iterator[str]:
 
 def _arguments(run: FittedPair, imports: Imports) -> Iterator[str]:
     """The arguments of the fit that are not at their defaults."""
-    given = {"layer": run.layer, "label": run.label, **run.settings}
+    given = {"layer": run.layer, "label": run.label, "modalities": run.modalities, **run.settings}
     for name, parameter in inspect.signature(fit).parameters.items():
         if name not in given:
             continue

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from torch import nn
 
-from vae4counts.data import CountLoader
+from vae4counts.data import CountLoader, Member
 from vae4counts.inference.report import insights
 from vae4counts.inference.report.covariates import covariates
 from vae4counts.inference.report.elements import code, facts, figure, paragraph, shown, table
@@ -37,16 +37,12 @@ FURTHER = {
 def data(subject: Subject) -> Section:
     """Describe the data."""
     counts, run = subject.on.counts, subject.run
-    n, features = len(counts), counts.n_features
-    batches = CountLoader(counts, batch_size=1024, shuffle=False)
-    non_zeros = sum(batch.counts.values().numel() for batch in batches)
-    zeros = 1 - non_zeros / (n * features)
-    low, middle, high = np.quantile(counts.library.cpu().numpy(), (0.05, 0.5, 0.95))
-    words = [
-        f"{n:,} observations of {features:,} features; {zeros:.1%} of the counts are zero. "
-        f"Nine observations in ten have a total count between {low:,.0f} and {high:,.0f}; "
-        f"the median is {middle:,.0f}."
-    ]
+    words = []
+    for name, member in counts.members.items():
+        of = "" if len(counts.members) == 1 else f" in {name}"
+        words.append(
+            f"{len(member):,} observations of {member.n_features:,} features{of}{_totals(member)}."
+        )
     if subject.on.layer is not None:
         words.append(f"The counts are in the layer '{subject.on.layer}'.")
     if subject.classes is not None:
@@ -66,6 +62,20 @@ def data(subject: Subject) -> Section:
     else:
         words.append("The model was fitted to other data, and is evaluated on all of these.")
     return Section("Data", [paragraph(text) for text in words])
+
+
+def _totals(member: Member) -> str:
+    """Say how many counts are zero, and between which totals most observations lie."""
+    if not member.libraries or not len(member):
+        return ""
+    batches = CountLoader(member, batch_size=1024, shuffle=False)
+    non_zeros = sum(batch.counts.values().numel() for batch in batches)
+    zeros = 1 - non_zeros / (len(member) * member.n_features)
+    low, middle, high = np.quantile(member.library.cpu().numpy(), (0.05, 0.5, 0.95))
+    return (
+        f"; {zeros:.1%} of the counts are zero. Nine observations in ten have a total count "
+        f"between {low:,.0f} and {high:,.0f}; the median is {middle:,.0f}"
+    )
 
 
 def model(subject: Subject) -> Section:

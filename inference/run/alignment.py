@@ -1,77 +1,39 @@
-"""How data are matched with a run: features by name, classes by column, data by a fingerprint."""
+"""How data are matched with a run: features by name, classes by column."""
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import torch
 from anndata import AnnData
 
 from vae4counts.data import (
-    CountLoader,
     Counts,
     DataError,
+    MultiData,
     UnknownName,
     classes_of,
-    counts_of,
     find_column,
     is_on_disk,
+    read_tables,
 )
 from vae4counts.data.counts.columns import CovariateNames
 from vae4counts.data.counts.layers import find_layer
 from vae4counts.data.counts.validation import UnusedFeatures
-from vae4counts.data.readers.as_anndata import unique_names
+from vae4counts.data.modalities.names import own_names
 from vae4counts.data.warning import warn
+from vae4counts.inference.run.fingerprint import fingerprint_like
+from vae4counts.inference.run.fitted_pair import FittedPair
 
 # As scvi-tools does, which takes new data that have 80 % of the genes of its reference.
 MAX_MISSING_SHARE = 0.2
-# What fingerprints begin with that tell counts apart, not only totals.
-OF_COUNTS = "counts:"
-# Read at once for a fingerprint, which does not depend on it.
-FINGERPRINT_ROWS = 4096
-
-
-def fingerprint(names: pd.Index, counts: Counts) -> str:
-    """Return a digest of the observations' names and counts, in order.
-
-    Of the counts ``x_j`` of an observation it has the total and ``sum_j w_j x_j``, with random
-    whole numbers ``w``: exact, however the counts are stored and in which pieces they are read.
-    """
-    weights = np.random.default_rng(0).integers(2**20, size=counts.n_features)
-    weight = torch.from_numpy(weights)
-    digest = hashlib.sha256(by_totals(names, counts).encode())
-    for batch in CountLoader(counts, batch_size=FINGERPRINT_ROWS, shuffle=False):
-        table = batch.counts.cpu()
-        lengths = table.crow_indices().diff()
-        rows = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-        products = table.values().long() * weight[table.col_indices().long()]
-        sums = torch.zeros(len(lengths), dtype=torch.int64).index_add_(0, rows, products)
-        digest.update(sums.numpy().astype("<i8").tobytes())
-    return f"{OF_COUNTS}{digest.hexdigest()}"
-
-
-def fingerprint_like(fitted: str, names: pd.Index, counts: Counts) -> str:
-    """Return the fingerprint to compare with a fit's: one of 0.1.0 has names and totals alone."""
-    make = fingerprint if fitted.startswith(OF_COUNTS) else by_totals
-    return make(names, counts)
-
-
-def by_totals(names: pd.Index, counts: Counts) -> str:
-    """Return a digest of the observations' names and total counts, in order."""
-    # repeated names are made unique, as they are when a file is loaded; and names may hold half of
-    # a pair of surrogates, as those of files do
-    digest = hashlib.sha256("\n".join(unique_names(names)).encode(errors="surrogatepass"))
-    digest.update(counts.library.cpu().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def labels_of(
-    adata: AnnData, label: str | None, ignored: Collection[str] = ()
+    adata: AnnData | MultiData, label: str | None, ignored: Collection[str] = ()
 ) -> np.ndarray | None:
     """Return the known classes of the observations as text, NaN for those that have none.
 
@@ -95,7 +57,7 @@ def labels_of(
     return classes.to_numpy()
 
 
-def batches_of(adata: AnnData, column: str) -> np.ndarray:
+def batches_of(adata: AnnData | MultiData, column: str) -> np.ndarray:
     """Return the batch of each observation, a value of a column of ``obs``, as text.
 
     Raises:
@@ -114,14 +76,23 @@ def batches_of(adata: AnnData, column: str) -> np.ndarray:
     return batches.to_numpy()
 
 
-def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> AnnData:
+def align(
+    adata: AnnData,
+    features: Sequence[str],
+    layer: str | None = None,
+    *,
+    what: str = "the data",
+    absent: float = 0.0,
+) -> AnnData:
     """Return the data with the model's features, in the model's order.
 
     Args:
         adata: The data.
         features: Names of the model's features.
-        layer: The layer that holds the counts; None for ``X``. Features that are missing get zeros
+        layer: The layer that holds the values; None for ``X``. Features that are missing are added
             there; other layers are then left out.
+        what: What messages call the data.
+        absent: The values of features that are missing: 0 for counts, NaN for others.
 
     Raises:
         DataError: Names that have to be matched are repeated, more than a few features of the
@@ -136,69 +107,99 @@ def align(adata: AnnData, features: Sequence[str], layer: str | None = None) -> 
         return adata
     if (repeated := names.duplicated() & names.isin(features)).any():
         raise DataError(
-            f"{int(repeated.sum())} names of features are repeated in the data, such as "
+            f"{int(repeated.sum())} names of features are repeated in {what}, such as "
             f"{names[repeated.argmax()]!r}: they cannot be matched with the model's"
         )
     known = set(names)
     missing = [name for name in features if name not in known]
     if missing:
-        adata = _with_zeros(adata, missing, len(features), layer)
+        adata = _with_missing(adata, missing, len(features), layer, what, absent)
         names = names.append(pd.Index(missing))
     elif list(names[names.isin(features)]) != list(features):
-        warn("the features of the data are not in the model's order: they are matched by name")
+        warn(f"the features of {what} are not in the model's order: they are matched by name")
     return adata[:, names.get_indexer_for(features)]
 
 
+def align_modalities(data: MultiData, run: FittedPair) -> MultiData:
+    """Return modalities with the model's features, in the model's order.
+
+    A modality that the data lack is one without observations.
+
+    Raises and warns as `align` does.
+    """
+    mod, layers = {}, {}
+    for table, features in run.table_features.items():
+        layers[table] = data.layer_of.get(table)
+        if table not in data.mod:
+            nothing = sp.csr_matrix((0, len(features)), dtype=np.float32)
+            mod[table] = AnnData(nothing, var=pd.DataFrame(index=features))
+            continue
+        adata = data[table]
+        mod[table] = align(
+            adata,
+            own_names(features, table, adata.var_names.astype(str)),
+            layers[table],
+            what=f"modality {table!r}",
+            absent=0.0 if run.model.supports[table].is_discrete else np.nan,
+        )
+    return MultiData(mod, data.obs, layers=layers, source=data.source)
+
+
 def counts_like(
-    adata: AnnData,
-    features: Sequence[str],
-    layer: str | None,
-    covariates: CovariateNames,
-    fitted: str,
+    data: AnnData | MultiData, run: FittedPair, layer: str | None, covariates: CovariateNames
 ) -> tuple[Counts, str]:
-    """Return the counts of the model's features, in the model's order, and their fingerprint.
+    """Return the tables of the model's features, in the model's order, and their fingerprint.
 
     Args:
-        adata: See `align`.
-        features: See `align`.
-        layer: See `align`.
-        covariates: The columns of ``obs`` that the pair reads, see `counts_of`.
-        fitted: The fingerprint of the data that the pair was fitted to, about which nothing is
-            warned again.
+        data: What `to_modalities` returns.
+        run: The pair. Nothing is warned again about the data that it was fitted to.
+        layer: The layer of an AnnData that holds the counts; None for ``X``.
+        covariates: The columns of ``obs`` that are read, see `counts_of`.
 
-    Raises and warns as `align` and `counts_of` do.
+    Raises and warns as `align` and `read_tables` do.
     """
-    aligned = align(adata, features, layer)
+    supports = run.model.supports
+    if isinstance(data, MultiData):
+        aligned: AnnData | MultiData = align_modalities(data, run)
+    else:
+        is_count = all(support.is_discrete for support in supports.values())
+        aligned = align(data, run.features, layer, absent=0.0 if is_count else np.nan)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        counts = counts_of(aligned, layer=layer, covariates=covariates)
-    known_by = fingerprint_like(fitted, adata.obs_names, counts)
-    if known_by != fitted:
+        counts = read_tables(aligned, supports, layer, covariates=covariates, lacking=True)
+    known_by = fingerprint_like(run.fingerprint, data.obs_names, counts)
+    if known_by != run.fingerprint:
         for warning in caught:
             if not issubclass(warning.category, UnusedFeatures):
                 warn(warning.message, warning.category)
     return counts, known_by
 
 
-def _with_zeros(adata: AnnData, missing: list[str], wanted: int, layer: str | None) -> AnnData:
-    """Add features without counts, if they are few."""
+def _with_missing(
+    adata: AnnData, missing: list[str], wanted: int, layer: str | None, what: str, absent: float
+) -> AnnData:
+    """Add features that are missing, if they are few."""
     share = len(missing) / wanted
     said = (
-        f"{len(missing)} of the model's {wanted} features ({share:.0%}) are missing from the data, "
+        f"{len(missing)} of the model's {wanted} features ({share:.0%}) are missing from {what}, "
         f"such as {missing[0]!r}"
     )
     if is_on_disk(adata, layer):
         raise DataError(f"{said}, which are on disk: read them into memory to continue without")
     if share > MAX_MISSING_SHARE:
         raise DataError(f"{said}: name the features as in the data that the model was fitted to")
-    counts, columns = find_layer(adata, layer)
-    warn(f"{said}: they are taken to have no counts")
-    if counts is None:
+    values, columns = find_layer(adata, layer)
+    is_count = absent == 0
+    warn(f"{said}: they are taken to have no {'counts' if is_count else 'values'}")
+    if values is None:
         raise DataError("X holds nothing: name the layer that holds the counts")
-    counts = counts if columns is None else counts[:, columns]
-    counts = sp.hstack(
-        [sp.csr_matrix(counts), sp.csr_matrix((adata.n_obs, len(missing)))], format="csr"
-    )
+    values = values if columns is None else values[:, columns]
+    if is_count:
+        nothing = sp.csr_matrix((adata.n_obs, len(missing)))
+        values = sp.hstack([sp.csr_matrix(values), nothing], format="csr")
+    else:
+        dense = values.toarray() if sp.issparse(values) else np.asarray(values)
+        values = np.hstack([dense, np.full((adata.n_obs, len(missing)), absent, dtype=np.float32)])
     names = pd.DataFrame(index=[*map(str, adata.var_names), *missing])
-    held = {"X": counts} if layer is None else {"layers": {layer: counts}}
+    held = {"X": values} if layer is None else {"layers": {layer: values}}
     return AnnData(obs=adata.obs, var=names, **held)

@@ -10,11 +10,12 @@ from enum import Enum
 from operator import methodcaller
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from vae4counts.data import Split, UnknownName
+from vae4counts.data import Counts, Split, Tables, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
@@ -24,7 +25,7 @@ from vae4counts.models.covariates import joined_columns
 
 
 class AsFitted(Enum):
-    """Stands for the layer or label of the fit, where None stands for none."""
+    """Stands for the layer, label or modalities of the fit, where None stands for none."""
 
     AS_FITTED = "as fitted"
 
@@ -35,6 +36,13 @@ AS_FITTED: Final = AsFitted.AS_FITTED
 def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
     """Return a module that holds both; the names of its state are those of a run's weights."""
     return nn.ModuleDict({"model": model, "guide": guide})
+
+
+def widths_of(counts: Counts) -> dict[str, int] | None:
+    """Return the number of features of each table; None for the counts of one AnnData."""
+    if not isinstance(counts, Tables):
+        return None
+    return {name: member.n_features for name, member in counts.members.items()}
 
 
 @dataclass(repr=False)
@@ -55,6 +63,8 @@ class FittedPair:
         processes: The processes that fitted the pair together and still run, as under torchrun.
             They share the work of `Run.evaluate` and `Run.annotate`: all of them have to call
             these, and each gets the whole result.
+        modalities: Where each table was in the data, see `modalities_of`; None if nothing was said.
+        widths: The number of features of each table, in order; None for the only table.
     """
 
     model: Model
@@ -68,6 +78,8 @@ class FittedPair:
     history: pd.DataFrame
     metrics: dict[str, Any] = field(default_factory=dict)
     processes: Processes = field(default=Processes(), repr=False)
+    modalities: dict[str, str] | None = None
+    widths: dict[str, int] | None = None
 
     def __repr__(self) -> str:
         pair = f"{self.model.title} with {type(self.guide).__name__}"
@@ -86,6 +98,15 @@ class FittedPair:
         """How many observations and features the pair was fitted to and measured on."""
         parts = {"n_train": len(self.split.train), "n_test": len(self.split.test)}
         return parts | {"n_features": len(self.features)}
+
+    @property
+    def table_features(self) -> dict[str, list[str]]:
+        """Names of the features by table, as they are in `features`."""
+        if self.widths is None:
+            return {self.model.tables[0]: self.features}
+        stops = np.cumsum(list(self.widths.values()))
+        parts = zip(self.widths, [0, *stops], stops, strict=False)
+        return {table: self.features[start:stop] for table, start, stop in parts}
 
     @property
     def covariate_columns(self) -> dict[str, list[str] | None]:

@@ -14,9 +14,9 @@ from vae4counts.inference.run.migrations import MIGRATIONS, Config
 from vae4counts.models import Model, from_config
 
 # Format 2 names classes with their modules and keeps settings in sections; format 3 has models and
-# encoders with covariates; format 4 has the parts of a VAE in its modalities. The number grows by
-# one whenever an older version of vae4counts could not read, or would misread, what is written; a
-# function in `MIGRATIONS` then brings the format before up to date.
+# encoders with covariates; format 4 has several tables, and the parts of a VAE in its modalities.
+# The number grows by one whenever an older version of vae4counts could not read, or would misread,
+# what is written; a function in `MIGRATIONS` then brings the format before up to date.
 FORMAT = 4
 
 PARTS = [part.name for part in fields(Split)]
@@ -29,6 +29,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "layer": _TEXT_OR_NONE,
     "label": _TEXT_OR_NONE,
     "settings": (dict,),
+    "modalities": (dict, type(None)),
+    "widths": (dict, type(None)),
 }
 
 
@@ -64,6 +66,14 @@ def described(config: Config) -> Config:
             raise TypeError(f"field {name!r} is a {type(value).__name__}")
     if not all(isinstance(name, str) for name in found["features"]):
         raise TypeError("field 'features' holds more than names")
+    if not all(isinstance(place, str) for place in (found["modalities"] or {}).values()):
+        raise TypeError("field 'modalities' holds more than places")
+    if (widths := found["widths"]) is not None:
+        numbers = list(widths.values())
+        if not all(type(n) is int and n > 0 for n in numbers) or sum(numbers) != len(
+            found["features"]
+        ):
+            raise TypeError("field 'widths' does not say how many features each table has")
     return found
 
 

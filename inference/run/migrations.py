@@ -104,8 +104,8 @@ def _from_2(config: Config) -> Config:
 
 
 def _from_3(config: Config) -> Config:
-    """Leave everything as it is: the weights alone have other names."""
-    return config
+    """Say that there is one table; its weights have other names, see `renamed_weights`."""
+    return {**config, "modalities": None, "widths": None}
 
 
 MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,31 +16,25 @@ from vae4counts.data import (
     CountLoader,
     Counts,
     Data,
+    MultiData,
     Share,
-    to_anndata,
+    to_modalities,
 )
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.posterior.annotation import (
-    annotate,
-    check_in_memory,
-    columns_of,
-    latents_and_components,
-    predictions,
-    slots_of,
-)
+from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
-from vae4counts.inference.posterior.importance import MIN_DRAWS, smoothed_estimates
+from vae4counts.inference.posterior.importance import smoothed_estimates
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
-from vae4counts.inference.posterior.slots import check_free
 from vae4counts.inference.run.alignment import batches_of, counts_like, labels_of
+from vae4counts.inference.run.annotating import annotate_data
 from vae4counts.inference.run.chains import Method, sampling
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
 
@@ -54,7 +48,7 @@ class RunOnData:
 
     Attributes:
         run: The run.
-        adata: The observations.
+        adata: The observations: an AnnData, or several modalities.
         layer: The layer that holds their counts; None for ``X``.
         label: The column of ``obs`` with known classes; None for none.
         seed: The seed of all draws.
@@ -63,7 +57,7 @@ class RunOnData:
     """
 
     run: FittedPair
-    adata: AnnData
+    adata: AnnData | MultiData
     layer: str | None
     label: str | None
     seed: int
@@ -78,21 +72,24 @@ class RunOnData:
         label: str | AsFitted | None = AS_FITTED,
         seed: int = 0,
         layer: str | AsFitted | None = AS_FITTED,
+        modalities: Mapping[str, str] | AsFitted | None = AS_FITTED,
     ) -> RunOnData:
         """Read, check, align and recognise data: see `Run.on`."""
         label = run.label if label is AS_FITTED else label
         layer = run.layer if layer is AS_FITTED else layer
-        adata = to_anndata(adata)
-        columns, fitted = run.covariate_columns, run.fingerprint
+        modalities = run.modalities if modalities is AS_FITTED else modalities
         with fitted_with("layer", layer, run.layer):
-            counts, known_by = counts_like(adata, run.features, layer, columns, fitted)
-        return cls(run, adata, layer, label, seed, counts.to(run.device), known_by)
+            data = to_modalities(adata, run.model.tables, modalities, layer, lacking=True)
+            counts, known_by = counts_like(data, run, layer, run.covariate_columns)
+        return cls(run, data, layer, label, seed, counts.to(run.device), known_by)
 
     def through(self, run: FittedPair) -> RunOnData | None:
         """Return the same data as another run sees them; None if it reads them differently."""
         same = (
             run.features == self.run.features
             and run.layer == self.run.layer
+            and run.modalities == self.run.modalities
+            and dict(run.model.supports) == dict(self.run.model.supports)
             and run.covariate_columns == self.run.covariate_columns
         )
         counts = self.counts.to(run.device)
@@ -236,6 +233,10 @@ class RunOnData:
         of these it wrote. An earlier annotation is replaced; anything else of these names is an
         error. After an error the data are as they were.
 
+        Of several modalities, this goes to where they are from: an AnnData, or the tables of all
+        observations of a MuData. ``varm`` and ``layers``, which belong to one modality, are left
+        out (`FittedPair.loadings` has the loadings).
+
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
             num_samples: Draws of z over which responsibilities and rates are averaged.
@@ -244,25 +245,10 @@ class RunOnData:
 
         Raises:
             DataError: The data have something of these names that no earlier call wrote; or they
-                are a view of a file, into which nothing can be written.
+                are a view of a file, into which nothing can be written; or a layer is asked for
+                of several modalities.
         """
-        run, adata = self.run, self.adata
-        check_free(adata, slots_of(run.model, denoised=denoised, refined=refine))
-        check_in_memory(adata, self.layer)
-        means, shares = self.summary(num_samples, refine=refine)
-        table = run.loadings()
-        names = adata.var_names.astype(str)
-        loadings = None if table is None else table.reindex(names).to_numpy()
-        further: dict[str, Any] = {"varm/loadings": loadings}
-        if run.model.labels is not None and shares is not None:
-            further |= predictions(shares, run.model.labels.names(shares.shape[1]))
-        if refine:
-            quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
-            further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
-        if denoised:  # the largest comes last
-            layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
-            further["layers/denoised"] = columns_of(layer, names)
-        annotate(adata, means, shares, run.about, further)
+        annotate_data(self, denoised, num_samples, refine=refine)
 
     def posterior(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
@@ -45,15 +45,18 @@ class Run(FittedPair):
         *,
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
+        modalities: Mapping[str, str] | AsFitted | None = AS_FITTED,
         seed: int = 0,
     ) -> RunOnData:
         """Read and check data once, to ask several things about them.
 
         Args:
             adata: Observations: the data that the run was fitted to, in their order, or others; in
-                any form that `to_anndata` takes.
+                any form that `to_modalities` takes. They may lack modalities, all or some of them.
             label: Column of ``obs`` with known classes; None for none; by default the fit's own.
             layer: Layer that holds the counts; None for ``X``; by default the fit's own.
+            modalities: Where each table of the model is, see `modalities_of`; by default as in the
+                fit.
             seed: Seed of all draws.
 
         Raises:
@@ -65,7 +68,7 @@ class Run(FittedPair):
             UserWarning: A few of the model's features are missing, or they are in another order;
                 or what reading finds odd about data that the run was not fitted to.
         """
-        return RunOnData.of(self, adata, label, seed, layer)
+        return RunOnData.of(self, adata, label, seed, layer, modalities)
 
     def evaluate(
         self,
@@ -238,6 +241,8 @@ class Run(FittedPair):
             "layer": self.layer,
             "label": self.label,
             "settings": self.settings,
+            "modalities": self.modalities,
+            "widths": self.widths,
         }
         state = pair_of(self.model, self.guide).state_dict()
         state |= {f"split.{name}": torch.as_tensor(x) for name, x in asdict(self.split).items()}

@@ -16,7 +16,8 @@ from anndata import AnnData, read_h5ad
 from vae4counts.data import CountMatrix, DataError, UnknownName, load
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
-from vae4counts.inference.run.alignment import align, fingerprint, fingerprint_like
+from vae4counts.inference.run.alignment import align
+from vae4counts.inference.run.fingerprint import fingerprint, fingerprint_like
 from vae4counts.models import VAE
 from vae4counts.models.priors import StandardNormal
 

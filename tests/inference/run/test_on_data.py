@@ -11,7 +11,7 @@ import pytest
 import torch
 from anndata import AnnData
 
-from vae4counts.data import DataError, UnknownName, counts_of
+from vae4counts.data import DataError, UnknownName, read_tables
 from vae4counts.inference import Run
 from vae4counts.inference.run import alignment
 
@@ -31,9 +31,9 @@ def test_many_questions_read_the_values_once(
 
     def spy(*arguments: Any, **options: Any) -> Any:
         read.append(arguments)
-        return counts_of(*arguments, **options)
+        return read_tables(*arguments, **options)
 
-    monkeypatch.setattr(alignment, "counts_of", spy)
+    monkeypatch.setattr(alignment, "read_tables", spy)
     asked = run.on(adata)
     asked.evaluate(2), asked.annotate(denoised=True), asked.posterior(2), asked.predictive(2)
     asked.check(2), asked.interpretation.component_table()
