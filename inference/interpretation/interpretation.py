@@ -18,6 +18,8 @@ from vae4counts.inference.interpretation import (
     covariate_effects,
     directions,
     how_many,
+    modalities,
+    prediction,
     rates,
 )
 from vae4counts.inference.interpretation.differential import (
@@ -83,6 +85,9 @@ class Interpretation(PairOnData):
     expected_given = seeded(conditional.expected_given)
     covariate_effects = seeded(covariate_effects.covariate_effects)
     level_expression = seeded(level_expression)
+    predict = seeded(prediction.predict)
+    modality_table = seeded(modalities.modality_table)
+    latent_shares = seeded(modalities.latent_shares)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.

@@ -28,6 +28,7 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
+from vae4counts.inference.posterior.cross_modal import conditional_log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.importance import smoothed_estimates
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
@@ -327,6 +328,18 @@ class RunOnData:
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
             found = log_likelihoods(self.run.model, guide, batches, num_samples)
+        return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
+
+    def conditional_log_likelihoods(
+        self, of: str, given: Sequence[str], num_samples: int = 500
+    ) -> pd.DataFrame:
+        """Return log p(one table | others) in nats, a row an observation not seen in training.
+
+        See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`.
+        """
+        pair, batches = (self.run.model, self.run.guide), self._batches(self._held_out_counts())
+        with self._seeded():
+            found = conditional_log_likelihoods(*pair, batches, of, given, num_samples)
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def posterior_quality(

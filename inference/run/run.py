@@ -160,6 +160,20 @@ class Run(FittedPair):
         on = self.on(adata, layer=layer, seed=seed)
         return on.log_likelihoods(num_samples, refine=refine)
 
+    def conditional_log_likelihoods(
+        self,
+        adata: Data,
+        of: str,
+        given: Sequence[str],
+        num_samples: int = 500,
+        *,
+        layer: str | AsFitted | None = AS_FITTED,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Say how well tables predict another: see `RunOnData.conditional_log_likelihoods`."""
+        on = self.on(adata, layer=layer, seed=seed)
+        return on.conditional_log_likelihoods(of, given, num_samples)
+
     def interpret(
         self,
         adata: Data,
