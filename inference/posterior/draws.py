@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.models import Model, NotInModelError, plate_sites
+from vae4counts.models import Model, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
 CHUNK_NUMBERS = 2**22
@@ -319,19 +319,6 @@ def draw_prior(model: Model, batch: Batch, num_samples: int) -> dict[str, Tensor
     trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)
     latents = [name for name in plate_sites(trace) if not trace.nodes[name]["is_observed"]]
     return {name: trace.nodes[name]["value"] for name in latents}
-
-
-def require_counts(model: Model) -> None:
-    """Check that a model's observed site holds counts.
-
-    Raises:
-        NotInModelError: It holds other values.
-    """
-    if not model.holds_counts:
-        raise NotInModelError(
-            f"{type(model).__name__} is not a distribution of counts: it predicts none, and its "
-            "likelihood cannot be compared with that of counts"
-        )
 
 
 def chunks(num_samples: int, model: Model, batch: Batch) -> list[int]:
