@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from scipy.cluster.hierarchy import average
 from scipy.spatial.distance import squareform
-from torch import Tensor, nn
+from torch import nn
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import mean_counts
 from vae4counts.models.joint.cooccurrence import CoOccurrence, maximum_spanning_tree
 from vae4counts.models.joint.independent import leaf_likelihood
-from vae4counts.models.joint.model import JointModel
-from vae4counts.models.joint.tree import Levels, TreeDistribution, rooted
+from vae4counts.models.joint.tree import TreeDistribution, rooted
+from vae4counts.models.joint.tree_model import TreeModel
 from vae4counts.models.likelihoods import Likelihood
 
 # How much likelier than any other a hidden state is to be passed on, to start with, in nats.
@@ -24,7 +24,7 @@ INERTIA = 2.0
 SPREAD = 1.0
 
 
-class LatentTree(JointModel):
+class LatentTree(TreeModel):
     r"""A tree of hidden nodes of ``H`` states each, on which the counts hang.
 
     .. math:: p(x) = \sum_h p(h_{root}) \prod_n p(h_n | h_{parent(n)}) \prod_g p(x_g | h_{n(g)})
@@ -57,7 +57,10 @@ class LatentTree(JointModel):
     ) -> None:
         super().__init__()
         if n_states < 1 or n_features < 2:
-            raise ValueError("a latent tree needs 1 state and 2 features at least")
+            raise ValueError(
+                f"n_states is {n_states} and n_features {n_features}: a latent tree needs 1 state "
+                "and 2 features at least"
+            )
         if structure not in STRUCTURES:
             known = " or ".join(map(repr, STRUCTURES))
             raise ValueError(f"structure is {structure!r}: it must be {known}")
@@ -67,8 +70,6 @@ class LatentTree(JointModel):
         self.numbers_per_draw = n_states * n_features
         n_outputs = self.likelihood.outputs_per_feature * n_features
         parents, nodes = STRUCTURES[structure](1.0 - np.eye(n_features))
-        self.parents: Tensor
-        self.nodes: Tensor
         self.register_buffer("parents", torch.as_tensor(parents))
         self.register_buffer("nodes", torch.as_tensor(nodes))
         self.root_logits = nn.Parameter(torch.zeros(n_states))
@@ -81,7 +82,7 @@ class LatentTree(JointModel):
         """See `JointModel.distribution`."""
         return TreeDistribution(
             self.likelihood(self.outputs, None),
-            Levels.of(self.parents, self.nodes),
+            self.levels,
             self.root_logits.log_softmax(-1),
             self.transition_logits.log_softmax(-1),
         )

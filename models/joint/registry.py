@@ -17,5 +17,6 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
     {
         "independent": "independent.Independent",
         "chow-liu": "chow_liu.ChowLiuTree",
+        "latent-tree": "latent_tree.LatentTree",
     },
 )

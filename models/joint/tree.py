@@ -127,6 +127,23 @@ class TreeDistribution(LeafDistribution):
             drawn.append(states)
         return torch.cat(drawn)[self.levels.places].t()
 
+    def information(self) -> Tensor:
+        """Return the mutual information of each node's state and its parent's, shape ``(N,)``.
+
+        In nats, float64, by the nodes' own numbers; 0 for the root.
+        """
+        above = self.log_root.double().exp().unsqueeze(0)
+        found = [above.new_zeros(1)]
+        transitions = self._transitions(above)[1:]
+        for log_p, parents in zip(transitions, self.levels.parents, strict=True):
+            joint = above[parents].unsqueeze(-1) * log_p.exp()  # (n, H of the parent, H)
+            above = joint.sum(1)
+            gain = log_p - above.log().unsqueeze(1)
+            found.append(torch.where(joint > 0, joint * gain, 0.0).sum((1, 2)))
+        by_node = torch.empty(len(self.levels.order), dtype=above.dtype, device=above.device)
+        by_node[self.levels.order] = torch.cat(found)
+        return by_node
+
     def _upward(self, log_leaves: Tensor) -> list[Tensor]:
         """Return what the leaves below each node say of its state, ``(n, B, H)`` for each level."""
         by_feature = log_leaves.transpose(0, 1)
