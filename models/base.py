@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch.distributions import constraints
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Columns, Covariates
+from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
 from vae4counts.models.numerics import column_means
 
@@ -277,6 +278,10 @@ class Model(Configured, nn.Module, abc.ABC):
         """Return the loadings of a linear decoder, shape ``(G, L)``; None for other models."""
         return None
 
+    def feature_tree(self) -> FeatureTree | None:
+        """Return the tree of features that the model has found; None for other models."""
+        return None
+
     @property
     def flips(self) -> bool:
         """Whether `flip` can change the signs of latents."""
@@ -292,6 +297,17 @@ class Model(Configured, nn.Module, abc.ABC):
             NotInModelError: The model has no `flips`.
         """
         raise NotInModelError(f"{self.title} cannot change the signs of its latents")
+
+    def learn(self, batches: Iterable[Batch]) -> None:
+        """Learn from all training observations what is not found by gradients: a structure, tables.
+
+        Called before the first step, and before parts are initialised from data. Does nothing
+        unless overridden. A model that then has nothing left to train has only parameters that
+        need no gradient.
+
+        Args:
+            batches: The training observations in batches; each pass over them begins anew.
+        """
 
     def plain_twin(self) -> Model | None:
         """Return a simpler model to train first, which shares all parameters but the prior's.

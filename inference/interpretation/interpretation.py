@@ -27,6 +27,7 @@ from vae4counts.inference.interpretation.differential import (
     differential_expression,
     level_expression,
 )
+from vae4counts.inference.interpretation.feature_tree import feature_links
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
     Values,
@@ -88,6 +89,10 @@ class Interpretation(PairOnData):
     predict = seeded(prediction.predict)
     modality_table = seeded(modalities.modality_table)
     latent_shares = seeded(modalities.latent_shares)
+
+    def feature_links(self) -> pd.DataFrame:
+        """Return the links of the model's tree of features: see `feature_links`."""
+        return feature_links(self.model, self.features)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.
