@@ -12,14 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import (
-    CountLoader,
-    Counts,
-    Data,
-    MultiData,
-    Share,
-    to_modalities,
-)
+from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, to_modalities
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
