@@ -306,4 +306,4 @@ def _check_names(modalities: Mapping[str, Modality]) -> None:
                 f"modality {name!r} is {modality!r}: give an object such as Modality(2000)"
             )
         if not name or "." in name or name in taken:
-            raise ValueError(f"a modality cannot be called {name!r}: rename it")
+            raise ValueError(f"a modality cannot be called {name!r}, which is taken: rename it")

@@ -89,6 +89,7 @@ class Interpretation(PairOnData):
     predict = seeded(prediction.predict)
     modality_table = seeded(modalities.modality_table)
     latent_shares = seeded(modalities.latent_shares)
+    shared_axes = seeded(modalities.shared_axes)
 
     def feature_links(self) -> pd.DataFrame:
         """Return the links of the model's tree of features: see `feature_links`."""
