@@ -28,7 +28,7 @@ def test_axes_that_few_tables_know_are_found() -> None:
 
 @pytest.mark.slow
 def test_shared_and_own_factors_are_told_apart() -> None:
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(3)
     n, g = 600, 30
     z = random.normal(size=(n, 3))  # common to both tables, of the counts alone, of the levels
     loadings = random.normal(size=(g, 2)) * 0.6
@@ -51,7 +51,7 @@ def test_shared_and_own_factors_are_told_apart() -> None:
         guide,
         adata,
         modalities={"counts": "X", "levels": "obsm/levels"},
-        epochs=60,
+        epochs=200,
         progress=False,
     )
     look = run.interpret(adata)
@@ -59,8 +59,8 @@ def test_shared_and_own_factors_are_told_apart() -> None:
     shares = axes.div(axes.sum(1), axis=0)["counts"]
     own, other, common = shares.idxmax(), shares.idxmin(), (shares - 0.5).abs().idxmin()
     assert {own, other, common} == set(axes.index)
-    assert shares[own] > 0.9
-    assert shares[other] < 0.1
+    assert shares[own] > 0.98
+    assert shares[other] < 0.02
     assert 0.2 < shares[common] < 0.8
     means = run.on(adata).summary()[0]
     assert means is not None
