@@ -21,5 +21,6 @@ from .mixtures import GaussianMixtureModel as GaussianMixtureModel
 from .networks import Decoder as Decoder
 from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder
+from .networks import TopicDecoder as TopicDecoder
 from .vae import VAE as VAE
 from .vae import CountVAE as CountVAE

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import COUNTS, Batch
-from vae4counts.models.base import Latent, Model, Posterior, mean_counts, observations
+from vae4counts.models.base import Latent, Model, Posterior, observations
 from vae4counts.models.covariates import At, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.library import LIBRARIES, Library
@@ -38,7 +38,7 @@ class VAE(Model):
 
     With its defaults it is scVI's model (Lopez et al. 2018) with an observed library size; with
     ``decoder="linear"``, LDVAE (Svensson et al. 2020); with a `GaussianMixture` prior, scVAE's
-    GMVAE (Grønbech et al. 2020).
+    GMVAE (Grønbech et al. 2020); with a `TopicPrior`, a topic model (Srivastava & Sutton 2017).
 
     Args:
         n_features: Number ``G`` of features.
@@ -46,9 +46,10 @@ class VAE(Model):
             each class.
         likelihood: p(x | outputs, library). `NegativeBinomial` with a dispersion per feature if
             None.
-        decoder: "mlp", "linear", a `Decoder`, or any module that maps ``(*batch, L)`` to
+        decoder: "mlp", "linear", "topics", a `Decoder`, or any module that maps ``(*batch, L)`` to
             ``(*batch, likelihood.outputs_per_feature * G)``. With covariates its input is
-            ``(*batch, L + C)``, the design beside ``z``.
+            ``(*batch, L + C)``, the design beside ``z``. The one that goes with the prior if None:
+            "topics" for a `TopicPrior`, "mlp" for the others.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
             that gives the expected counts without a library size; or a `Library`. "default" is
             that of the class: "observed", and "latent" for `CountVAE`.
@@ -74,7 +75,7 @@ class VAE(Model):
         n_features: int,
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
-        decoder: str | nn.Module = "mlp",
+        decoder: str | nn.Module | None = None,
         library: str | Library | None = "default",
         covariates: Covariates | None = None,
         labels: Labels | None = None,
@@ -127,11 +128,9 @@ class VAE(Model):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Start the decoder's bias at the mean counts: ``z`` explains deviations from them."""
+        """Start the decoder at the mean counts, or at whatever `Decoder.start` chooses."""
         if isinstance(self.decoder, Decoder):
-            mean = mean_counts(batch)
-            smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
-            self.decoder.output.bias.copy_(self.likelihood.initial_outputs(smoothed))
+            self.decoder.start(batch, self._initial_outputs)
 
     @property
     def latents(self) -> Sequence[Latent]:
@@ -194,6 +193,16 @@ class VAE(Model):
         weight = weight[: self.n_features].detach().clone()
         return weight - weight.mean(0) if self.library.scales else weight
 
+    def pure_topics(self) -> Tensor | None:
+        """See `Model.pure_topics`: those of a `TopicDecoder`."""
+        return self.decoder.pure_topics() if isinstance(self.decoder, Decoder) else None
+
+    def topic_shares(self, z: Tensor) -> Tensor:
+        """See `Model.topic_shares`."""
+        if not isinstance(self.decoder, Decoder) or self.pure_topics() is None:
+            return super().topic_shares(z)
+        return self.decoder.topic_shares(z, self.n_features)
+
     @property
     def flips(self) -> bool:
         """See `Model.flips`: for a linear decoder and a prior that can flip."""
@@ -230,6 +239,11 @@ class VAE(Model):
         twin.rotation_invariant = prior.rotation_invariant
         return twin
 
+    def _initial_outputs(self, mean: Tensor) -> Tensor:
+        """Return decoder outputs that give mean counts, shape ``(G,)``, all made positive."""
+        smoothed = mean + 0.1 * mean.mean().clamp_min(1e-3) / self.n_features
+        return self.likelihood.initial_outputs(smoothed)
+
     def _known_components(self, batch: Batch) -> AbstractContextManager[object]:
         return nullcontext() if self.labels is None else self.labels.given(batch.covariates)
 
@@ -250,7 +264,8 @@ class VAE(Model):
                 f"{labels.column!r} is a covariate and the label: a covariate is always known"
             )
 
-    def _make_decoder(self, decoder: str | nn.Module) -> nn.Module:
+    def _make_decoder(self, decoder: str | nn.Module | None) -> nn.Module:
+        decoder = self.prior.default_decoder if decoder is None else decoder
         n_latent = self.prior.n_latent
         n_outputs = self.numbers_per_draw
         if isinstance(decoder, str):

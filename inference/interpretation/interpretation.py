@@ -13,12 +13,14 @@ import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import (
+    annotations,
     components,
     conditional,
     covariate_effects,
     directions,
     how_many,
     rates,
+    topics,
 )
 from vae4counts.inference.interpretation.differential import (
     Mode,
@@ -83,6 +85,12 @@ class Interpretation(PairOnData):
     expected_given = seeded(conditional.expected_given)
     covariate_effects = seeded(covariate_effects.covariate_effects)
     level_expression = seeded(level_expression)
+    parts = seeded(annotations.parts)
+    topic_table = seeded(topics.topic_table)
+    topic_features = seeded(topics.topic_features)
+    feature_topics = seeded(topics.feature_topics)
+    topic_weights = seeded(topics.topic_weights)
+    topics = seeded(topics.topics)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.

@@ -230,11 +230,13 @@ class RunOnData:
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
-        the counts alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN
-        for features that the model lacks). ``uns["vae4counts"]``: how the run was made, and which
-        of these it wrote. An earlier annotation is replaced; anything else of these names is an
-        error. After an error the data are as they were.
+        decoder's. ``obsm["topics"]`` and ``varm["topics"]``: the shares of topics in observations,
+        and their distributions over features. ``obs["predicted_label"]`` and its
+        ``..._probability``: a model's with labels, by the counts alone. ``layers["denoised"]``:
+        posterior mean rates, to a total of 10,000 (NaN for features that the model lacks).
+        ``uns["vae4counts"]``: how the run was made, and which of these it wrote. An earlier
+        annotation is replaced; anything else of these names is an error. After an error the data
+        are as they were.
 
         Args:
             denoised: Whether to write the layer, a dense one of observations x features.
@@ -250,17 +252,15 @@ class RunOnData:
         check_free(adata, slots_of(run.model, denoised=denoised, refined=refine))
         check_in_memory(adata, self.layer)
         means, shares = self.summary(num_samples, refine=refine)
-        table = run.loadings()
-        names = adata.var_names.astype(str)
-        loadings = None if table is None else table.reindex(names).to_numpy()
-        further: dict[str, Any] = {"varm/loadings": loadings}
+        names, view = adata.var_names.astype(str), self.interpret(refine=refine)
+        further: dict[str, Any] = {**view.parts(names, num_samples=num_samples)}
         if run.model.labels is not None and shares is not None:
             further |= predictions(shares, run.model.labels.names(shares.shape[1]))
         if refine:
             quality = self.posterior_quality(num_samples=MIN_DRAWS, refine=True)
             further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
         if denoised:  # the largest comes last
-            layer = self.interpret(refine=refine).denoised(num_samples=num_samples)
+            layer = view.denoised(num_samples=num_samples)
             further["layers/denoised"] = columns_of(layer, names)
         annotate(adata, means, shares, run.about, further)
 
