@@ -12,7 +12,7 @@ from torch.distributions import AffineTransform, Transform, constraints
 from vae4counts.guides.amortised import AmortisedGuide
 from vae4counts.guides.heads import GaussianHead, Head
 from vae4counts.models.base import Model
-from vae4counts.models.networks import spline_flow
+from vae4counts.models.networks.flows import check_latents, spline_flow
 from vae4counts.models.numerics import at_least_float32
 
 TRANSFORMS = 2
@@ -63,9 +63,10 @@ class FlowHead(Head):
 
     def __init__(self, n_inputs: int, n_latent: int, n_before: int) -> None:
         super().__init__()
-        self.transform = spline_flow(n_latent, N_CONTEXT + n_before, TRANSFORMS).transform
+        check_latents(n_latent)
         self.gaussian = GaussianHead(n_inputs, n_latent)
         self.context = nn.Linear(n_inputs, N_CONTEXT)
+        self.transform = spline_flow(n_latent, N_CONTEXT + n_before, TRANSFORMS).transform
         self.register_buffer("signs", torch.ones(n_latent))
 
     def flip(self, signs: Tensor) -> None:

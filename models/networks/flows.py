@@ -28,6 +28,16 @@ class _InFloat32(nn.Module):
             return self.network(at_least_float32(inputs))
 
 
+def check_latents(n_latent: int) -> None:
+    """Check that a flow can have so many latents.
+
+    Raises:
+        ValueError: There are none, or too many.
+    """
+    if not 1 <= n_latent <= MOST_LATENTS:
+        raise ValueError(f"n_latent is {n_latent}: a flow takes 1 to {MOST_LATENTS:,}")
+
+
 def spline_flow(n_latent: int, n_context: int, transforms: int) -> Any:
     """Make an autoregressive neural spline flow (Durkan et al. 2019) by zuko.
 
@@ -42,8 +52,7 @@ def spline_flow(n_latent: int, n_context: int, transforms: int) -> Any:
     Raises:
         ValueError: There are no latents, or too many.
     """
-    if not 1 <= n_latent <= MOST_LATENTS:
-        raise ValueError(f"n_latent is {n_latent}: a flow takes 1 to {MOST_LATENTS:,}")
+    check_latents(n_latent)
     # masks are made from numbers, which the device "meta" does not have: see `Run.load`
     with torch.device("cpu"):
         flow = zuko.flows.NSF(n_latent, n_context, transforms=transforms)

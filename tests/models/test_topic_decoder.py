@@ -97,7 +97,7 @@ def test_topics_start_at_parts_that_made_the_counts(batch_of: Callable[..., Batc
     pure = model.pure_topics()
     assert pure is not None
     torch.testing.assert_close(
-        model.rates(pure, 1.0), (parts / parts.sum(-1, keepdim=True)).float(), atol=1e-3, rtol=0
+        model.rates(pure, 1.0), (parts / parts.sum(-1, keepdim=True)).float(), atol=5e-3, rtol=0
     )
 
 
