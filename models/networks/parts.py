@@ -13,7 +13,7 @@ from torch import Tensor
 MOST_OBSERVATIONS = 3000
 STEPS = 50
 # The share of the mean in each part: no feature is impossible in any of them.
-SHARE_OF_MEAN = 0.1
+SHARE_OF_MEAN = 0.3
 
 
 def nonnegative_parts(counts: Tensor, n: int) -> Tensor:
@@ -21,7 +21,8 @@ def nonnegative_parts(counts: Tensor, n: int) -> Tensor:
 
     Non-negative matrix factorisation of counts by the Kullback-Leibler divergence (Lee & Seung
     2001), which finds the topics of probabilistic latent semantic analysis (Gaussier & Goutte
-    2005): deterministic, and in seconds. A tenth of each part is the mean of all observations.
+    2005): deterministic, and in seconds. Three tenths of each part are the
+    mean of all observations.
 
     Args:
         counts: Observations in CSR, shape ``(N, G)``, of which the first 3,000 are used.

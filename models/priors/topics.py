@@ -36,7 +36,7 @@ class TopicPrior(Prior):
     default_decoder = "topics"
     zero: Tensor
 
-    def __init__(self, n_latent: int = 10, concentration: float = 0.1) -> None:
+    def __init__(self, n_latent: int = 10, concentration: float = 0.3) -> None:
         super().__init__()
         if not concentration > 0:
             raise ValueError(f"concentration is {concentration}: it must be above 0")
