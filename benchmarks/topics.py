@@ -4,11 +4,11 @@
 
 A file is anything that `vae4counts.data.load` reads, or COCO's captions, ``captions_*.json.gz``,
 of which the words are counted. Every VAE has as many latents as there are topics, the observed
-library size, a negative binomial, and its other defaults; log-likelihoods are importance-weighted
-estimates by refined posteriors, which measure the model and not its guide. All see the same observations; LDA and
-NMF are fitted to all, since only their topics are measured. Coherence is the mean NPMI of each
+library size, a negative binomial, and its other defaults. Log-likelihoods are importance-weighted
+estimates by refined posteriors, which measure the model and not its guide. LDA and NMF are fitted
+to all observations, since only their topics are measured. Coherence is the mean NPMI of each
 topic's ten largest features in all observations; diversity is the share of these features that
-are different ones. Each row is written to ``results/topics.jsonl`` as it is finished.
+are different ones. Each row is added to ``results/topics.jsonl`` as it is finished.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
         lambda: VAE(7, StandardNormal(1), decoder="linear"),
         {"components", "diagnosis", "directions"},
     ),
-    "topics": (lambda: VAE(7, TopicPrior(3)), {"components", "diagnosis"}),
+    "topics": (lambda: VAE(7, TopicPrior(2)), {"components", "diagnosis"}),
     "classes": (
         lambda: VAE(7, StandardNormal(2), Categorical(4), library=None),
         {"components", "diagnosis", "loadings"},
