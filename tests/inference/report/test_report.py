@@ -183,7 +183,10 @@ def test_names_are_never_read_as_html(adata: AnnData, tmp_path: Path) -> None:
         assert text in page.text
 
 
-def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("decoder", "others"), [("linear", {"topics"}), ("topics", {"loadings"})])
+def test_any_name_through_every_section_and_figure(
+    decoder: str, others: set[str], nasty: tuple[str, ...], tmp_path: Path
+) -> None:
     """Warnings are errors: a section that fails would warn."""
     rng = np.random.default_rng(0)
     n, names = 3 * len(nasty), [*nasty, *(f"{name} again" for name in nasty)]
@@ -192,17 +195,17 @@ def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_p
         pd.DataFrame({"<b>_$": [*nasty] * 3}, [f"{name}{i}" for i, name in enumerate(nasty * 3)]),
         pd.DataFrame(index=names),
     )
-    run = quick(GMVAE(len(names), GaussianMixture(2, 3), decoder="linear"), adata, label="<b>_$")
+    run = quick(GMVAE(len(names), GaussianMixture(2, 3), decoder=decoder), adata, label="<b>_$")
     run.settings["data"] = "".join(nasty[:-5])
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - LEFT_OUT
+    assert set(page.sections) == set(SECTIONS) - others - {"covariates", "directions"}
     assert len(page.all("script")) == 2
     assert not page.all("b")
     subject = Subject(run.on(adata))
     for name in FIGURES:
         write_figure(name, subject, tmp_path / f"{name}.png")
-    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES)
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES) - others
 
 
 def test_long_tables_and_lists_are_cut() -> None:
