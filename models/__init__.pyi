@@ -24,5 +24,6 @@ from .multi import MultiVAE as MultiVAE
 from .networks import Decoder as Decoder
 from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder
+from .networks import TopicDecoder as TopicDecoder
 from .vae import VAE as VAE
 from .vae import CountVAE as CountVAE

@@ -282,6 +282,27 @@ class Model(Configured, nn.Module, abc.ABC):
         """Return the tree of features that the model has found; None for other models."""
         return None
 
+    def pure_topics(self) -> Tensor | None:
+        """Return the latents of observations of one topic alone, shape ``(K, L)``.
+
+        None for a model without topics. The `rates` there are those of the topics.
+        """
+        return None
+
+    def topic_shares(self, z: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the share of each topic in the counts expected at given latents.
+
+        Args:
+            z: Latents, shape ``(*batch, L)``.
+
+        Returns:
+            Shape ``(*batch, K)``, adding up to 1.
+
+        Raises:
+            NotInModelError: The model has no topics.
+        """
+        raise NotInModelError(f'{self.title} has no topics: use the decoder "topics"')
+
     @property
     def flips(self) -> bool:
         """Whether `flip` can change the signs of latents."""

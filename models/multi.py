@@ -16,6 +16,7 @@ from vae4counts.models.base import Latent, Model, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
+from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
 
 EXAMPLES = {
@@ -77,7 +78,7 @@ class MultiVAE(Model):
         self.prior.build(self.n_features)
         self.modalities = nn.ModuleDict(dict(modalities))
         for name, modality in self._modalities.items():
-            modality.build(name, self.prior.n_latent, self.covariates)
+            modality.build(name, self.prior, self.covariates)
             if modality.library.latents and len(modalities) > 1:
                 raise ValueError(
                     f"the library size of {name!r} is latent, which only that of a model of one "
@@ -211,6 +212,19 @@ class MultiVAE(Model):
         if any(part is None for part in parts):
             return None
         return torch.cat(cast(list[Tensor], parts))
+
+    def pure_topics(self) -> Tensor | None:
+        """See `Model.pure_topics`: those of a `TopicDecoder` of one table."""
+        first, *others = self._modalities.values()
+        has_topics = isinstance(first.decoder, Decoder) and not others
+        return first.decoder.pure_topics() if has_topics else None
+
+    def topic_shares(self, z: Tensor) -> Tensor:
+        """See `Model.topic_shares`."""
+        if self.pure_topics() is None:
+            return super().topic_shares(z)
+        (only,) = self._modalities.values()
+        return only.decoder.topic_shares(z, only.n_features)
 
     @property
     def flips(self) -> bool:

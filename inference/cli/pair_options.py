@@ -62,7 +62,9 @@ class PairOptions(Options):
         choices=("observed", "latent", NO_LIBRARY),
     )
     decoder: str | None = option(
-        None, "mlp, the default, fits better; linear gives factors with loadings."
+        None,
+        "mlp fits better; linear gives factors with loadings; topics gives parts that are not "
+        "negative. By default topics for --prior topics, mlp for the others.",
     )
     prior: str | None = option(
         None,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import (
+    annotations,
     components,
     conditional,
     covariate_effects,
@@ -21,6 +22,7 @@ from vae4counts.inference.interpretation import (
     modalities,
     prediction,
     rates,
+    topics,
 )
 from vae4counts.inference.interpretation.differential import (
     Mode,
@@ -90,6 +92,12 @@ class Interpretation(PairOnData):
     modality_table = seeded(modalities.modality_table)
     latent_shares = seeded(modalities.latent_shares)
     shared_axes = seeded(modalities.shared_axes)
+    parts = seeded(annotations.parts)
+    topic_table = seeded(topics.topic_table)
+    topic_features = seeded(topics.topic_features)
+    feature_topics = seeded(topics.feature_topics)
+    topic_weights = seeded(topics.topic_weights)
+    topics = seeded(topics.topics)
 
     def feature_links(self) -> pd.DataFrame:
         """Return the links of the model's tree of features: see `feature_links`."""

@@ -1,6 +1,6 @@
 """Figures: one function a figure, drawn on given axes and returned."""
 
-from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
+from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap, topic_heatmap
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
 from .mixture import (
     component_overlaps,
@@ -30,6 +30,7 @@ __all__ = [
     "latent_space",
     "pareto_shapes",
     "top_features_heatmap",
+    "topic_heatmap",
     "training_history",
     "traversal",
     "two_dimensions",

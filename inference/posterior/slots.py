@@ -21,6 +21,8 @@ SLOTS = (
     "obs/predicted_label",
     "obs/predicted_label_probability",
     "varm/loadings",
+    "obsm/topics",
+    "varm/topics",
     "layers/denoised",
     "obs/pareto_k",
     "obs/effective_draws",

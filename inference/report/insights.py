@@ -227,8 +227,9 @@ def loadings(subject: Subject) -> Section | None:
 
 
 def directions(subject: Subject) -> Section | None:
-    """Tell what each latent does, for decoders that are not linear."""
-    if subject.latents is None or subject.run.loadings() is not None:
+    """Tell what each latent does, where no table of loadings or topics does so."""
+    model = subject.run.model
+    if subject.latents is None or model.loadings() is not None or model.pure_topics() is not None:
         return None
     effects = subject.view.latent_effects()
     words = (

@@ -20,6 +20,7 @@ from vae4counts.inference.report.elements import code, facts, figure, paragraph,
 from vae4counts.inference.report.figures import history_figure
 from vae4counts.inference.report.reproduce import python_lines, versions
 from vae4counts.inference.report.subject import Section, Subject
+from vae4counts.inference.report.topics import topics
 from vae4counts.inference.run.metric_names import METRICS, measured
 from vae4counts.models import Configured
 
@@ -199,6 +200,7 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "components": insights.components,
     "diagnosis": insights.diagnosis,
     "loadings": insights.loadings,
+    "topics": topics,
     "directions": insights.directions,
     "checks": insights.checks,
     "provenance": provenance,

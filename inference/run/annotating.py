@@ -36,10 +36,10 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
     if isinstance(data, MultiData):
         annotate(data.source, means, shares, run.about, further)
         return
-    names, table = data.var_names.astype(str), run.loadings()
-    further["varm/loadings"] = None if table is None else table.reindex(names).to_numpy()
+    names, view = data.var_names.astype(str), on.interpret(refine=refine)
+    further |= view.parts(names, num_samples=num_samples)
     if denoised:  # the largest comes last
-        layer = on.interpret(refine=refine).denoised(num_samples=num_samples)
+        layer = view.denoised(num_samples=num_samples)
         further["layers/denoised"] = columns_of(layer, names)
     annotate(data, means, shares, run.about, further)
 

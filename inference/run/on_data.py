@@ -229,7 +229,8 @@ class RunOnData:
 
         ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
         (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
+        decoder's. ``obsm["topics"]`` and ``varm["topics"]``: shares of topics, and their features.
+        ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
         the counts alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN
         for features that the model lacks). ``uns["vae4counts"]``: how the run was made, and which
         of these it wrote. An earlier annotation is replaced; anything else of these names is an

@@ -66,6 +66,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
         pd.DataFrame([[3, 0], [1, 2]], ["a", "b"], ["0", "1"]), **ax
     ),
     "top_features_heatmap": lambda **ax: plots.top_features_heatmap(TABLE, **ax),
+    "topic_heatmap": lambda **ax: plots.topic_heatmap(TABLE.abs(), **ax),
     "cooccurrence_heatmap": lambda **ax: plots.cooccurrence_heatmap(LIFT, **ax),
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
     "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
