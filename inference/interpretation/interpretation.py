@@ -13,7 +13,7 @@ import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import (
-    annotations,
+    annotated_parts,
     components,
     conditional,
     covariate_effects,
@@ -85,7 +85,7 @@ class Interpretation(PairOnData):
     expected_given = seeded(conditional.expected_given)
     covariate_effects = seeded(covariate_effects.covariate_effects)
     level_expression = seeded(level_expression)
-    parts = seeded(annotations.parts)
+    parts = seeded(annotated_parts.parts)
     topic_table = seeded(topics.topic_table)
     topic_features = seeded(topics.topic_features)
     feature_topics = seeded(topics.feature_topics)
