@@ -214,17 +214,16 @@ class MultiVAE(Model):
         return torch.cat(cast(list[Tensor], parts))
 
     def pure_topics(self) -> Tensor | None:
-        """See `Model.pure_topics`: those of a `TopicDecoder` of one table."""
-        first, *others = self._modalities.values()
-        has_topics = isinstance(first.decoder, Decoder) and not others
-        return first.decoder.pure_topics() if has_topics else None
+        """See `Model.pure_topics`: those of a `TopicDecoder` of the only table."""
+        (decoder, _), *others = self._decoders
+        return None if others or decoder is None else decoder.pure_topics()
 
     def topic_shares(self, z: Tensor) -> Tensor:
         """See `Model.topic_shares`."""
-        if self.pure_topics() is None:
+        (decoder, n_features), *_ = self._decoders
+        if decoder is None or self.pure_topics() is None:
             return super().topic_shares(z)
-        (only,) = self._modalities.values()
-        return only.decoder.topic_shares(z, only.n_features)
+        return decoder.topic_shares(z, n_features)
 
     @property
     def flips(self) -> bool:
@@ -265,6 +264,14 @@ class MultiVAE(Model):
     @property
     def _modalities(self) -> Mapping[str, Modality]:
         return cast(Mapping[str, Modality], self.modalities)
+
+    @property
+    def _decoders(self) -> Sequence[tuple[Decoder | None, int]]:
+        """The decoder of each table, None for any other module, and the number of features."""
+        return [
+            (each.decoder if isinstance(each.decoder, Decoder) else None, each.n_features)
+            for each in self._modalities.values()
+        ]
 
     def _library_columns(
         self, z: Tensor, library: Tensor | float | None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import (
-    annotations,
+    annotated_parts,
     components,
     conditional,
     covariate_effects,
@@ -92,7 +92,7 @@ class Interpretation(PairOnData):
     modality_table = seeded(modalities.modality_table)
     latent_shares = seeded(modalities.latent_shares)
     shared_axes = seeded(modalities.shared_axes)
-    parts = seeded(annotations.parts)
+    parts = seeded(annotated_parts.parts)
     topic_table = seeded(topics.topic_table)
     topic_features = seeded(topics.topic_features)
     feature_topics = seeded(topics.feature_topics)
