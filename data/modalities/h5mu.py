@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -11,8 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import write_elem
 
-if TYPE_CHECKING:
-    from vae4counts.data.modalities.multi_data import MultiData
+from vae4counts.data.modalities.multi_data import MultiData
 
 # What a file begins with before its HDF5 part, by which mudata knows its own.
 USER_BLOCK = 512
@@ -27,8 +25,10 @@ def write_h5mu(data: MultiData, path: str | Path) -> None:
             categorical.
         path: The file, which is replaced if it exists.
     """
-    for adata in data.mod.values():
+    mod = {name: adata.copy() if adata.is_view else adata for name, adata in data.mod.items()}
+    for adata in mod.values():
         adata.strings_to_categoricals()  # as AnnData does when it is written
+    data = MultiData(mod, data.obs, obsm=data.obsm, uns=data.uns)
     with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:
         write_parts(data, file)
     with Path(path).open("r+b") as plain:

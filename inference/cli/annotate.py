@@ -49,7 +49,8 @@ def annotate_command(
 ) -> None:
     """Write data with what a fitted model says of each observation, where scanpy looks for it.
 
-    obsm: X_vae, responsibilities. obs: component, component_entropy. varm: loadings.
+    obsm: X_vae, responsibilities, topics. obs: component, component_entropy. varm: loadings,
+    topics.
     """
     with one_line_errors():
         from vae4counts.inference import SettingsError

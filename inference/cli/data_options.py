@@ -59,7 +59,7 @@ class DataOptions(Options):
             DataError: They cannot be read.
             UnknownName: There is no such data set, file or label column.
         """
-        from vae4counts.data import load, round_counts
+        from vae4counts.data import DataError, is_multi, load, round_counts
         from vae4counts.inference.run.alignment import labels_of
 
         adata = load(
@@ -69,6 +69,12 @@ class DataOptions(Options):
             out_of_core=self.out_of_core,
             offline=self.offline or None,
         )
+        if is_multi(adata):
+            listed = ", ".join(map(repr, adata.mod))
+            raise DataError(
+                f"{source} has several modalities, {listed}: write one to an .h5ad file, or fit "
+                "all of them from Python."
+            )
         labels_of(adata, self.label, self.ignored_labels)
         return round_counts(adata, self.layer) if self.round else adata
 

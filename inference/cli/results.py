@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae4counts.data.modalities.multi_data import MultiData
 from vae4counts.inference.cli.errors import made_later, say_warning
 from vae4counts.inference.cli.h5ad import write_h5ad, write_h5mu
 from vae4counts.inference.cli.writable import entry_name, unwritable_entries, without_entries
@@ -14,6 +13,7 @@ from vae4counts.inference.cli.writable import entry_name, unwritable_entries, wi
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.data import MultiData
     from vae4counts.inference.run.fitted_pair import FittedPair
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.models import Model
@@ -36,7 +36,8 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         writes: Whether this process writes the files. Of several that share the work one does.
     """
     place = shlex.quote(str(directory))
-    refine = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    few = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    refine = few and bool(on.run.guide.sites)  # without these there is nothing to refine
     if not is_evaluated(on.run, refine=refine):
         with made_later("the evaluation", f"vae4counts evaluate {place} --refine"):
             for refined in (False, True)[: 1 + refine]:
@@ -67,11 +68,15 @@ def save_metrics(run: FittedPair, directory: Path) -> None:
 
 def annotated_name(data: AnnData | MultiData) -> str:
     """Return the name of the file of annotated data: that of their format."""
+    from vae4counts.data import MultiData
+
     return ANNOTATED_MODALITIES if isinstance(target_of(data), MultiData) else ANNOTATED
 
 
 def target_of(data: AnnData | MultiData) -> AnnData | MultiData:
     """Return what results are written into: an AnnData, or the modalities of a file."""
+    from vae4counts.data import MultiData
+
     return data.source if isinstance(data, MultiData) else data
 
 
@@ -81,6 +86,7 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True, refine: bool = F
     Counts that stay in a file of their own are left there. Several modalities go to an .h5mu file,
     all else to an .h5ad file.
     """
+    from vae4counts.data import MultiData
     from vae4counts.inference.run import storage
 
     on.annotate(refine=refine)
@@ -102,6 +108,8 @@ def _writable(adata: AnnData, layer: str | None) -> AnnData:
 
 
 def _writable_modalities(data: MultiData) -> MultiData:
+    from vae4counts.data import MultiData
+
     mod = {name: _writable(adata, data.layer_of[name]) for name, adata in data.mod.items()}
     whole = _writable(_whole(data), None)
     return MultiData(mod, whole.obs, obsm=whole.obsm, uns=whole.uns)
@@ -156,7 +164,7 @@ def check_annotation(
         DataError: The annotation would overwrite something of the user's own.
         UnknownName: There is no such layer.
     """
-    from vae4counts.data import is_on_disk
+    from vae4counts.data import MultiData, is_on_disk
     from vae4counts.inference.run.annotating import check_place
 
     check_place(data, model, layer, refine=refine)

@@ -12,12 +12,8 @@ from torch import Tensor
 
 from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks
-from vae4counts.inference.posterior.tables import (
-    count_table,
-    feature_columns,
-    posterior_predictive,
-)
+from vae4counts.inference.posterior.draws import chunks, posterior_predictive
+from vae4counts.inference.posterior.tables import count_table, feature_columns
 from vae4counts.models import Model
 
 Replicates = Literal["model", "posterior"]

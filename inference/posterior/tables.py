@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.distributions import constraints
 
 from vae4counts.data import Batch, UnknownName
-from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import Model, NotInModelError
+from vae4counts.models.joint import JointDistribution, SideBySide
 
 
 def count_tables(model: Model) -> list[str]:
@@ -87,17 +85,22 @@ def presence(batch: Batch) -> Mapping[str, np.ndarray]:
     return found
 
 
-def posterior_predictive(
-    model: Model, guide: Guide, batch: Batch, table: str, num_samples: int
-) -> Tensor:
-    """Draw new values of a table for the observations that have it, given all their tables.
+def joint_distribution(model: Model, nodes: Any) -> JointDistribution:
+    """Return the distribution of the values given the latents, from a trace of the model.
 
-    Returns:
-        Shape ``(S, R, G)`` for ``R`` observations.
+    Those of several tables are side by side.
+
+    Raises:
+        NotInModelError: The model does not describe its tables by joint distributions given its
+            latents.
     """
-    latents = draw(model, guide, batch, num_samples).latents()
-    rows = batch.tables[table].rows
-    if rows is not None:
-        latents = {name: value[:, rows] for name, value in latents.items()}
-    with torch.no_grad():
-        return model.draw(batch.of_table(table), num_samples, latents)[table]
+    if model.reads_counts:
+        raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
+    parts = [nodes[table]["fn"] for table in model.tables]
+    for part in parts:
+        if not isinstance(part, JointDistribution):
+            raise NotInModelError(
+                f"{model.title} observes its values by a {type(part).__name__}: this needs a "
+                "JointDistribution"
+            )
+    return parts[0] if len(parts) == 1 else SideBySide(parts)

@@ -27,6 +27,7 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
 
     ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]`` (nats)
     and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear decoder's.
+    ``obsm["topics"]`` and ``varm["topics"]``: shares of topics, and their features.
     ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by the counts
     alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for features that
     the model lacks). ``uns["vae4counts"]``: how the run was made, and which of these it wrote. An
@@ -61,10 +62,10 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
     if isinstance(data, MultiData):
         annotate(data.source, means, shares, run.about, further)
         return
-    names, table = data.var_names.astype(str), run.loadings()
-    further["varm/loadings"] = None if table is None else table.reindex(names).to_numpy()
+    names, view = data.var_names.astype(str), on.interpret(refine=refine)
+    further |= view.parts(names, num_samples=num_samples)
     if denoised:  # the largest comes last
-        layer = on.interpret(refine=refine).denoised(num_samples=num_samples)
+        layer = view.denoised(num_samples=num_samples)
         further["layers/denoised"] = columns_of(layer, names)
     annotate(data, means, shares, run.about, further)
 
