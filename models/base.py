@@ -51,6 +51,23 @@ class Latent:
     states: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a model declares of one of its tables; see `Model` for the meaning of each.
+
+    Attributes:
+        holds_counts: Whether the site's log-probability is one of counts, and its draws are counts.
+        given_library: Whether the total counts are given.
+        given_total: Whether the counts are modelled given that they add up to them.
+        lumped_from: The count from which on all counts are one class; None for no such count.
+    """
+
+    holds_counts: bool
+    given_library: bool
+    given_total: bool
+    lumped_from: int | None
+
+
 def observations(batch: Batch) -> pyro.plate:
     """Return the plate over the observations of a data set, subsampled to the batch."""
     return pyro.plate(OBSERVATIONS, batch.n_observations, subsample=batch.index, dim=-1)
@@ -163,6 +180,10 @@ class Model(Configured, nn.Module, abc.ABC):
     def table_sizes(self) -> Mapping[str, int]:
         """The number of features of each table; together they are the model's, in this order."""
         return {COUNTS: self.n_features}
+
+    def observed(self, table: str) -> Observed:  # noqa: ARG002
+        """Return what the model declares of a table: of its only one, what its attributes say."""
+        return Observed(self.holds_counts, self.given_library, self.given_total, self.lumped_from)
 
     @property
     def supports(self) -> Mapping[str, constraints.Constraint]:

@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
+from vae4counts.models.base import Observed
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
 from vae4counts.models.library import LIBRARIES, Library
@@ -85,6 +86,17 @@ class Modality(Configured, nn.Module):
         else:
             self._check_outputs(n_latent + covariates.width)
         self.library.build(covariates.n_levels)
+
+    @property
+    def observed(self) -> Observed:
+        """See `Model.observed`."""
+        likelihood = self.likelihood
+        return Observed(
+            holds_counts=likelihood.support.counts,
+            given_library=self.library.given,
+            given_total=likelihood.library_is_total,
+            lumped_from=likelihood.lumped_from,
+        )
 
     def own_part(self, batch: Batch) -> Batch:
         """See `Configured.own_part`: the observations that have this modality."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import Latent, Model, Posterior, observations
+from vae4counts.models.base import Latent, Model, Observed, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
@@ -95,10 +95,7 @@ class MultiVAE(Model):
                 "values of this model are: use another prior"
             )
         self.given_library = any(modality.library.given for modality in each)
-        self.given_total = all(modality.likelihood.library_is_total for modality in each)
         self.scales_with_library = any(modality.library.scales for modality in each)
-        lumped = [m.likelihood.lumped_from for m in each if m.likelihood.lumped_from is not None]
-        self.lumped_from = min(lumped, default=None)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Model.forward`. Tables that the batch does not hold are left out."""
@@ -126,6 +123,10 @@ class MultiVAE(Model):
     def table_sizes(self) -> Mapping[str, int]:
         """See `Model.table_sizes`."""
         return {name: modality.n_features for name, modality in self._modalities.items()}
+
+    def observed(self, table: str) -> Observed:
+        """See `Model.observed`."""
+        return self._modalities[table].observed
 
     @property
     def supports(self) -> Mapping[str, constraints.Constraint]:

@@ -15,8 +15,8 @@ from torch.distributions import constraints
 from vae4counts.data import Batch
 from vae4counts.inference.interpretation.directions import latent_effects
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.posterior.cross_modal import presence
 from vae4counts.inference.posterior.draws import draw, draw_latents
+from vae4counts.inference.posterior.tables import presence
 
 SMALLEST = np.finfo(float).tiny
 # Of the search for axes: largest angles of a turn, in radians, and how many are tried up to them.

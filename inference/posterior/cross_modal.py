@@ -14,6 +14,7 @@ from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import chunks, draw, draws_at
 from vae4counts.inference.posterior.importance import HIGH_K, MIN_DRAWS, smoothed_log_mean
+from vae4counts.inference.posterior.tables import presence
 from vae4counts.models import Model, NotInModelError
 
 # Two estimates of the same mean that differ by more than this share of it, and by more nats than
@@ -131,17 +132,6 @@ def _of_batch(
     }
     for name, values in found.items():
         values[alone if name == "shuffled" else absent] = np.nan
-    return found
-
-
-def presence(batch: Batch) -> Mapping[str, np.ndarray]:
-    """Return which observations of a batch have each table, shape ``(B,)`` of truth values."""
-    found = {}
-    for name, table in batch.tables.items():
-        has = np.ones(len(batch), dtype=bool)
-        if table.rows is not None:
-            has = np.isin(np.arange(len(batch)), table.rows.cpu().numpy())
-        found[name] = has
     return found
 
 

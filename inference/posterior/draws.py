@@ -347,6 +347,22 @@ def _mean(site: Any, shape: tuple[int, int]) -> Tensor:
 
 
 @torch.no_grad()
+def posterior_predictive(
+    model: Model, guide: Guide, batch: Batch, table: str, num_samples: int
+) -> Tensor:
+    """Draw new values of a table for the observations that have it, given all their tables.
+
+    Returns:
+        Shape ``(S, R, G)`` for ``R`` observations.
+    """
+    latents = draw(model, guide, batch, num_samples).latents()
+    rows = batch.tables[table].rows
+    if rows is not None:
+        latents = {name: value[:, rows] for name, value in latents.items()}
+    return model.draw(batch.of_table(table), num_samples, latents)[table]
+
+
+@torch.no_grad()
 def draw_prior(model: Model, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     """Draw each latent site from its prior, shape ``(S, B, ...)``; observed sites are not drawn."""
     trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)

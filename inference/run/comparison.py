@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from torch.distributions.constraints import Constraint
 
 from vae4counts.data import Data, DataError
 from vae4counts.data.warning import warn
 from vae4counts.inference.posterior.comparison import rank
 from vae4counts.inference.posterior.importance import largest_k
+from vae4counts.inference.posterior.tables import feature_columns
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
@@ -24,6 +26,9 @@ MAX_BAD_SHARE = 0.1
 # What a model may be given of an observation's total count, in words. The less it is given, the
 # more its log-likelihood has to explain.
 GIVEN = ("the total", "the library size", "nothing")
+
+# What a model is given of each of its tables, as places in `GIVEN`.
+Given = tuple[int, ...]
 
 
 def compare(
@@ -117,9 +122,13 @@ def compare_on(
     """Rank runs on the same data: see `compare`."""
     _check_held_out(on_data)
     _warn_of_data(on_data)
-    given = {name: _given(each.run.model) for name, each in on_data.items()}
-    kinds = {kind: [name for name in on_data if given[name] == kind] for kind in GIVEN}
-    kinds = {kind: names for kind, names in kinds.items() if names}
+    models = {name: each.run.model for name, each in on_data.items()}
+    given = {name: _given(model) for name, model in models.items()}
+    by_kind: dict[Given, list[str]] = {}
+    for name, kind in sorted(given.items(), key=lambda item: item[1]):
+        by_kind.setdefault(kind, []).append(name)
+    words = {name: _in_words(models[name], kind) for name, kind in given.items()}
+    kinds = {words[names[0]]: names for names in by_kind.values()}
     if len(kinds) > 1:
         listed = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
         warn(
@@ -135,7 +144,7 @@ def compare_on(
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
     shares = {name: result["effective_draws"].median() for name, result in results.items()}
     table["effective_draws"] = pd.Series(shares)
-    table.insert(0, "given", pd.Series(given))
+    table.insert(0, "given", pd.Series(words))
     if leave_one_out:
         predicted = {
             name: _leave_one_out(each, num_samples, refine=refine) for name, each in on_data.items()
@@ -162,9 +171,17 @@ def _leave_one_out(
     return found.leave_one_out, found.leave_one_out_se
 
 
-def _given(model: Model) -> str:
-    total, library, nothing = GIVEN
-    return total if model.given_total else library if model.given_library else nothing
+def _given(model: Model) -> Given:
+    observed = [model.observed(table) for table in model.tables]
+    return tuple(0 if each.given_total else 1 if each.given_library else 2 for each in observed)
+
+
+def _in_words(model: Model, given: Given) -> str:
+    if len(set(given)) == 1:
+        return GIVEN[given[0]]
+    return ", ".join(
+        f"{GIVEN[kind]} of {table}" for table, kind in zip(model.tables, given, strict=True)
+    )
 
 
 def _warn_of_data(on_data: Mapping[str, RunOnData]) -> None:
@@ -185,6 +202,18 @@ def _check_features(runs: Mapping[str, Run]) -> None:
                 f"{first} has {len(reference.features)} features and {name} has "
                 f"{len(run.features)}, not the same: fit both to the same features"
             )
+        if _supports(run) != _supports(reference):
+            raise DataError(
+                f"{first} and {name} take some features for other kinds of values: the "
+                "log-likelihoods of counts and of other numbers cannot be compared"
+            )
+
+
+def _supports(run: Run) -> dict[str, Constraint]:
+    """The values that each feature may have."""
+    columns = {table: feature_columns(run.model, table) for table in run.model.tables}
+    supports = run.model.supports
+    return {name: supports[table] for table, own in columns.items() for name in run.features[own]}
 
 
 def _check_held_out(runs: Mapping[str, RunOnData]) -> None:

@@ -225,32 +225,7 @@ class RunOnData:
     def annotate(
         self, denoised: bool = False, num_samples: int = 10, *, refine: bool = False
     ) -> None:
-        """Write what the pair says about each observation into `adata`, where scanpy looks for it.
-
-        ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
-        (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``obsm["topics"]`` and ``varm["topics"]``: shares of topics, and their features.
-        ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
-        the counts alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN
-        for features that the model lacks). ``uns["vae4counts"]``: how the run was made, and which
-        of these it wrote. An earlier annotation is replaced; anything else of these names is an
-        error. After an error the data are as they were.
-
-        Of several modalities, this goes to where they are from: an AnnData, or the tables of all
-        observations of a MuData. ``varm`` and ``layers``, which belong to one modality, are left
-        out (`FittedPair.loadings` has the loadings).
-
-        Args:
-            denoised: Whether to write the layer, a dense one of observations x features.
-            num_samples: Draws of z over which responsibilities and rates are averaged.
-            refine: Whether to refine the posteriors first, see `refined`. Then
-                ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
-
-        Raises:
-            DataError: The data have something of these names that no earlier call wrote; or they
-                are a view of a file, into which nothing can be written; or a layer is asked for
-                of several modalities.
-        """
+        """Write what the pair says about each observation into `adata`: see `annotate_data`."""
         annotate_data(self, denoised, num_samples, refine=refine)
 
     def posterior(
@@ -295,16 +270,23 @@ class RunOnData:
         num_samples: int = 100,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         *,
+        table: str | None = None,
         chunk_size: int = 128,
         refine: bool = False,
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts, keeping no draws: see `summarise`."""
         batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
+        pair = self.run.model, guide
         with self._seeded():
-            return summarise(self.run.model, guide, batches, *self._names, num_samples, quantiles)
+            return summarise(*pair, batches, *self._names, num_samples, quantiles, table)
 
     def check(
-        self, num_replicates: int = 200, replicates: Replicates = "model", *, refine: bool = False
+        self,
+        num_replicates: int = 200,
+        replicates: Replicates = "model",
+        *,
+        table: str | None = None,
+        refine: bool = False,
     ) -> PredictiveChecks:
         """Compare the observations that training has not seen with replicates by the model.
 
@@ -313,7 +295,7 @@ class RunOnData:
         run, batches = self.run, self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            return check(run.model, guide, batches, run.features, num_replicates, replicates)
+            return check(run.model, guide, batches, run.features, num_replicates, replicates, table)
 
     def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
         """Return log-likelihoods (nats) of the observations that training has not seen.

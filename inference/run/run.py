@@ -96,7 +96,7 @@ class Run(FittedPair):
         refine: bool = False,
         seed: int = 0,
     ) -> None:
-        """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
+        """Write what the pair says of data into them: see `on` and `annotate_data`."""
         if not (isinstance(adata, AnnData) or is_multi(adata)):
             kind = type(adata).__name__
             raise DataError(f"results are written into an AnnData or a MuData, not a {kind}")
@@ -126,6 +126,7 @@ class Run(FittedPair):
         num_samples: int = 100,
         *,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        table: str | None = None,
         layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         refine: bool = False,
@@ -133,7 +134,9 @@ class Run(FittedPair):
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.predictive(num_samples, quantiles, chunk_size=chunk_size, refine=refine)
+        return on.predictive(
+            num_samples, quantiles, table=table, chunk_size=chunk_size, refine=refine
+        )
 
     def check(
         self,
@@ -141,13 +144,14 @@ class Run(FittedPair):
         num_replicates: int = 200,
         *,
         replicates: Replicates = "model",
+        table: str | None = None,
         layer: str | AsFitted | None = AS_FITTED,
         refine: bool = False,
         seed: int = 0,
     ) -> PredictiveChecks:
         """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.check(num_replicates, replicates, refine=refine)
+        return on.check(num_replicates, replicates, table=table, refine=refine)
 
     def log_likelihoods(
         self,
