@@ -42,7 +42,7 @@ from vae4counts.inference.parallel.processes import Processes, launch
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.run.alignment import fingerprint, labels_of
-from vae4counts.inference.run.fitted_pair import pair_of
+from vae4counts.inference.run.fitted_pair import is_trainable, pair_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
 from vae4counts.models.covariates import joined_columns
@@ -155,7 +155,10 @@ def fit(
     parts = split_observations(adata.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
-    phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
+    trainable = is_trainable(model, guide)
+    phase = plan_training(
+        basic, schedule, model, len(parts.train), warm_start=warm_start, trainable=trainable
+    )
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, adata.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]

@@ -135,6 +135,7 @@ def plan_training(
     n_training: int,
     *,
     warm_start: bool = False,
+    trainable: bool = True,
 ) -> Phase:
     """Fill in what the options leave open.
 
@@ -144,6 +145,7 @@ def plan_training(
         model: The model.
         n_training: Number of training observations.
         warm_start: Whether training begins from the parameters that the pair has.
+        trainable: Whether the pair has parameters to train by steps.
 
     Raises:
         SettingsError: The KL weight would never reach 1, or restarts would not be fresh.
@@ -156,7 +158,7 @@ def plan_training(
     batch_size = basic.batch_size or default_batch_size(n_training)
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if not trainable:
         epochs = 1  # of a model that only learns from all observations, to measure it
     elif epochs is None:
         epochs = default_epochs(n_training, model.n_features)

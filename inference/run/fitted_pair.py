@@ -37,6 +37,11 @@ def pair_of(model: Model, guide: Guide) -> nn.ModuleDict:
     return nn.ModuleDict({"model": model, "guide": guide})
 
 
+def is_trainable(model: Model, guide: Guide) -> bool:
+    """Whether a pair has parameters to train by steps, beside what `Model.learn` finds."""
+    return any(parameter.requires_grad for parameter in pair_of(model, guide).parameters())
+
+
 @dataclass(repr=False)
 class FittedPair:
     """A trained model/guide pair and its record; `Run` adds the questions to it.
