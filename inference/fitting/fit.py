@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +155,9 @@ def fit(
     parts = split_observations(adata.obs, counts, split, basic.seed)
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
-    trainable = is_trainable(model, guide)
-    phase = plan_training(
-        basic, schedule, model, len(parts.train), warm_start=warm_start, trainable=trainable
-    )
+    phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
+    if not is_trainable(model, guide):
+        phase = replace(phase, epochs=1, warm_up_steps=0)  # to measure what it learns at once
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, adata.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
@@ -167,7 +166,6 @@ def fit(
         _learn_covariates(model, guide, training, columns)
     known_by = fingerprint(adata.obs_names, counts)
     features = [str(name) for name in adata.var_names]
-    told = digest(training.covariates)
     job = TrainingJob(
         training=training,
         validation=validation,
@@ -180,7 +178,7 @@ def fit(
         threads=compute.threads,
         progress=progress,
         subject=subject_of(model, guide, features, known_by, settings)
-        | {"covariates and labels": told},
+        | {"covariates and labels": digest(training.covariates)},
         checkpoints=checkpoints,
     )
     try:

@@ -135,7 +135,6 @@ def plan_training(
     n_training: int,
     *,
     warm_start: bool = False,
-    trainable: bool = True,
 ) -> Phase:
     """Fill in what the options leave open.
 
@@ -145,7 +144,6 @@ def plan_training(
         model: The model.
         n_training: Number of training observations.
         warm_start: Whether training begins from the parameters that the pair has.
-        trainable: Whether the pair has parameters to train by steps.
 
     Raises:
         SettingsError: The KL weight would never reach 1, or restarts would not be fresh.
@@ -158,9 +156,7 @@ def plan_training(
     batch_size = basic.batch_size or default_batch_size(n_training)
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
-    if not trainable:
-        epochs = 1  # of a model that only learns from all observations, to measure it
-    elif epochs is None:
+    if epochs is None:
         epochs = default_epochs(n_training, model.n_features)
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
