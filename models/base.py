@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +250,17 @@ class Model(Configured, nn.Module, abc.ABC):
             NotInModelError: The model has no `flips`.
         """
         raise NotInModelError(f"{self.title} cannot change the signs of its latents")
+
+    def learn(self, batches: Iterable[Batch]) -> None:
+        """Learn from all training observations what is not found by gradients: a structure, tables.
+
+        Called before the first step, and before parts are initialised from data. Does nothing
+        unless overridden. A model that then has nothing left to train has only parameters that
+        need no gradient.
+
+        Args:
+            batches: The training observations in batches; each pass over them begins anew.
+        """
 
     def plain_twin(self) -> Model | None:
         """Return a simpler model to train first, which shares all parameters but the prior's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vae4counts.data.text import reason_of
 from vae4counts.guides.registry import GUIDES
 from vae4counts.inference.fitting.options import Options, option
+from vae4counts.models.joint.registry import JOINT_MODELS
 from vae4counts.models.likelihoods.registry import LIKELIHOODS
 from vae4counts.models.priors.registry import PRIORS
 from vae4counts.models.registry import Registry
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from vae4counts.models import Covariates, Labels, Model
 
 Part = TypeVar("Part")
-MODELS: Registry[Any] = Registry(
+LATENT_MODELS: Registry[Any] = Registry(
     "vae4counts.models",
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
+MODELS: Mapping[str, Any] = ChainMap(LATENT_MODELS, JOINT_MODELS)
 # Sizes by the name of the constructor's argument, where it is not that of the option.
 FLAGS = {
     "n_latent": "--latents",
@@ -41,11 +44,13 @@ class PairOptions(Options):
     model: str = option(
         "gmvae",
         "gmvae clusters as it embeds; vae only embeds; count-mixture only clusters, without a "
-        "network.",
+        "network. The others are joint distributions of the counts, without latents of their own.",
         choices=tuple(MODELS),
     )
-    likelihood: str = option(
-        "negative-binomial", "Distribution of the counts.", choices=tuple(LIKELIHOODS)
+    likelihood: str | None = option(
+        None,
+        "Distribution of the counts; negative-binomial by default.",
+        choices=tuple(LIKELIHOODS),
     )
     decoder: str | None = option(
         None, "mlp, the default, fits better; linear gives factors with loadings."
@@ -116,7 +121,8 @@ class PairOptions(Options):
             "covariates": covariates,
             "labels": labels,
         }
-        parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
+        if self.likelihood is not None:
+            parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
         n_classes = None if labels is None else len(labels.classes)
         sizes = {
             "n_latent": self.latents,

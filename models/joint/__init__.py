@@ -1,5 +1,5 @@
-"""Distributions over the whole vector of counts."""
+"""Distributions over the whole vector of counts, and models that are nothing else."""
 
-from .distribution import JointDistribution
+import lazy_loader
 
-__all__ = ["JointDistribution"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,18 +8,16 @@ from functools import lru_cache
 from typing import ClassVar, TypeAlias, TypeVar
 
 import torch
-from pyro.distributions import TorchDistribution, constraints
+from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from vae4counts.models.joint.distribution import JointDistribution
+from vae4counts.models.joint.distribution import NO_SHAPE, JointDistribution, dense_counts
 
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
 
 Self = TypeVar("Self", bound="CountDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
-
-NO_SHAPE = torch.Size()
 
 _broadcast = lru_cache(torch.broadcast_shapes)  # takes longer than a small batch's softmax
 
@@ -33,18 +31,11 @@ class CountDistribution(JointDistribution, abc.ABC):
     """
 
     family: ClassVar[Family]
-    has_rsample = False
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, *parameters: Tensor, validate_args: bool | None = None) -> None:
         self.parameters: Sequence[Tensor] = parameters
         shape = _broadcast(*(parameter.shape for parameter in parameters))
         super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True, event_dim=1)
-    def support(self) -> constraints.Constraint:
-        """Vectors of counts."""
-        return constraints.independent(constraints.nonnegative_integer, 1)
 
     def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
         """Expand the batch shape; the parameters stay as they are and broadcast lazily."""
@@ -77,8 +68,7 @@ class CountDistribution(JointDistribution, abc.ABC):
         if value.dim() == 2 and value.shape[:1] == shape[-1:]:
             return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
         # any other shape (samples, or one row of counts for many of parameters) as one long batch
-        dense = value if value.layout == torch.strided else value.to_dense()
-        counts = NonZeros.of(dense.expand(*shape, -1).reshape(-1, value.shape[-1]))
+        counts = NonZeros.of(dense_counts(value).expand(*shape, -1).reshape(-1, value.shape[-1]))
         rows = [self._rows(parameter, shape) for parameter in self.parameters]
         return self._log_prob(counts, rows).reshape(shape)
 
@@ -101,6 +91,52 @@ class CountDistribution(JointDistribution, abc.ABC):
         counts = values.to(parameters[0].dtype).clamp_min(1).expand_as(parameters[0])
         ratio, _ = self.family.ratio(counts, *parameters)
         return zero + torch.where(values > 0, ratio, torch.zeros_like(ratio))
+
+    @torch.no_grad()
+    def leave_one_out(self, values: Tensor) -> Tensor:
+        """See `JointDistribution.leave_one_out`: the log-probability of each count on its own."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        everywhere = torch.arange(self.event_shape[0], device=values.device)
+        return self.expand(shape).log_prob_at(everywhere, dense_counts(values))
+
+    def log_marginal(
+        self, values: Tensor, observed: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """See `JointDistribution.log_marginal`."""
+        present = torch.zeros_like(observed) if present is None else present
+        # what is known of only some features is found at these alone
+        columns = (observed | present).reshape(-1, self.event_shape[0]).any(0).nonzero().squeeze(1)
+        counts, seen = dense_counts(values)[..., columns], observed[..., columns]
+        shape = _broadcast(self.batch_shape, counts.shape[:-1])
+        known = self.expand(shape)
+        found = torch.where(seen, known.log_prob_at(columns, counts), 0.0)
+        if present.any():
+            zero = known.log_prob_at(columns, torch.zeros_like(counts))
+            here = torch.log(-torch.expm1(zero))
+            found = torch.where(present[..., columns] & ~seen, here, found)
+        return found.sum(-1)
+
+    @torch.no_grad()
+    def expected_given(
+        self,
+        values: Tensor,
+        observed: Tensor,  # noqa: ARG002
+        present: Tensor | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """See `JointDistribution.expected_given`: other counts tell nothing."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        expected = self.mean.expand(*shape, -1)
+        everywhere = torch.arange(self.event_shape[0], device=expected.device)
+        zero = self.log_prob_at(everywhere, expected.new_zeros(len(everywhere)))
+        return expected, -torch.expm1(zero).expand(*shape, -1)
+
+    def sample_given(
+        self, values: Tensor, observed: Tensor, sample_shape: Shape = NO_SHAPE
+    ) -> Tensor:
+        """See `JointDistribution.sample_given`: other counts tell nothing."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        drawn = self.expand(shape).sample(sample_shape)
+        return torch.where(observed, dense_counts(values).to(drawn), drawn)
 
     def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:
         """Draw dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
