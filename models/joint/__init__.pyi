@@ -1,3 +1,4 @@
+from .circuit import Circuit as Circuit
 from .distribution import JointDistribution as JointDistribution
 from .independent import Independent as Independent
 from .leaf_distribution import LeafDistribution as LeafDistribution

@@ -16,5 +16,6 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
     "vae4counts.models.joint",
     {
         "independent": "independent.Independent",
+        "circuit": "circuit.Circuit",
     },
 )
