@@ -1,3 +1,4 @@
+from .autoregressive import Autoregressive as Autoregressive
 from .circuit import Circuit as Circuit
 from .distribution import JointDistribution as JointDistribution
 from .independent import Independent as Independent

@@ -50,7 +50,7 @@ class Layers:
             largest = log_p.detach().amax(-1, keepdim=True)
             sums = torch.bmm((log_p - largest).exp(), weights.to(pairs.dtype))
             sums = sums.clamp_min(tiny).log() + largest
-            levels.append(sums[0::2] + sums[1::2])
+            levels.append(sums.unflatten(0, (-1, 2)).sum(1))
         return levels
 
     def log_evidence(self, top: Tensor) -> Tensor:

@@ -17,5 +17,6 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
     {
         "independent": "independent.Independent",
         "circuit": "circuit.Circuit",
+        "autoregressive": "autoregressive.Autoregressive",
     },
 )
