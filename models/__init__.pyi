@@ -9,6 +9,7 @@ from .config import from_config as from_config
 from .covariates import Covariates as Covariates
 from .covariates import Factor as Factor
 from .covariates import Number as Number
+from .feature_tree import FeatureTree as FeatureTree
 from .gmvae import GMVAE as GMVAE
 from .gmvae import CountGMVAE as CountGMVAE
 from .labels import Labels as Labels

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Covariates
+from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
 
 if TYPE_CHECKING:
@@ -233,6 +234,10 @@ class Model(Configured, nn.Module, abc.ABC):
 
     def loadings(self) -> Tensor | None:
         """Return the loadings of a linear decoder, shape ``(G, L)``; None for other models."""
+        return None
+
+    def feature_tree(self) -> FeatureTree | None:
+        """Return the tree of features that the model has found; None for other models."""
         return None
 
     @property

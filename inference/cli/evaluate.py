@@ -53,6 +53,14 @@ def evaluate_command(
             "are mixed in the latent space."
         ),
     ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="Also predict each count from all others of its observation; always done where "
+            "it is exact.",
+        ),
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
@@ -67,9 +75,11 @@ def evaluate_command(
         on, run = source.on, source.on.run
         is_own = on.is_fitted and on.label == run.label
         is_missing = is_own and not is_evaluated(run, refine=refine)
-        result = on.evaluate(samples, batch=batch).to_dict()
+        predicts = leave_one_out or None
+        result = on.evaluate(samples, batch=batch, leave_one_out=predicts).to_dict()
         if refine:
-            result |= on.evaluate(samples, refine=True, batch=batch).refined_metrics()
+            refined = on.evaluate(samples, refine=True, batch=batch, leave_one_out=predicts)
+            result |= refined.refined_metrics()
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:

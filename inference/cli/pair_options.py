@@ -27,7 +27,7 @@ LATENT_MODELS: Registry[Any] = Registry(
     "vae4counts.models",
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
-MODELS: Mapping[str, Any] = ChainMap(LATENT_MODELS, JOINT_MODELS)
+MODELS: Mapping[str, Any] = ChainMap(JOINT_MODELS, LATENT_MODELS)
 # Sizes by the name of the constructor's argument, where it is not that of the option.
 FLAGS = {
     "n_latent": "--latents",

@@ -99,7 +99,8 @@ def fit(
             On disk (`vae4counts.data.load` with ``out_of_core=True``, or anndata's backed mode)
             they stay there, and are read in blocks as they are needed.
         epochs: Most passes over the training observations. If None, ``2400 / (n^2 G)^(1/6)`` for
-            ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000.
+            ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000. A model
+            without trainable parameters takes one, see `Model.learn`.
         batch_size: Observations per step. If None, the power of 2 next to ``n / 128`` for ``n``
             training observations, from 128 to 1,024.
         learning_rate: Adam's highest learning rate. In one cycle (Smith & Topin 2019) the rate

@@ -13,7 +13,7 @@ from torch import Tensor
 from vae4counts.data.counts.batch import Batch, Table
 from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
-from vae4counts.inference.posterior.tables import count_table, only_table
+from vae4counts.inference.posterior.tables import joint_distribution, only_table
 from vae4counts.models import NotInModelError
 from vae4counts.models.joint import JointDistribution
 
@@ -46,9 +46,6 @@ def prior_draws(
             given its latents.
     """
     model = pair.model
-    table = count_table(model)
-    if model.reads_counts:
-        raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
     states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):
@@ -57,12 +54,7 @@ def prior_draws(
             for name, n in states.items()
         }
         nodes = _trace(poutine.condition(model, given), _empty(pair, sizes))
-        counts = nodes[table]["fn"]
-        if not isinstance(counts, JointDistribution):
-            raise NotInModelError(
-                f"{model.title} observes its counts by a {type(counts).__name__}: this needs a "
-                "JointDistribution"
-            )
+        counts = joint_distribution(model, nodes)
         weights = torch.ones_like(sizes, dtype=torch.float64)
         for name, n in states.items():
             if n is not None:

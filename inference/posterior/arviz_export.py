@@ -15,10 +15,10 @@ from vae4counts.inference.posterior.draws import (
     Draws,
     draw_prior,
     draws_at,
-    require_counts,
 )
 from vae4counts.inference.posterior.samplers import Sampler
 from vae4counts.inference.posterior.sizes import check_size
+from vae4counts.inference.posterior.tables import require_counts
 from vae4counts.models import Model
 
 # What the probabilities of the states of a mixture's component are called.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import require_counts
 from vae4counts.inference.posterior.importance import smoothed_estimates
+from vae4counts.inference.posterior.tables import require_counts
 from vae4counts.models import Model
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 METRICS = {
+    "log_likelihood": "log-likelihood (nats each)",
+    "log_likelihood_se": "standard error of that",
     "elbo": "ELBO (nats each)",
     "iw_log_likelihood": "importance-weighted log-likelihood (nats each)",
+    "iw_log_likelihood_se": "standard error of that",
+    "leave_one_out": "each count given all others, log-likelihood (nats each)",
+    "leave_one_out_se": "standard error of that",
+    "leave_one_out_pareto_k_high": "share of the counts with a Pareto k above 0.7 there",
     "pareto_k_high": "share of observations with a Pareto k above 0.7",
     "refined_elbo": "ELBO of refined posteriors",
     "refined_iw_log_likelihood": "importance-weighted log-likelihood of these",
+    "refined_leave_one_out": "each count given all others, by refined posteriors",
     "refined_pareto_k_high": "share with a Pareto k above 0.7 of these",
     "components_used": "components used",
     "component_perplexity": "component perplexity",

@@ -12,13 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import (
-    CountLoader,
-    Counts,
-    Data,
-    Share,
-    to_anndata,
-)
+from vae4counts.data import CountLoader, Counts, Data, Share, to_anndata
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
@@ -36,6 +30,7 @@ from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.importance import MIN_DRAWS, smoothed_estimates
+from vae4counts.inference.posterior.leave_one_out import rows_at_once
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
@@ -162,15 +157,20 @@ class RunOnData:
         return RefinedPosteriors(*pair, self.counts, self.fingerprint, self.seed, progress=first)
 
     def evaluate(
-        self, num_samples: int = 100, *, refine: bool = False, batch: str | None = None
+        self,
+        num_samples: int = 100,
+        *,
+        refine: bool = False,
+        batch: str | None = None,
+        leave_one_out: bool | None = None,
     ) -> Evaluation:
         """Measure how well the pair explains the observations that training has not seen.
 
         Args:
             num_samples: Number of draws for each observation.
-            refine: Whether to refine their posteriors first, see `refined`: then the model is
-                measured, not the guide.
+            refine: Whether to refine their posteriors first, to measure the model, not the guide.
             batch: A column of ``obs``, to measure how well its values mix in the latent space.
+            leave_one_out: Whether to predict each count from all others; if None, where exact.
 
         Returns:
             Means per observation, in nats. For the data that the run was fitted to they also go
@@ -178,13 +178,14 @@ class RunOnData:
 
         Raises:
             DataError: An observation has no batch, or all have the same.
-            NotInModelError: The model has no latent space in which batches could mix.
+            NotInModelError: The model has no latent space to mix batches in, or no conditionals.
             UnknownName: The data have no such column, or none of the label's name.
         """
         run, classes = self.run, self.classes
         batch_of = None if batch is None else batches_of(self.adata, batch)[self.held_out]
         guide = self._guide(self.held_out, refine=refine)
-        batches = self._batches(self._held_out_counts(), share=run.processes.share)
+        size = rows_at_once(num_samples, len(run.features)) if leave_one_out else 128
+        batches = self._batches(self._held_out_counts(), size, run.processes.share)
         with self._seeded():
             result = evaluate(
                 run.model,
@@ -193,6 +194,7 @@ class RunOnData:
                 num_samples=num_samples,
                 labels=None if classes is None else classes[self.held_out],
                 batch_of=batch_of,
+                leave_one_out=leave_one_out,
                 processes=run.processes,
             )
         if result.n_labelled == 0 and result.components_used is not None:
@@ -309,10 +311,7 @@ class RunOnData:
         chunk_size: int = 128,
         refine: bool = False,
     ) -> PredictiveSummary:
-        """Summarise posterior predictive counts by feature and by observation, keeping no draws.
-
-        See `summarise`.
-        """
+        """Summarise posterior predictive counts, keeping no draws: see `summarise`."""
         batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
         with self._seeded():
             return summarise(self.run.model, guide, batches, *self._names, num_samples, quantiles)

@@ -75,11 +75,12 @@ class Run(FittedPair):
         num_samples: int = 100,
         refine: bool = False,
         batch: str | None = None,
+        leave_one_out: bool | None = None,
         seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
         on = self.on(adata, label=label, layer=layer, seed=seed)
-        return on.evaluate(num_samples, refine=refine, batch=batch)
+        return on.evaluate(num_samples, refine=refine, batch=batch, leave_one_out=leave_one_out)
 
     def annotate(
         self,

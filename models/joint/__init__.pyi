@@ -1,7 +1,9 @@
 from .autoregressive import Autoregressive as Autoregressive
+from .chow_liu import ChowLiuTree as ChowLiuTree
 from .circuit import Circuit as Circuit
 from .distribution import JointDistribution as JointDistribution
 from .independent import Independent as Independent
+from .latent_tree import LatentTree as LatentTree
 from .leaf_distribution import LeafDistribution as LeafDistribution
 from .model import JointModel as JointModel
 from .registry import JOINT_MODELS as JOINT_MODELS

@@ -16,6 +16,8 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
     "vae4counts.models.joint",
     {
         "independent": "independent.Independent",
+        "chow-liu": "chow_liu.ChowLiuTree",
+        "latent-tree": "latent_tree.LatentTree",
         "circuit": "circuit.Circuit",
         "autoregressive": "autoregressive.Autoregressive",
     },
