@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.batch import Batch, first_rows
+from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import mean_counts
+from vae4counts.models.joint.cooccurrence import CoOccurrence
 from vae4counts.models.joint.independent import leaf_likelihood
 from vae4counts.models.joint.layers import Layers
 from vae4counts.models.joint.leaf_distribution import LeafDistribution
 from vae4counts.models.joint.model import JointModel
-from vae4counts.models.joint.regions import (
-    learnt_order,
-    mutual_information,
-    n_positions,
-    random_order,
-)
+from vae4counts.models.joint.regions import learnt_order, n_positions, random_order
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
 
 REGIONS = ("learnt", "random")
-# Observations that regions are learnt from.
-MAX_ROWS = 5_000
+# Counts of 0, of 1, and of more than 1 are told apart to learn regions.
+STATES = 3
+# Added to how often each pair of these occurs.
+PSEUDO_COUNT = 0.5
 # Of the logarithms of the mean counts that the states of a feature start at.
 INITIAL_SPREAD = 1.0
 
@@ -98,17 +98,24 @@ class Circuit(JointModel):
         return CircuitCounts(self.likelihood(self.outputs, None), layers, self.order)
 
     @torch.no_grad()
+    def learn(self, batches: Iterable[Batch]) -> None:
+        """Learn the regions. See `Model.learn`."""
+        if self.regions == "random":
+            return
+        seen = CoOccurrence(self.n_features, STATES)
+        for batch in batches:
+            seen.add(batch.counts)
+        information = torch.as_tensor(seen.mutual_information(PSEUDO_COUNT)).fill_diagonal_(0)
+        orders = [learnt_order(information) for _ in range(self.n_trees)]
+        self.order.copy_(torch.stack(orders))
+
+    @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Learn the regions, and start the states of each feature around its mean count."""
+        """Start the states of each feature around its mean count."""
         mean = mean_counts(batch).clamp_min(1 / len(batch))
         for row in self.outputs:
             spread = (INITIAL_SPREAD * torch.randn_like(mean)).exp()
             row.copy_(self.likelihood.initial_outputs(mean * spread))
-        if self.regions == "learnt":
-            counts = first_rows(batch.counts, min(MAX_ROWS, len(batch)))
-            information = mutual_information(counts)
-            orders = [learnt_order(information) for _ in range(self.n_trees)]
-            self.order.copy_(torch.stack(orders))
 
     def feature_order(self, tree: int = 0) -> list[int]:
         """Return the features in the order of a tree's leaves, without its empty positions."""

@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-# Added to each cell of a pair's table, so that no probability is zero.
-PSEUDO_COUNT = 0.5
 # Of the logarithm of each weight, so that repetitions differ.
 NOISE = 0.3
 
@@ -50,27 +48,6 @@ def learnt_order(weights: Tensor) -> Tensor:
         groups = groups[pairs].flatten(1)
         padded = padded[pairs].sum(1)[:, pairs].sum(-1)
     return groups[0]
-
-
-def mutual_information(counts: Tensor) -> Tensor:
-    """Return the mutual information of each two features, each cut in two at its median.
-
-    Args:
-        counts: Dense, shape ``(B, G)``.
-
-    Returns:
-        Nats, shape ``(G, G)``, with zeros on the diagonal.
-    """
-    high = (counts > counts.median(0).values).float()
-    n, ones = len(high), high.sum(0)
-    both = high.T @ high
-    tables = torch.stack([both, ones[:, None] - both, ones - both, n - ones[:, None] - ones + both])
-    joint = (tables + PSEUDO_COUNT) / (n + 4 * PSEUDO_COUNT)
-    p = (ones + 2 * PSEUDO_COUNT) / (n + 4 * PSEUDO_COUNT)
-    q = 1 - p
-    independent = torch.stack([torch.outer(a, b) for a, b in ((p, p), (p, q), (q, p), (q, q))])
-    information = (joint * (joint / independent).log()).sum(0).clamp_min(0)
-    return information.fill_diagonal_(0)
 
 
 def _matching(weights: Tensor) -> Tensor:
