@@ -1,3 +1,4 @@
+from .any_order import AnyOrder as AnyOrder
 from .autoregressive import Autoregressive as Autoregressive
 from .chow_liu import ChowLiuTree as ChowLiuTree
 from .circuit import Circuit as Circuit

@@ -20,5 +20,6 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
         "latent-tree": "latent_tree.LatentTree",
         "circuit": "circuit.Circuit",
         "autoregressive": "autoregressive.Autoregressive",
+        "any-order": "any_order.AnyOrder",
     },
 )
