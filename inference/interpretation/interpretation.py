@@ -25,6 +25,7 @@ from vae4counts.inference.interpretation.differential import (
     differential_expression,
     level_expression,
 )
+from vae4counts.inference.interpretation.feature_tree import feature_links
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
     Values,
@@ -83,6 +84,10 @@ class Interpretation(PairOnData):
     expected_given = seeded(conditional.expected_given)
     covariate_effects = seeded(covariate_effects.covariate_effects)
     level_expression = seeded(level_expression)
+
+    def feature_links(self) -> pd.DataFrame:
+        """Return the links of the model's tree of features: see `feature_links`."""
+        return feature_links(self.model, self.features)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.

@@ -11,6 +11,7 @@ from .mixture import (
 from .posteriors import pareto_shapes
 from .style import MARKERS, PALETTE, class_styles
 from .training import training_history
+from .trees import feature_tree
 from .volcano import volcano
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "component_stability",
     "component_weights",
     "cooccurrence_heatmap",
+    "feature_tree",
     "how_many_groups",
     "latent_space",
     "pareto_shapes",

@@ -81,12 +81,23 @@ def loadings(subject: Subject) -> Figure | None:
     return None if loaded is None else loadings_figure(loaded)
 
 
+def feature_tree(subject: Subject) -> Figure | None:
+    """Draw the tree of features that the model has found."""
+    tree = subject.run.model.feature_tree()
+    if tree is None:
+        return None
+    figure = blank_figure(9, 9)
+    plots.feature_tree(tree, subject.run.features, ax=figure.add_subplot())
+    return figure
+
+
 FIGURES: dict[str, Callable[[Subject], Figure | None]] = {
     "history": history,
     "latent": latent,
     "components": components,
     "diagnosis": diagnosis,
     "loadings": loadings,
+    "feature-tree": feature_tree,
 }
 
 

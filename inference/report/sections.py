@@ -183,6 +183,7 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "posteriors": insights.posteriors,
     "latent-space": insights.latent_space,
     "covariates": covariates,
+    "feature-tree": insights.feature_tree,
     "components": insights.components,
     "diagnosis": insights.diagnosis,
     "loadings": insights.loadings,
