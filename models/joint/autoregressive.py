@@ -149,9 +149,9 @@ class AutoregressiveCounts(JointDistribution):
         shape = self._extended_shape(sample_shape)
         drawn = self.networks[0].bias.new_zeros(shape[:-1].numel(), shape[-1])
         chosen = torch.randint(len(self.networks), (len(drawn),), device=drawn.device)
-        for number, network in enumerate(self.networks):
+        for number in chosen.unique().tolist():
             rows = (chosen == number).nonzero().squeeze(-1)
-            drawn[rows] = self._draw_in_order(network, len(rows))
+            drawn[rows] = self._draw_in_order(self.networks[number], len(rows))
         return drawn.reshape(shape)
 
     def _draw_in_order(self, network: OrderedNetwork, n: int) -> Tensor:
