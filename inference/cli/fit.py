@@ -113,6 +113,8 @@ def fit_command(
 
 def how_training_ended(run: FittedPair) -> str:
     """Say when training ended and why, and which epoch's parameters are kept."""
+    if not any(parameter.requires_grad for parameter in run.model.parameters()):
+        return "The model was learnt in one pass over the training observations."
     epochs, kept = len(run.history), run.metrics["epoch_kept"]
     patience = run.settings["schedule"]["patience"]
     plain = int((run.history.phase == "plain").sum())

@@ -12,13 +12,14 @@ from vae4counts.inference.cli.application import screen
 
 def show_metrics(metrics: dict[str, Any], title: str) -> None:
     """Print the metrics that matter."""
-    from vae4counts.inference.run.metric_names import METRICS
+    from vae4counts.inference.run.metric_names import METRICS, measured
 
     held_out = "held-out observations" if "n_test" in metrics else "observations"
     table = Table(title=one_line(title), show_header=False)
+    known = measured(metrics)
     for key, what in {"n": held_out, **METRICS}.items():
-        value = metrics.get(key)
-        if value is not None:
+        if key in known:
+            value = known[key]
             table.add_row(what, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
     screen.print(table)
     refined = "refined_elbo" in metrics

@@ -28,10 +28,12 @@ LATENT_MODELS: Registry[Any] = Registry(
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
 MODELS: Mapping[str, Any] = ChainMap(JOINT_MODELS, LATENT_MODELS)
+NO_LIBRARY = "none"
 # Sizes by the name of the constructor's argument, where it is not that of the option.
 FLAGS = {
     "n_latent": "--latents",
     "n_components": "--components",
+    "n_states": "--states",
     "labels": "--known-labels",
     "covariates": "--categorical and --continuous",
 }
@@ -52,6 +54,13 @@ class PairOptions(Options):
         "Distribution of the counts; negative-binomial by default.",
         choices=tuple(LIKELIHOODS),
     )
+    library: str | None = option(
+        None,
+        "What is known of each total count: observed, the default of most models, scales the "
+        "expected counts; none has the model explain it, as joint distributions do; latent infers "
+        "a size.",
+        choices=("observed", "latent", NO_LIBRARY),
+    )
     decoder: str | None = option(
         None, "mlp, the default, fits better; linear gives factors with loadings."
     )
@@ -67,6 +76,11 @@ class PairOptions(Options):
     components: int | None = option(
         None,
         "Components of the mixture; 10 by default, or as many as there are known labels.",
+        minimum=1,
+    )
+    states: int | None = option(
+        None,
+        "States of each node of a tree: 3 by default for chow-liu, 8 for latent-tree.",
         minimum=1,
     )
     known_labels: str | None = option(
@@ -127,6 +141,7 @@ class PairOptions(Options):
         sizes = {
             "n_latent": self.latents,
             "n_components": self.components or n_classes,
+            "n_states": self.states,
             "concentration": self.concentration,
         }
         if "prior" in inspect.signature(make_model).parameters:
@@ -135,9 +150,12 @@ class PairOptions(Options):
             if labels is not None and self.prior is None:
                 name = "gaussian-mixture"
             make_prior = _pick("prior", name, PRIORS)
-            parts["prior"] = _make(make_prior, f"prior {name}", sizes, among=PRIORS)
+            parts["prior"] = _make(make_prior, f"prior {name}", _said(sizes), among=PRIORS)
         else:
             parts |= sizes
+        parts = _said(parts)
+        if self.library is not None:
+            parts["library"] = None if self.library == NO_LIBRARY else self.library
         model = _make(make_model, f"model {self.model}", parts, n_features, among=MODELS)
         return model, guide_for(model, self.guide)
 
@@ -150,6 +168,11 @@ def _pick(what: str, name: str, registry: Mapping[str, Part]) -> Part:
     return registry[name]
 
 
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not left to the part's own default."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _make(
     kind: Callable[..., Part],
     what: str,
@@ -160,7 +183,6 @@ def _make(
     """Call a constructor with the options that were given, all of which it has to take."""
     from vae4counts.inference import SettingsError
 
-    given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in inspect.signature(kind).parameters:
             others = [

@@ -34,7 +34,8 @@ def complete(on: RunOnData, directory: Path, *, writes: bool) -> None:
         writes: Whether this process writes the files. Of several that share the work one does.
     """
     place = shlex.quote(str(directory))
-    refine = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    few = len(on.held_out) * len(on.run.features) <= MOST_REFINED
+    refine = few and bool(on.run.guide.sites)  # without these there is nothing to refine
     if not is_evaluated(on.run, refine=refine):
         with made_later("the evaluation", f"vae4counts evaluate {place} --refine"):
             for refined in (False, True)[: 1 + refine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ from vae4counts.inference.posterior.importance import largest_k
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
-from vae4counts.models import Model
+from vae4counts.models import Model, NotInModelError
 
 # From this share of observations with bad weights on, the log-likelihoods come with a warning.
 MAX_BAD_SHARE = 0.1
@@ -32,6 +33,7 @@ def compare(
     layer: str | AsFitted | None = AS_FITTED,
     num_samples: int = 500,
     refine: bool = True,
+    leave_one_out: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rank runs by the log-likelihood of observations that none of them was trained on.
@@ -62,6 +64,9 @@ def compare(
         num_samples: Number of draws for each observation, 100 or more.
         refine: Whether to refine the posterior of each observation first, see `RunOnData.refined`.
             Otherwise runs are ranked by model and guide together.
+        leave_one_out: Whether to predict each count from all others of its observation as well:
+            columns ``leave_one_out`` and ``leave_one_out_se``, see `Evaluation`; NaN for a model
+            that cannot.
         seed: Seed of the draws.
 
     Returns:
@@ -75,7 +80,8 @@ def compare(
         UserWarning: The runs are not given the same, or were fitted to different data; or weights
             are bad.
     """
-    return compare_on(on_each(runs, adata, layer, seed), num_samples, refine=refine)
+    on_data = on_each(runs, adata, layer, seed)
+    return compare_on(on_data, num_samples, refine=refine, leave_one_out=leave_one_out)
 
 
 def on_each(
@@ -102,7 +108,11 @@ def on_each(
 
 
 def compare_on(
-    on_data: Mapping[str, RunOnData], num_samples: int = 500, *, refine: bool = True
+    on_data: Mapping[str, RunOnData],
+    num_samples: int = 500,
+    *,
+    refine: bool = True,
+    leave_one_out: bool = False,
 ) -> pd.DataFrame:
     """Rank runs on the same data: see `compare`."""
     _check_held_out(on_data)
@@ -126,6 +136,12 @@ def compare_on(
     shares = {name: result["effective_draws"].median() for name, result in results.items()}
     table["effective_draws"] = pd.Series(shares)
     table.insert(0, "given", pd.Series(given))
+    if leave_one_out:
+        predicted = {
+            name: _leave_one_out(each, num_samples, refine=refine) for name, each in on_data.items()
+        }
+        for i, column in enumerate(("leave_one_out", "leave_one_out_se")):
+            table[column] = pd.Series({name: pair[i] for name, pair in predicted.items()})
     if (table["bad_k"] > MAX_BAD_SHARE).any():
         remedy = "take more draws" if refine else "refine the posteriors (refine=True)"
         warn(
@@ -134,6 +150,16 @@ def compare_on(
             f"amount; {remedy}"
         )
     return table
+
+
+def _leave_one_out(
+    on: RunOnData, num_samples: int, *, refine: bool
+) -> tuple[float | None, float | None]:
+    try:
+        found = on.evaluate(num_samples, refine=refine, leave_one_out=True)
+    except NotInModelError:
+        return math.nan, math.nan
+    return found.leave_one_out, found.leave_one_out_se
 
 
 def _given(model: Model) -> str:

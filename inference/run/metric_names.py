@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 METRICS = {
     "log_likelihood": "log-likelihood (nats each)",
     "log_likelihood_se": "standard error of that",
@@ -33,3 +36,18 @@ METRICS = {
     "observations_per_second": "observations a second",
     "threads": "threads",
 }
+
+# What says the same again where the log-likelihood is exact.
+INEXACT = frozenset(
+    name for name in METRICS if name.startswith(("elbo", "iw_log_likelihood", "refined_"))
+)
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was measured, by name, without what only repeats an exact log-likelihood."""
+    is_exact = metrics.get("log_likelihood") is not None
+    return {
+        name: value
+        for name, value in metrics.items()
+        if value is not None and not (is_exact and name in INEXACT)
+    }

@@ -124,7 +124,7 @@ def test_weights_of_independent_components_are_exact() -> None:
 
 @pytest.mark.parametrize(
     ("model", "what"),
-    [(PairModel(), "of a Pairs are not independent"), (PairModel(False), "Independent")],
+    [(PairModel(), "a Pairs has no marginals"), (PairModel(False), "Independent")],
 )
 def test_questions_that_need_more_are_refused(model: Model, what: str) -> None:
     view = view_of(model)
