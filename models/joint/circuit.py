@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import mean_counts
+from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.joint.cooccurrence import CoOccurrence
 from vae4counts.models.joint.independent import leaf_likelihood
 from vae4counts.models.joint.layers import Layers
@@ -117,9 +119,31 @@ class Circuit(JointModel):
             spread = (INITIAL_SPREAD * torch.randn_like(mean)).exp()
             row.copy_(self.likelihood.initial_outputs(mean * spread))
 
-    def feature_order(self, tree: int = 0) -> list[int]:
-        """Return the features in the order of a tree's leaves, without its empty positions."""
-        return [int(i) for i in self.order[tree] if i < self.n_features]
+    @torch.no_grad()
+    def feature_tree(self) -> FeatureTree:
+        """Return the regions of the tree of largest weight. See `Model.feature_tree`.
+
+        A feature is at the node of its pair, and a link says how much the states of a region and of
+        one of its parts tell of each other.
+        """
+        tree = int(self.root.logsumexp(-1).argmax())
+        counts = self.distribution()
+        sizes = [len(weights) // self.n_trees for weights in self.weights] + [1]
+        starts = np.cumsum([0, *sizes])
+        parents = np.concatenate(
+            [start + np.arange(n) // 2 for start, n in zip(starts[1:], sizes, strict=True)]
+        )
+        parents[-1] = -1
+        information = [each.cpu().numpy() for each in counts.layers.information(tree)]
+        pairs = counts.pairs[tree].cpu().numpy()
+        # regions of empty positions alone are left out
+        kept = np.isin(np.arange(len(parents)), pairs)
+        for node, parent in enumerate(parents[:-1]):
+            kept[parent] |= kept[node]
+        number = np.append(np.cumsum(kept) - 1, -1)  # that of the root's parent is -1
+        return FeatureTree(
+            number[parents[kept]], number[pairs], np.concatenate([*information, [0.0]])[kept]
+        )
 
 
 class CircuitCounts(LeafDistribution):

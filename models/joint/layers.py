@@ -79,3 +79,18 @@ class Layers:
             logits = log_weights + log_p[part, row]
             states = torch.distributions.Categorical(logits=logits).sample()
         return tree, states
+
+    def information(self, tree: int) -> list[Tensor]:
+        """Return the mutual information of the states of each part and its region in a tree.
+
+        In nats, float64, for each level from the pairs on; shape ``(parts,)``.
+        """
+        region = self.log_root[tree].double().softmax(0).unsqueeze(0)
+        found = []
+        for all_weights in reversed(self.weights):
+            weights = all_weights.double().unflatten(0, (len(self.log_root), -1))[tree]
+            joint = weights * region.repeat_interleave(2, dim=0).unsqueeze(1)
+            part = joint.sum(-1)
+            found.append(torch.xlogy(joint, weights / part.unsqueeze(-1)).sum((1, 2)))
+            region = part
+        return found[::-1]

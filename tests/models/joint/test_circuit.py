@@ -6,8 +6,10 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from vae4counts.data import Batch
@@ -106,6 +108,20 @@ def test_regions_are_learnt_from_counts() -> None:
     order = model.order[0].tolist()
     pairs = {frozenset(order[i : i + 2]) for i in range(0, 8, 2)}
     assert pairs >= {frozenset({0, 3}), frozenset({1, 4}), frozenset({2, 5})}
+
+
+def test_the_tree_of_features_is_that_of_the_regions() -> None:
+    model = circuit(5, n_trees=1)
+    model.order[0] = torch.tensor([3, 0, 5, 6, 1, 4, 2, 7])
+    tree = model.feature_tree()
+    # pairs (3, 0), (1, 4), (2), then what they are parts of; the pair (5, 6) is empty
+    assert tree.parents.tolist() == [3, 4, 4, 5, 5, -1]
+    assert tree.nodes.tolist() == [0, 1, 2, 0, 1]
+    top = model.root.softmax(-1)
+    joint = (model.weights[1].softmax(1)[1] * top).detach().numpy()  # of the second half
+    expected = stats.entropy(joint.ravel(), np.outer(joint.sum(1), joint.sum(0)).ravel())
+    assert tree.information[4] == pytest.approx(expected)
+    assert tree.information[-1] == 0
 
 
 @pytest.mark.parametrize(
