@@ -158,7 +158,7 @@ def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_pa
     run = quick(make(), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - missing - {"covariates"}
+    assert set(page.sections) == set(SECTIONS) - missing - {"covariates", "feature-tree"}
     assert "may be rotated" not in page.text or name == "linear vae"
     assert ("same after any rotation" in page.text) == (name == "linear vae")
 
@@ -192,13 +192,13 @@ def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_p
     run.settings["data"] = "".join(nasty[:-5])
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"covariates", "directions"}
+    assert set(page.sections) == set(SECTIONS) - {"covariates", "feature-tree", "directions"}
     assert len(page.all("script")) == 2
     assert not page.all("b")
     subject = Subject(run.on(adata))
     for name in FIGURES:
         write_figure(name, subject, tmp_path / f"{name}.png")
-    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES)
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES) - {"feature-tree"}
 
 
 def test_long_tables_and_lists_are_cut() -> None:
@@ -271,7 +271,7 @@ def test_the_smallest_data_have_every_section(kind: str, n_components: int, tmp_
     run = quick(GMVAE(adata.n_vars, GaussianMixture(2, n_components)), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"covariates", "loadings"}
+    assert set(page.sections) == set(SECTIONS) - {"covariates", "feature-tree", "loadings"}
     assert "could not be made" not in page.text
 
 
