@@ -134,7 +134,7 @@ class AnyOrderCounts(JointDistribution):
         Returns:
             Shape ``batch_shape``, broadcast with the batch shape of ``value``.
         """
-        rows = dense_counts(value).reshape(-1, value.shape[-1])
+        rows = self._dense(value).reshape(-1, value.shape[-1])
         found = self._of_rows(rows).reshape(value.shape[:-1])
         return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
 
@@ -153,7 +153,7 @@ class AnyOrderCounts(JointDistribution):
     @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
         """See `JointDistribution.leave_one_out`: that of the orders in which the count is last."""
-        values = dense_counts(values)
+        values = self._dense(values)
         found = torch.empty_like(values)
         for feature in range(values.shape[-1]):
             known = torch.ones_like(values, dtype=torch.bool)
@@ -193,7 +193,7 @@ class AnyOrderCounts(JointDistribution):
         self, values: Tensor, observed: Tensor, sample_shape: Shape = NO_SHAPE
     ) -> Tensor:
         """See `JointDistribution.sample_given`."""
-        values = dense_counts(values)
+        values = self._dense(values)
         shape = torch.broadcast_shapes(self.batch_shape, values.shape[:-1])
         shape = torch.Size((*sample_shape, *shape, values.shape[-1]))
         known = observed.expand_as(values).expand(shape).reshape(-1, shape[-1])
@@ -243,7 +243,10 @@ class AnyOrderCounts(JointDistribution):
         """Return dense counts, of which none may be known only to be 1 or more."""
         if present is not None and present.any():
             raise self._cannot("answers where a count is only known to be 1 or more")
-        return dense_counts(values)
+        return self._dense(values)
+
+    def _dense(self, values: Tensor) -> Tensor:
+        return dense_counts(values).to(self.model.output.bias.dtype)
 
 
 class AnyOrderBound(AnyOrderCounts):

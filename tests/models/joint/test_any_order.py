@@ -47,7 +47,7 @@ def test_it_is_the_mean_over_orders_of_products_of_conditionals() -> None:
             product_ *= logits.softmax(0)[int(row[0, feature])].item()
             known[0, feature] = True
         total += product_ / len(made.positions)
-    for counts in (row, row.to_sparse_csr()):
+    for counts in (row, row.to_sparse_csr(), row.long()):
         found = made.distribution().log_prob(counts).item()
         assert found == pytest.approx(math.log(total), rel=1e-9)
 
