@@ -8,7 +8,8 @@ import typer
 
 from vae4counts.inference.cli.application import app
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.metrics_table import show_metrics, show_prediction
+from vae4counts.inference.cli.modality_options import Given, Of, givens
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.results import is_evaluated, save_metrics
 from vae4counts.inference.cli.sources import (
@@ -61,6 +62,8 @@ def evaluate_command(
             "it is exact.",
         ),
     ] = False,
+    of: Of = None,
+    given: Given = None,
     offline: Offline = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
@@ -69,6 +72,9 @@ def evaluate_command(
     metrics of the fitted data go into RUN/metrics.json.
     """
     with one_line_errors():
+        from vae4counts.inference import SettingsError
+        from vae4counts.inference.posterior.cross_modal import conditional_summary
+
         source = source_of(
             directory, data, layers, labels, out_of_core=out_of_core, offline=offline
         )
@@ -80,8 +86,17 @@ def evaluate_command(
         if refine:
             refined = on.evaluate(samples, refine=True, batch=batch, leave_one_out=predicts)
             result |= refined.refined_metrics()
+        predicted = None
+        if of is not None:
+            found = on.conditional_log_likelihoods(of, givens(run, of, given), max(samples, 100))
+            predicted = conditional_summary(found)
+        elif given:
+            raise SettingsError("--given is for a table that is predicted: name it with --of")
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:
         result["n_test"] = result["n"]
     show_metrics(result, title=f"{directory} on {source.name}")
+    if predicted is not None:
+        others = ", ".join(givens(run, of, given))
+        show_prediction(predicted, f"log p({of} | {others}), nats per observation")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vae4counts.data.text import reason_of
 from vae4counts.guides.registry import GUIDES
+from vae4counts.inference.cli.modality_options import Chosen
 from vae4counts.inference.fitting.options import Options, option
 from vae4counts.models.joint.registry import JOINT_MODELS
 from vae4counts.models.likelihoods.registry import LIKELIHOODS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from vae4counts.guides import Guide
     from vae4counts.models import Covariates, Labels, Model
+    from vae4counts.models.likelihoods import Likelihood
 
 Part = TypeVar("Part")
 LATENT_MODELS: Registry[Any] = Registry(
@@ -139,27 +141,89 @@ class PairOptions(Options):
         }
         if self.likelihood is not None:
             parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
+        if "prior" in inspect.signature(make_model).parameters:
+            parts["prior"] = self._prior(make_model, labels)
+        else:
+            parts |= self._sizes(labels)
+        parts = _said(parts) | self._library
+        model = _make(make_model, f"model {self.model}", parts, n_features, among=MODELS)
+        return model, guide_for(model, self.guide)
+
+    def likelihoods(self, modalities: Mapping[str, Chosen]) -> dict[str, type[Likelihood]]:
+        """Return the class of each modality's likelihood.
+
+        Raises:
+            UnknownName: There is no such likelihood.
+        """
+        default = self.likelihood or "negative-binomial"
+        return {
+            name: _pick("likelihood", each.likelihood or default, LIKELIHOODS)
+            for name, each in modalities.items()
+        }
+
+    def make_several(
+        self,
+        sizes: Mapping[str, int],
+        likelihoods: Mapping[str, type[Likelihood]],
+        covariates: Covariates | None = None,
+        labels: Labels | None = None,
+    ) -> tuple[Model, Guide]:
+        """Make a model of several tables and its guide.
+
+        Args:
+            sizes: Number of features of each table.
+            likelihoods: The `likelihoods` of the tables.
+            covariates: See `make`.
+            labels: See `make`.
+
+        Raises:
+            SettingsError: The model is none that can have several tables; and see `make`.
+        """
+        from vae4counts.guides import guide_for
+        from vae4counts.inference import SettingsError
+        from vae4counts.models import Modality, MultiVAE
+
+        make_model = _pick("model", self.model, MODELS)
+        of_several = [name for name, kind in LATENT_MODELS.items() if issubclass(kind, MultiVAE)]
+        if self.model not in of_several:
+            names = " and ".join(of_several)
+            raise SettingsError(f"the model {self.model} has one table; --modality is for {names}")
+        modalities = {}
+        for name, n_features in sizes.items():
+            kind = likelihoods[name]
+            parts: dict[str, Any] = _said({"decoder": self.decoder}) | {"likelihood": kind()}
+            if kind.support.counts:  # other values have no totals
+                parts |= self._library
+            modalities[name] = _make(
+                Modality, f"modality {name}", parts, n_features, among={"modality": Modality}
+            )
+        parts = _said({"covariates": covariates, "labels": labels})
+        parts["prior"] = self._prior(make_model, labels)
+        model = _make(MultiVAE, f"model {self.model}", parts, modalities, among=MODELS)
+        return model, guide_for(model, self.guide)
+
+    def _prior(self, make_model: Any, labels: Labels | None) -> Any:
+        default = make_model.default_prior
+        name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
+        if labels is not None and self.prior is None:
+            name = "gaussian-mixture"
+        make_prior = _pick("prior", name, PRIORS)
+        return _make(make_prior, f"prior {name}", _said(self._sizes(labels)), among=PRIORS)
+
+    def _sizes(self, labels: Labels | None) -> dict[str, Any]:
         n_classes = None if labels is None else len(labels.classes)
-        sizes = {
+        return {
             "n_latent": self.latents,
             "n_components": self.components or n_classes,
             "n_states": self.states,
             "concentration": self.concentration,
         }
-        if "prior" in inspect.signature(make_model).parameters:
-            default = make_model.default_prior
-            name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
-            if labels is not None and self.prior is None:
-                name = "gaussian-mixture"
-            make_prior = _pick("prior", name, PRIORS)
-            parts["prior"] = _make(make_prior, f"prior {name}", _said(sizes), among=PRIORS)
-        else:
-            parts |= sizes
-        parts = _said(parts)
-        if self.library is not None:
-            parts["library"] = None if self.library == NO_LIBRARY else self.library
-        model = _make(make_model, f"model {self.model}", parts, n_features, among=MODELS)
-        return model, guide_for(model, self.guide)
+
+    @property
+    def _library(self) -> dict[str, str | None]:
+        if self.library is None:
+            return {}
+        return {"library": None if self.library == NO_LIBRARY else self.library}
 
 
 def _pick(what: str, name: str, registry: Mapping[str, Part]) -> Part:

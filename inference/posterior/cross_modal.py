@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import logsumexp
 from torch import Tensor
@@ -97,6 +98,28 @@ def conditional_log_likelihoods(
     return found
 
 
+def conditional_summary(found: pd.DataFrame) -> dict[str, float]:
+    """Return means of what `conditional_log_likelihoods` gives, over the observations that have it.
+
+    Returns:
+        ``observations``, their number; ``log_likelihood`` and its standard error ``se``;
+        ``by_difference``, ``marginal``, ``shuffled``; ``per_token``, the log-likelihood of all over
+        the number of all tokens; in nats; and ``bad_k``, the share with a Pareto k above 0.7.
+    """
+    known = found[found["log_likelihood"].notna()]
+    means = known[["log_likelihood", "by_difference", "marginal", "shuffled"]].mean()
+    return {
+        "observations": len(known),
+        "log_likelihood": means["log_likelihood"],
+        "se": known["log_likelihood"].sem(),
+        "by_difference": means["by_difference"],
+        "marginal": means["marginal"],
+        "shuffled": means["shuffled"],
+        "per_token": known["log_likelihood"].sum() / known["tokens"].sum(),
+        "bad_k": (known["pareto_k"] > HIGH_K).mean(),
+    }
+
+
 def _of_batch(
     model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
 ) -> dict[str, np.ndarray]:
@@ -106,9 +129,10 @@ def _of_batch(
     for size in sizes:
         draws = draw(model, guide, known, size)
         weights["given"].append(draws.log_weights)
-        own = draws_at(model, batch.only([of]), draws.values, size).log_model
+        z = draws.values  # noqa: PD011 (a field of Draws)
+        own = draws_at(model, batch.only([of]), z, size).log_model
         weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
-        rolled = {name: value.roll(1, dims=1) for name, value in draws.values.items()}
+        rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
         other = draws_at(model, batch.only([of]), rolled, size).log_model
         weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
         weights["both"].append(draw(model, guide, whole, size).log_weights)
