@@ -60,7 +60,7 @@ def ours(
     chosen = {name: each for name, each in modalities(adata, background).items() if name in tables}
     model = MultiVAE(chosen, mixture(adata))
     run, scores = fitted(model, adata, {name: TABLES[name] for name in tables}, seed)
-    scores["held-out"] = run.evaluate(adata, SAMPLES).iw_log_likelihood
+    scores["held-out"] = run.evaluate(adata, num_samples=SAMPLES).iw_log_likelihood
     scores["ARI"] = component_ari(run, adata)
     return scores | (protein_scores(run, adata) if len(tables) > 1 else {})
 
@@ -117,8 +117,8 @@ def two_batches(adata: AnnData, seed: int) -> Scores:
         batch: both[(both.obs["batch"] == batch) & (both.obs[PART] == "test")].copy()
         for batch in (FIRST, SECOND)
     }
-    scores["held-out"] = run.evaluate(parts[FIRST], SAMPLES).iw_log_likelihood
-    scores["held-out 5k"] = run.evaluate(parts[SECOND], SAMPLES).iw_log_likelihood
+    scores["held-out"] = run.evaluate(parts[FIRST], num_samples=SAMPLES).iw_log_likelihood
+    scores["held-out 5k"] = run.evaluate(parts[SECOND], num_samples=SAMPLES).iw_log_likelihood
     scores["ARI"] = component_ari(run, both)
     look = run.interpret(parts[FIRST])
     scores["correlation"] = correlation(
@@ -139,7 +139,7 @@ def second_alone(adata: AnnData, seed: int) -> Scores:
     other = second(adata, seed)
     model = MultiVAE({"rna": Modality(other.n_vars)}, mixture(adata))
     run, scores = fitted(model, other, {"rna": "X"}, seed)
-    return scores | {"held-out 5k": run.evaluate(other, SAMPLES).iw_log_likelihood}
+    return scores | {"held-out 5k": run.evaluate(other, num_samples=SAMPLES).iw_log_likelihood}
 
 
 def totalvi(adata: AnnData, seed: int, *, epochs: int | None = None) -> Scores:

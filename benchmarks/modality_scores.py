@@ -52,9 +52,11 @@ def fitted(
     return run, {"seconds": seconds, "epochs": len(run.history)}
 
 
-def conditional(run: Run, adata: AnnData, of: str, given: str) -> Scores:
+def conditional(
+    run: Run, adata: AnnData, of: str, given: str, num_samples: int = SAMPLES
+) -> Scores:
     """Score a table given another: two estimates, its marginal, and other observations' table."""
-    found = run.conditional_log_likelihoods(adata, of, [given], SAMPLES)
+    found = run.conditional_log_likelihoods(adata, of, [given], num_samples)
     return {
         f"{of} given {given}": found["log_likelihood"].mean(),
         f"{of} given {given}, by difference": found["by_difference"].mean(),

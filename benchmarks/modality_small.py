@@ -17,6 +17,8 @@ from vae4counts.models.priors import GaussianMixture
 OAKS = {"bacteria": "X", "fungi": "obsm/fungi"}
 OMICS = {"rna": "X", "mirna": "obsm/mirna", "protein": "obsm/protein_rppa"}
 HIDDEN = "hidden"
+# a few leaves with thousands of reads, whose posteriors are narrow
+OAKS_SAMPLES = 5000
 VALIDATION = 0.1
 
 
@@ -36,7 +38,7 @@ def oaks(adata: AnnData, seed: int) -> Scores:
     )
     run, scores = fitted(model, adata, OAKS, seed)
     for of, given in (("bacteria", "fungi"), ("fungi", "bacteria")):
-        scores |= conditional(run, adata, of, given)
+        scores |= conditional(run, adata, of, given, OAKS_SAMPLES)
     return scores
 
 
