@@ -173,8 +173,7 @@ def fit(
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
-    if not is_trainable(model, guide):
-        phase = replace(phase, epochs=1, warm_up_steps=0)  # to measure what it learns at once
+    phase = phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
