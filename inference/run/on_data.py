@@ -312,16 +312,22 @@ class RunOnData:
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def conditional_log_likelihoods(
-        self, of: str, given: Sequence[str], num_samples: int = 500
+        self,
+        of: str,
+        given: Sequence[str],
+        num_samples: int = 500,
+        rows: np.ndarray | None = None,
     ) -> pd.DataFrame:
-        """Return log p(one table | others) in nats, a row an observation not seen in training.
+        """Return log p(one table | others) in nats, a row an observation.
 
-        See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`.
+        See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`. The
+        observations are those at some positions, by default those that training has not seen.
         """
-        pair, batches = (self.run.model, self.run.guide), self._batches(self._held_out_counts())
+        rows = self.held_out if rows is None else rows
+        pair, batches = (self.run.model, self.run.guide), self._batches(self.counts.subset(rows))
         with self._seeded():
             found = conditional_log_likelihoods(*pair, batches, of, given, num_samples)
-        return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
+        return pd.DataFrame(found, index=self.adata.obs_names[rows])
 
     def posterior_quality(
         self, rows: np.ndarray | None = None, num_samples: int = 500, *, refine: bool = False
