@@ -40,6 +40,7 @@ from .datasets.tcga_omics import load_tcga_pancancer_multi_omics as load_tcga_pa
 from .errors import DataError as DataError
 from .errors import UnknownName as UnknownName
 from .loading import load as load
+from .modalities.h5mu import write_h5mu as write_h5mu
 from .modalities.multi_data import MultiData as MultiData
 from .modalities.multi_data import is_multi as is_multi
 from .modalities.names import feature_names as feature_names

@@ -6,34 +6,18 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-import zuko
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, Transform, constraints
 
 from vae4counts.guides.amortised import AmortisedGuide
 from vae4counts.guides.heads import GaussianHead, Head
 from vae4counts.models.base import Model
+from vae4counts.models.networks.flows import check_latents, spline_flow
 from vae4counts.models.numerics import at_least_float32
 
 TRANSFORMS = 2
 # What the flow's networks read of the encoder's features: so many linear combinations of them.
 N_CONTEXT = 32
-# The masks of the flow's networks grow with the square of the latents.
-MOST_LATENTS = 1000
-# The last layers of the flow's networks are multiplied by this: it starts near the identity.
-FIRST_OUTPUTS = 0.1
-
-
-class _InFloat32(nn.Module):
-    """A network that computes in float32 at least: its outputs are part of a density."""
-
-    def __init__(self, network: nn.Sequential) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
-            return self.network(at_least_float32(inputs))
 
 
 class _Remembered(Transform):
@@ -79,19 +63,10 @@ class FlowHead(Head):
 
     def __init__(self, n_inputs: int, n_latent: int, n_before: int) -> None:
         super().__init__()
-        if not 1 <= n_latent <= MOST_LATENTS:
-            raise ValueError(f"n_latent is {n_latent}: a flow takes 1 to {MOST_LATENTS:,}")
+        check_latents(n_latent)
         self.gaussian = GaussianHead(n_inputs, n_latent)
         self.context = nn.Linear(n_inputs, N_CONTEXT)
-        # masks are made from numbers, which the device "meta" does not have: see `Run.load`
-        with torch.device("cpu"):
-            flow = zuko.flows.NSF(n_latent, N_CONTEXT + n_before, transforms=TRANSFORMS)
-        self.transform = flow.transform
-        for step in self.transform.transforms:
-            with torch.no_grad():
-                for parameter in step.hyper[-1].parameters():
-                    parameter *= FIRST_OUTPUTS
-            step.hyper = _InFloat32(step.hyper)
+        self.transform = spline_flow(n_latent, N_CONTEXT + n_before, TRANSFORMS).transform
         self.register_buffer("signs", torch.ones(n_latent))
 
     def flip(self, signs: Tensor) -> None:

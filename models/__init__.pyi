@@ -9,6 +9,7 @@ from .config import from_config as from_config
 from .covariates import Covariates as Covariates
 from .covariates import Factor as Factor
 from .covariates import Number as Number
+from .feature_tree import FeatureTree as FeatureTree
 from .gmvae import GMVAE as GMVAE
 from .gmvae import CountGMVAE as CountGMVAE
 from .labels import Labels as Labels
@@ -23,5 +24,6 @@ from .multi import MultiVAE as MultiVAE
 from .networks import Decoder as Decoder
 from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder
+from .networks import TopicDecoder as TopicDecoder
 from .vae import VAE as VAE
 from .vae import CountVAE as CountVAE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch.distributions import constraints
 from vae4counts.data.counts.batch import COUNTS, Batch
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Columns, Covariates
+from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
 from vae4counts.models.numerics import column_means
 
@@ -48,6 +49,23 @@ class Latent:
     name: str
     dimension: str | None = None
     states: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a model declares of one of its tables; see `Model` for the meaning of each.
+
+    Attributes:
+        holds_counts: Whether the site's log-probability is one of counts, and its draws are counts.
+        given_library: Whether the total counts are given.
+        given_total: Whether the counts are modelled given that they add up to them.
+        lumped_from: The count from which on all counts are one class; None for no such count.
+    """
+
+    holds_counts: bool
+    given_library: bool
+    given_total: bool
+    lumped_from: int | None
 
 
 def observations(batch: Batch) -> pyro.plate:
@@ -163,6 +181,10 @@ class Model(Configured, nn.Module, abc.ABC):
         """The number of features of each table; together they are the model's, in this order."""
         return {COUNTS: self.n_features}
 
+    def observed(self, table: str) -> Observed:  # noqa: ARG002
+        """Return what the model declares of a table: of its only one, what its attributes say."""
+        return Observed(self.holds_counts, self.given_library, self.given_total, self.lumped_from)
+
     @property
     def supports(self) -> Mapping[str, constraints.Constraint]:
         """The values that each table may hold: counts unless overridden."""
@@ -277,6 +299,31 @@ class Model(Configured, nn.Module, abc.ABC):
         """Return the loadings of a linear decoder, shape ``(G, L)``; None for other models."""
         return None
 
+    def feature_tree(self) -> FeatureTree | None:
+        """Return the tree of features that the model has found; None for other models."""
+        return None
+
+    def pure_topics(self) -> Tensor | None:
+        """Return the latents of observations of one topic alone, shape ``(K, L)``.
+
+        None for a model without topics. The `rates` there are those of the topics.
+        """
+        return None
+
+    def topic_shares(self, z: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the share of each topic in the counts expected at given latents.
+
+        Args:
+            z: Latents, shape ``(*batch, L)``.
+
+        Returns:
+            Shape ``(*batch, K)``, adding up to 1.
+
+        Raises:
+            NotInModelError: The model has no topics.
+        """
+        raise NotInModelError(f'{self.title} has no topics: use the decoder "topics"')
+
     @property
     def flips(self) -> bool:
         """Whether `flip` can change the signs of latents."""
@@ -292,6 +339,17 @@ class Model(Configured, nn.Module, abc.ABC):
             NotInModelError: The model has no `flips`.
         """
         raise NotInModelError(f"{self.title} cannot change the signs of its latents")
+
+    def learn(self, batches: Iterable[Batch]) -> None:
+        """Learn from all training observations what is not found by gradients: a structure, tables.
+
+        Called before the first step, and before parts are initialised from data. Does nothing
+        unless overridden. A model that then has nothing left to train has only parameters that
+        need no gradient.
+
+        Args:
+            batches: The training observations in batches; each pass over them begins anew.
+        """
 
     def plain_twin(self) -> Model | None:
         """Return a simpler model to train first, which shares all parameters but the prior's.

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
 from vae4counts.models.base import Latent, Model, mean_counts, observations
-from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
 from vae4counts.models.priors.clustering import k_means
@@ -29,21 +28,28 @@ class CountMixture(Model):
         n_features: Number ``G`` of features.
         n_components: Number ``K`` of components.
         likelihood: p(x | outputs, library). `NegativeBinomial` if None.
+        library: "observed" for the total counts, by which expected counts are scaled; None for a
+            model that explains these as well.
 
     Raises:
-        ValueError: There is no component, or the likelihood is not one of counts.
+        ValueError: There is no component, an unknown library size, none for a likelihood that is
+            conditioned on the total, or the likelihood is not one of counts.
     """
 
     latents: Sequence[Latent] = ()
-    given_library = True
-    scales_with_library = True
 
     def __init__(
-        self, n_features: int, n_components: int = 10, likelihood: Likelihood | None = None
+        self,
+        n_features: int,
+        n_components: int = 10,
+        likelihood: Likelihood | None = None,
+        library: str | None = "observed",
     ) -> None:
         super().__init__()
         if n_components < 1:
             raise ValueError(f"n_components is {n_components}: it must be 1 or more")
+        if library not in ("observed", None):
+            raise ValueError(f"library is {library!r}: it must be 'observed' or None")
         self.n_features, self.n_components = n_features, n_components
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
         if not self.likelihood.support.counts:
@@ -53,7 +59,13 @@ class CountMixture(Model):
         self.numbers_per_draw = n_components * n_outputs
         self.given_total = self.likelihood.library_is_total
         self.lumped_from = self.likelihood.lumped_from
-        self.library = LIBRARIES["observed"]()
+        if self.given_total and library is None:
+            raise ValueError(
+                f"{type(self.likelihood).__name__} models counts given their total: "
+                "it needs library='observed'"
+            )
+        self.library = library
+        self.given_library = self.scales_with_library = library is not None
         self.latents = (Latent("component", states=n_components),)
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.outputs = nn.Parameter(torch.randn(n_components, n_outputs) * 0.1)
@@ -67,7 +79,8 @@ class CountMixture(Model):
                 infer={"enumerate": "parallel"},
             )
             outputs = nn.functional.embedding(component, self.outputs)
-            counts = self.likelihood(outputs, self.library(batch))
+            size = batch.library.unsqueeze(-1) if self.given_library else None
+            counts = self.likelihood(outputs, size)
             return pyro.sample("counts", counts, obs=batch.counts)
 
     @torch.no_grad()
@@ -75,8 +88,10 @@ class CountMixture(Model):
         """Start each component at a random observation, averaged with the mean of all."""
         mean = mean_counts(batch) + 0.1 / self.n_features
         picked = first_rows(batch, min(self.n_components, len(batch)))
-        relative_size = picked.sum(-1, keepdim=True) / mean.sum()
-        smoothed = 0.5 * picked / relative_size.clamp_min(1e-3) + 0.5 * mean
+        if self.given_library:
+            relative_size = picked.sum(-1, keepdim=True) / mean.sum()
+            picked = picked / relative_size.clamp_min(1e-3)
+        smoothed = 0.5 * picked + 0.5 * mean
         smoothed = smoothed[torch.arange(self.n_components) % len(picked)]
         for row, start in zip(self.outputs, smoothed, strict=True):
             row.copy_(self.likelihood.initial_outputs(start))

@@ -10,11 +10,13 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
+from vae4counts.models.base import Observed
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.networks import DECODERS, Decoder
+from vae4counts.models.priors import Prior
 
 
 class Modality(Configured, nn.Module):
@@ -28,9 +30,10 @@ class Modality(Configured, nn.Module):
         n_features: Number ``G`` of features.
         likelihood: p(x | outputs, library). `NegativeBinomial` with a dispersion per feature if
             None.
-        decoder: "mlp", "linear", a `Decoder`, or any module that maps ``(*batch, L)`` to
+        decoder: "mlp", "linear", "topics", a `Decoder`, or any module that maps ``(*batch, L)`` to
             ``(*batch, likelihood.outputs_per_feature * G)``. With covariates its input is
-            ``(*batch, L + C)``, the design beside ``z``.
+            ``(*batch, L + C)``, the design beside ``z``. The one that goes with the prior if None:
+            "topics" for a `TopicPrior`, "mlp" for the others.
         library: "observed", "latent" (log-normal, fitted to the data), or None for a decoder
             that gives the expected values without a library size; or a `Library`. By default
             "observed" for counts, None for other values.
@@ -40,25 +43,27 @@ class Modality(Configured, nn.Module):
             not go with the likelihood.
     """
 
+    decoder: nn.Module
+
     def __init__(
         self,
         n_features: int,
         likelihood: Likelihood | None = None,
-        decoder: str | nn.Module = "mlp",
+        decoder: str | nn.Module | None = None,
         library: str | Library | None = "default",
     ) -> None:
         super().__init__()
         self.n_features = n_features
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
-        self.decoder = _decoder(decoder)
+        self.register_module("decoder", None if decoder is None else _decoder(decoder))
         self.library = _library(library, self.likelihood)
 
-    def build(self, name: str, n_latent: int, covariates: Covariates) -> None:
+    def build(self, name: str, prior: Prior, covariates: Covariates) -> None:
         """Make the parameters. Called once, by the model.
 
         Args:
             name: The table's name, and that of the site that observes it.
-            n_latent: Number ``L`` of latents.
+            prior: The model's, which a decoder that is not named goes with.
             covariates: The model's.
 
         Raises:
@@ -66,14 +71,32 @@ class Modality(Configured, nn.Module):
                 the likelihood needs.
         """
         self.claim()
-        self.name = name
+        self.name, n_latent = name, prior.n_latent
+        if self._modules["decoder"] is None:
+            self.decoder = _decoder(prior.default_decoder)
         self.likelihood.build(self.n_features, covariates.n_levels)
         self.n_outputs = self.likelihood.outputs_per_feature * self.n_features
         if isinstance(self.decoder, Decoder):
+            if self.decoder.needs_counts and not self.likelihood.support.counts:
+                raise ValueError(
+                    f"a {type(self.decoder).__name__} has parts of counts, which the values of "
+                    f"{type(self.likelihood).__name__} are not: use another decoder"
+                )
             self.decoder.build(n_latent, self.n_outputs, covariates.width)
         else:
             self._check_outputs(n_latent + covariates.width)
         self.library.build(covariates.n_levels)
+
+    @property
+    def observed(self) -> Observed:
+        """See `Model.observed`."""
+        likelihood = self.likelihood
+        return Observed(
+            holds_counts=likelihood.support.counts,
+            given_library=self.library.given,
+            given_total=likelihood.library_is_total,
+            lumped_from=likelihood.lumped_from,
+        )
 
     def own_part(self, batch: Batch) -> Batch:
         """See `Configured.own_part`: the observations that have this modality."""
@@ -90,10 +113,11 @@ class Modality(Configured, nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Start the likelihood and the decoder's bias at the means: ``z`` explains the rest."""
+        """Start likelihood and decoder at the means of the features: ``z`` explains the rest."""
         outputs = self.likelihood.start(batch.counts)
         if isinstance(self.decoder, Decoder):
             self.decoder.output.bias.copy_(outputs)
+            self.decoder.start(batch.counts, self.likelihood.smoothed_outputs)
 
     def forward(
         self, z: Tensor, library: Tensor | None, batch: Batch, design: Covariates

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import Latent, Model, Posterior, observations
+from vae4counts.models.base import Latent, Model, Observed, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
+from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
 
 EXAMPLES = {
@@ -77,7 +78,7 @@ class MultiVAE(Model):
         self.prior.build(self.n_features)
         self.modalities = nn.ModuleDict(dict(modalities))
         for name, modality in self._modalities.items():
-            modality.build(name, self.prior.n_latent, self.covariates)
+            modality.build(name, self.prior, self.covariates)
             if modality.library.latents and len(modalities) > 1:
                 raise ValueError(
                     f"the library size of {name!r} is latent, which only that of a model of one "
@@ -94,10 +95,7 @@ class MultiVAE(Model):
                 "values of this model are: use another prior"
             )
         self.given_library = any(modality.library.given for modality in each)
-        self.given_total = all(modality.likelihood.library_is_total for modality in each)
         self.scales_with_library = any(modality.library.scales for modality in each)
-        lumped = [m.likelihood.lumped_from for m in each if m.likelihood.lumped_from is not None]
-        self.lumped_from = min(lumped, default=None)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Model.forward`. Tables that the batch does not hold are left out."""
@@ -125,6 +123,10 @@ class MultiVAE(Model):
     def table_sizes(self) -> Mapping[str, int]:
         """See `Model.table_sizes`."""
         return {name: modality.n_features for name, modality in self._modalities.items()}
+
+    def observed(self, table: str) -> Observed:
+        """See `Model.observed`."""
+        return self._modalities[table].observed
 
     @property
     def supports(self) -> Mapping[str, constraints.Constraint]:
@@ -212,6 +214,18 @@ class MultiVAE(Model):
             return None
         return torch.cat(cast(list[Tensor], parts))
 
+    def pure_topics(self) -> Tensor | None:
+        """See `Model.pure_topics`: those of a `TopicDecoder` of the only table."""
+        (decoder, _), *others = self._decoders
+        return None if others or decoder is None else decoder.pure_topics()
+
+    def topic_shares(self, z: Tensor) -> Tensor:
+        """See `Model.topic_shares`."""
+        (decoder, n_features), *_ = self._decoders
+        if decoder is None or self.pure_topics() is None:
+            return super().topic_shares(z)
+        return decoder.topic_shares(z, n_features)
+
     @property
     def flips(self) -> bool:
         """See `Model.flips`: for linear decoders and a prior that can flip."""
@@ -251,6 +265,14 @@ class MultiVAE(Model):
     @property
     def _modalities(self) -> Mapping[str, Modality]:
         return cast(Mapping[str, Modality], self.modalities)
+
+    @property
+    def _decoders(self) -> Sequence[tuple[Decoder | None, int]]:
+        """The decoder of each table, None for any other module, and the number of features."""
+        return [
+            (each.decoder if isinstance(each.decoder, Decoder) else None, each.n_features)
+            for each in self._modalities.values()
+        ]
 
     def _library_columns(
         self, z: Tensor, library: Tensor | float | None
@@ -306,4 +328,4 @@ def _check_names(modalities: Mapping[str, Modality]) -> None:
                 f"modality {name!r} is {modality!r}: give an object such as Modality(2000)"
             )
         if not name or "." in name or name in taken:
-            raise ValueError(f"a modality cannot be called {name!r}: rename it")
+            raise ValueError(f"a modality cannot be called {name!r}, which is taken: rename it")

@@ -26,7 +26,7 @@ class VAE(MultiVAE):
 
     With its defaults it is scVI's model (Lopez et al. 2018) with an observed library size; with
     ``decoder="linear"``, LDVAE (Svensson et al. 2020); with a `GaussianMixture` prior, scVAE's
-    GMVAE (Grønbech et al. 2020).
+    GMVAE (Grønbech et al. 2020); with a `TopicPrior`, a topic model (Srivastava & Sutton 2017).
 
     Args:
         n_features: Number ``G`` of features.
@@ -55,7 +55,7 @@ class VAE(MultiVAE):
         n_features: int,
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
-        decoder: str | nn.Module = "mlp",
+        decoder: str | nn.Module | None = None,
         library: str | Library | None = "default",
         covariates: Covariates | None = None,
         labels: Labels | None = None,

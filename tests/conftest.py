@@ -25,7 +25,8 @@ from vae4counts.data.counts.batch import COUNTS, Table
 from vae4counts.data.counts.support import BINARY, SHARES, Support
 from vae4counts.guides import GUIDES, INPUTS, Encoder, Guide, guide_for
 from vae4counts.inference.parallel.threads import kept_threads
-from vae4counts.models import GMVAE, Covariates, Factor, Model, Number, start_from_data
+from vae4counts.models import GMVAE, VAE, Covariates, Factor, Model, Number, start_from_data
+from vae4counts.models.joint import JOINT_MODELS
 from vae4counts.models.library import LIBRARIES
 from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import DECODERS
@@ -46,6 +47,7 @@ MODELS: dict[str, type[Model]] = {
     "count-gmvae": models.CountGMVAE,
     "count-mixture": models.CountMixture,
     "gaussian-mixture": models.GaussianMixtureModel,
+    **JOINT_MODELS,
 }
 
 
@@ -94,6 +96,8 @@ class Spec:
         """Whether there is such a model and a guide of this kind for it."""
         mixture = issubclass(PRIORS[self.prior], MixturePrior)
         if issubclass(MODELS[self.model], GMVAE) and not mixture:
+            return False
+        if self.library == "latent" and not issubclass(MODELS[self.model], VAE):
             return False
         if LIKELIHOODS[self.likelihood].library_is_total and self.library != "observed":
             return False

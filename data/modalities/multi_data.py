@@ -95,6 +95,21 @@ class MultiData:
         mod = {name: self.mod[name] for name in names}
         return MultiData(mod, self.obs, layers=self.layer_of, obsm=self.obsm, uns=self.uns)
 
+    def with_modality(self, name: str, adata: AnnData) -> MultiData:
+        """Return the same data with another AnnData for a modality, such as some of its features.
+
+        Results are written into the new data, or into the AnnData or MuData that these are from.
+        """
+        source = None if isinstance(self.source, MultiData) else self.source
+        return MultiData(
+            {**self.mod, name: adata},
+            self.obs,
+            layers=self.layer_of,
+            obsm=self.obsm,
+            uns=self.uns,
+            source=source,
+        )
+
     def rows(self, name: str) -> np.ndarray:
         """Return where each observation is in a modality, shape ``(N,)``; -1 where it is not."""
         return self.mod[name].obs_names.get_indexer(self.obs_names)

@@ -22,6 +22,8 @@ PLACES = (
     'a place is "X", "layers/NAME" or "obsm/NAME"; in a MuData after "MODALITY/", or that alone'
 )
 
+# What the names of scanpy's embeddings begin with.
+OF_SCANPY = "X_"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -42,7 +44,8 @@ def modalities_of(
 
     Args:
         data: An AnnData, a `MultiData`, or a MuData.
-        tables: Names of the model's tables, in order; all modalities of the data if None.
+        tables: Names of the model's tables, in order; all modalities of the data if None, for which
+            scanpy's arrays in ``obsm`` (``"X_umap"``) are not taken.
         modalities: Where each table is. In an AnnData ``"X"``, ``"layers/NAME"`` or
             ``"obsm/NAME"``; in others a modality's name, or ``"rna/layers/counts"`` and the like.
             If None, each is the modality of its name; in an AnnData ``"counts"`` is ``X``, and
@@ -62,7 +65,8 @@ def modalities_of(
     if is_multi(data):
         return _of_mudata(data, tables, modalities, layer, lacking=lacking)
     if tables is None:
-        tables = list(modalities or (COUNTS, *data.obsm))
+        arrays = [name for name in data.obsm if not name.startswith(OF_SCANPY)]
+        tables = list(modalities or (COUNTS, *arrays))
     places = _places_in(tables, modalities, layer)
     if lacking:
         places = _without_missing(places, _is_there(data, places))

@@ -11,7 +11,7 @@ import sys
 from vae4counts.inference.parallel.cpus import use_fewer_threads
 from vae4counts.inference.progress.stream import never_fail_to_encode
 
-from . import adapt, annotate, compare, datasets, evaluate, figures, fit, report
+from . import adapt, annotate, compare, datasets, evaluate, figures, fit, predict, report
 from .application import app
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "figures",
     "fit",
     "main",
+    "predict",
     "report",
 ]
 

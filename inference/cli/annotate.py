@@ -11,7 +11,12 @@ from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.places import as_place, check_place
-from vae4counts.inference.cli.results import ANNOTATED, annotate, check_annotation
+from vae4counts.inference.cli.results import (
+    ANNOTATED,
+    annotate,
+    annotated_name,
+    check_annotation,
+)
 from vae4counts.inference.cli.sources import LayerOptions, Offline, RunDirectory, source_of
 
 
@@ -26,7 +31,7 @@ def annotate_command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"The .h5ad file to write; by default RUN/{ANNOTATED}."),
+        typer.Option(help=f"The .h5ad (or .h5mu) file to write; by default RUN/{ANNOTATED}."),
     ] = None,
     layers: Annotated[LayerOptions, Panel("Options")],
     out_of_core: Annotated[
@@ -44,7 +49,8 @@ def annotate_command(
 ) -> None:
     """Write data with what a fitted model says of each observation, where scanpy looks for it.
 
-    obsm: X_vae, responsibilities. obs: component, component_entropy. varm: loadings.
+    obsm: X_vae, responsibilities, topics. obs: component, component_entropy. varm: loadings,
+    topics.
     """
     with one_line_errors():
         from vae4counts.inference import SettingsError
@@ -56,6 +62,8 @@ def annotate_command(
             raise SettingsError(f"{out} exists already: name a file to make")
         check_place(path)
         source = source_of(directory, data, layers, out_of_core=out_of_core, offline=offline)
+        if out is None:
+            path = directory / annotated_name(source.on.adata)
         check_annotation(source.on.adata, source.on.run.model, source.on.layer, refine=refine)
         annotate(source.on, path, refine=refine)
     screen.print(f"The annotated data are in {path}", soft_wrap=True)

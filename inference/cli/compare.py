@@ -43,6 +43,12 @@ def compare_command(
             "not guides."
         ),
     ] = True,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out", help="Also predict each count from all others of its observation."
+        ),
+    ] = False,
 ) -> None:
     """Rank fitted models by the log-likelihood of held-out observations.
 
@@ -68,7 +74,7 @@ def compare_command(
                         f"{directory} was not fitted to {source} as it is now: compare runs of the "
                         "same data, or use --data to name data that no run was fitted to"
                     )
-            table = compare_on(on_data, samples, refine=refine)
+            table = compare_on(on_data, samples, refine=refine, leave_one_out=leave_one_out)
         except ValueError as error:  # models that cannot be compared, or too few draws
             raise SettingsError(str(error)) from error
         _show(table, f"Log-likelihood of held-out observations of {source}, nats each")
@@ -80,7 +86,9 @@ def compare_command(
 def _show(table: pd.DataFrame, title: str) -> None:
     given_differs = len(set(table["given"])) > 1
     columns = ["", "run", "log-likelihood", "difference from the best", "bad k", "draws"]
-    shown = Table(*columns, *(["given"] if given_differs else []), title=one_line(title))
+    predicts = "leave_one_out" in table
+    columns += ["each given all others"] * predicts + ["given"] * given_differs
+    shown = Table(*columns, title=one_line(title))
     shown.columns[1].overflow = "fold"
     for _, alike in table.groupby("given", sort=False):
         shown.add_section()
@@ -92,6 +100,7 @@ def _show(table: pd.DataFrame, title: str) -> None:
                 f"{row['difference']:,.3f}{_error(row['difference_se'], 3)}" if row["rank"] else "",
                 f"{row['bad_k']:.0%}",
                 f"{row['effective_draws']:.0%}",
+                *([_with_error(row, "leave_one_out")] if predicts else []),
                 *([row["given"]] if given_differs else []),
             )
     screen.print(shown)
@@ -124,6 +133,13 @@ def _show_matches(matches: pd.DataFrame, first: str) -> None:
         "In each run the component that it became, and by how much they agree (Jaccard coefficient "
         "of their observations: 1 for the same)."
     )
+
+
+def _with_error(row: pd.Series, name: str) -> str:
+    """A mean and its standard error; nothing for what a model cannot tell."""
+    if isnan(row[name]):
+        return ""
+    return f"{row[name]:,.2f}{_error(row[f'{name}_se'], 2)}"
 
 
 def _error(value: float, digits: int) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae4counts.data.readers.registry import accepted_formats
+from vae4counts.inference.cli.modality_options import further_modalities
 from vae4counts.inference.fitting.options import Options, option
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from vae4counts.data import MultiData
 
 
 @dataclass(frozen=True)
@@ -52,28 +56,47 @@ class DataOptions(Options):
         """Values of the label column that are no class."""
         return [] if self.ignore_label is None else self.ignore_label.split(",")
 
-    def load(self, source: str) -> AnnData:
+    def load(self, source: str, modalities: Collection[str] = ()) -> AnnData | MultiData:
         """Load data by name or from a file.
 
+        Args:
+            source: The name or path.
+            modalities: The names of the modalities that are wanted; none for one table.
+
         Raises:
-            DataError: They cannot be read.
+            DataError: They cannot be read, or have several modalities of which none is named.
+            SettingsError: Counts of several modalities are to be rounded.
             UnknownName: There is no such data set, file or label column.
         """
-        from vae4counts.data import load, round_counts
+        from vae4counts.data import DataError, is_multi, load, round_counts
+        from vae4counts.inference import SettingsError
         from vae4counts.inference.run.alignment import labels_of
 
         adata = load(
             source,
             transpose=self.transpose,
             feature_type=self.feature_type,
+            modalities=further_modalities(source, modalities),
             out_of_core=self.out_of_core,
             offline=self.offline or None,
         )
+        if is_multi(adata) and not modalities:
+            listed = ", ".join(map(repr, adata.mod))
+            raise DataError(
+                f"{source} has several modalities, {listed}: name those to fit with --modality "
+                f"{next(iter(adata.mod))}=negative-binomial, once for each."
+            )
+        if modalities and self.round:
+            raise SettingsError("--round is for one table: round the counts before")
         labels_of(adata, self.label, self.ignored_labels)
         return round_counts(adata, self.layer) if self.round else adata
 
-    def choose_features(self, adata: AnnData) -> AnnData:
+    def choose_features(self, adata: AnnData, modalities: Iterable[str] | None = None) -> AnnData:
         """Return the data with the features to keep.
+
+        Args:
+            adata: The data, an AnnData or several modalities.
+            modalities: The modalities whose features are chosen; None for the counts of an AnnData.
 
         Raises:
             DataError: Values that are not counts, or no feature is left.
@@ -81,10 +104,14 @@ class DataOptions(Options):
         """
         from vae4counts.data import frequent_features, top_features
 
-        if self.min_observations:
-            adata = frequent_features(adata, self.min_observations, self.layer)
-        if self.top_features is not None:
-            adata = top_features(adata, self.top_features, self.layer, self.feature_method)
+        for modality in (None,) if modalities is None else modalities:
+            layer = self.layer if modality is None else None
+            if self.min_observations:
+                adata = frequent_features(adata, self.min_observations, layer, modality=modality)
+            if self.top_features is not None:
+                adata = top_features(
+                    adata, self.top_features, layer, self.feature_method, modality=modality
+                )
         return adata
 
     def settings_with(self, source: str) -> dict[str, Any]:

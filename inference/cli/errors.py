@@ -66,10 +66,12 @@ def _status_of(error: BaseException) -> tuple[int | None, str]:
         SettingsError,
         TrainingError,
     )
+    from vae4counts.models import NotInModelError
 
     bad_input = (
         DataError,
         IncompatiblePairError,
+        NotInModelError,
         OSError,
         RunDirectoryError,
         SettingsError,

@@ -8,7 +8,8 @@ import typer
 
 from vae4counts.inference.cli.application import app
 from vae4counts.inference.cli.errors import one_line_errors
-from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.metrics_table import show_metrics, show_prediction
+from vae4counts.inference.cli.modality_options import Given, Of, givens
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.results import is_evaluated, save_metrics
 from vae4counts.inference.cli.sources import (
@@ -53,6 +54,16 @@ def evaluate_command(
             "are mixed in the latent space."
         ),
     ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="Also predict each count from all others of its observation; always done where "
+            "it is exact.",
+        ),
+    ] = False,
+    of: Of = None,
+    given: Given = None,
     offline: Offline = False,
 ) -> None:
     """Evaluate a fitted model on held-out observations, or on other data.
@@ -61,17 +72,31 @@ def evaluate_command(
     metrics of the fitted data go into RUN/metrics.json.
     """
     with one_line_errors():
+        from vae4counts.inference import SettingsError
+        from vae4counts.inference.posterior.cross_modal import conditional_summary
+
         source = source_of(
             directory, data, layers, labels, out_of_core=out_of_core, offline=offline
         )
         on, run = source.on, source.on.run
         is_own = on.is_fitted and on.label == run.label
         is_missing = is_own and not is_evaluated(run, refine=refine)
-        result = on.evaluate(samples, batch=batch).to_dict()
+        predicts = leave_one_out or None
+        result = on.evaluate(samples, batch=batch, leave_one_out=predicts).to_dict()
         if refine:
-            result |= on.evaluate(samples, refine=True, batch=batch).refined_metrics()
+            refined = on.evaluate(samples, refine=True, batch=batch, leave_one_out=predicts)
+            result |= refined.refined_metrics()
+        predicted = None
+        if of is not None:
+            found = on.conditional_log_likelihoods(of, givens(run, of, given), max(samples, 100))
+            predicted = conditional_summary(found)
+        elif given:
+            raise SettingsError("--given is for a table that is predicted: name it with --of")
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:
         result["n_test"] = result["n"]
     show_metrics(result, title=f"{directory} on {source.name}")
+    if predicted is not None:
+        others = ", ".join(givens(run, of, given))
+        show_prediction(predicted, f"log p({of} | {others}), nats per observation")

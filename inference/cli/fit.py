@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from vae4counts.inference.cli.covariate_options import CovariateOptions
 from vae4counts.inference.cli.data_options import DataOptions
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.metrics_table import show_metrics
+from vae4counts.inference.cli.modality_options import ModalityOptions
 from vae4counts.inference.cli.options import Panel, with_options
 from vae4counts.inference.cli.pair_options import PairOptions
 from vae4counts.inference.cli.places import as_place
@@ -27,9 +28,11 @@ from vae4counts.inference.fitting.options import BasicOptions, Compute, Schedule
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from vae4counts.data import MultiData
     from vae4counts.inference.run.fitted_pair import FittedPair
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.inference.run.run import Run
+    from vae4counts.models.likelihoods import Likelihood
 
 
 @app.command("fit")
@@ -45,6 +48,7 @@ def fit_command(
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
     table: Annotated[DataOptions, Panel("Data", flags={"transpose": "--transpose/--no-transpose"})],
+    modalities: Annotated[ModalityOptions, Panel("Modalities")],
     pair: Annotated[PairOptions, Panel("Model")],
     covariates: Annotated[CovariateOptions, Panel("Covariates")],
     split: Annotated[SplitOptions, Panel("Split", flags={"column": "--split"})],
@@ -60,6 +64,7 @@ def fit_command(
     """
     out = as_place(out)
     with one_line_errors(), _resumable_later():
+        from vae4counts.data import modalities_of
         from vae4counts.inference import fit, keep_freed_memory, settled_objects
         from vae4counts.inference.parallel.processes import Processes
         from vae4counts.inference.parallel.threads import kept_threads
@@ -69,16 +74,24 @@ def fit_command(
         asides.quiet = not is_first
         command = command_line(context)
         with _checkpoints(out, resume=saving.resume, writes=is_first) as checkpoints:
-            adata = table.load(data)
+            tables = modalities.chosen
+            adata = table.load(data, tables)
             if saving.resume and storage.has_ended(out):
                 on = _ended(out, command, adata)
                 if is_first:  # the process was killed between the two steps of `publish`
                     storage.discard_checkpoints(out)
             else:
-                chosen = table.choose_features(adata)
-                labels = pair.labels(chosen, table.ignored_labels)
-                model, guide = pair.make(chosen.n_vars, covariates.make(chosen), labels)
-                check_annotation(adata, model, table.layer)
+                places = modalities.places(adata, table.layer) if tables else None
+                found = adata if places is None else modalities_of(adata, [*tables], places)
+                layer = table.layer if places is None else None
+                kinds = pair.likelihoods(tables)
+                chosen = table.choose_features(found, _of_counts(kinds) if tables else None)
+                known = covariates.make(chosen), pair.labels(chosen, table.ignored_labels)
+                if tables:
+                    model, guide = pair.make_several(_sizes(chosen), kinds, *known)
+                else:
+                    model, guide = pair.make(chosen.n_vars, *known)
+                check_annotation(found, model, layer)
                 keep_freed_memory()
                 with settled_objects(), kept_threads(compute.threads):
                     run = fit(
@@ -90,7 +103,7 @@ def fit_command(
                         learning_rate=basic.learning_rate,
                         seed=basic.seed,
                         label=table.label,
-                        layer=table.layer,
+                        layer=layer,
                         device=basic.device,
                         progress=is_first,
                         split=split,
@@ -98,6 +111,7 @@ def fit_command(
                         checkpoints=saving.in_directory(checkpoints),
                         compute=compute,
                     )
+                run.modalities = places
                 run.settings |= table.settings_with(data) | {"command": command}
                 if is_first:
                     _publish(run, out)
@@ -111,8 +125,21 @@ def fit_command(
         screen.print(f"Results are in {out}", soft_wrap=True)
 
 
+def _of_counts(likelihoods: Mapping[str, type[Likelihood]]) -> list[str]:
+    """Return the modalities of counts."""
+    return [name for name, kind in likelihoods.items() if kind.support.counts]
+
+
+def _sizes(data: MultiData) -> dict[str, int]:
+    return {name: each.n_vars for name, each in data.mod.items()}
+
+
 def how_training_ended(run: FittedPair) -> str:
     """Say when training ended and why, and which epoch's parameters are kept."""
+    from vae4counts.inference.run.fitted_pair import is_trainable
+
+    if not is_trainable(run.model, run.guide):
+        return "The model was learnt in one pass over the training observations."
     epochs, kept = len(run.history), run.metrics["epoch_kept"]
     patience = run.settings["schedule"]["patience"]
     plain = int((run.history.phase == "plain").sum())

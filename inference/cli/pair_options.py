@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vae4counts.data.text import reason_of
 from vae4counts.guides.registry import GUIDES
+from vae4counts.inference.cli.modality_options import Chosen
 from vae4counts.inference.fitting.options import Options, option
+from vae4counts.models.joint.registry import JOINT_MODELS
 from vae4counts.models.likelihoods.registry import LIKELIHOODS
 from vae4counts.models.priors.registry import PRIORS
 from vae4counts.models.registry import Registry
@@ -19,16 +22,20 @@ if TYPE_CHECKING:
 
     from vae4counts.guides import Guide
     from vae4counts.models import Covariates, Labels, Model
+    from vae4counts.models.likelihoods import Likelihood
 
 Part = TypeVar("Part")
-MODELS: Registry[Any] = Registry(
+LATENT_MODELS: Registry[Any] = Registry(
     "vae4counts.models",
     {"gmvae": "gmvae.GMVAE", "vae": "vae.VAE", "count-mixture": "mixtures.CountMixture"},
 )
+MODELS: Mapping[str, Any] = ChainMap(JOINT_MODELS, LATENT_MODELS)
+NO_LIBRARY = "none"
 # Sizes by the name of the constructor's argument, where it is not that of the option.
 FLAGS = {
     "n_latent": "--latents",
     "n_components": "--components",
+    "n_states": "--states",
     "labels": "--known-labels",
     "covariates": "--categorical and --continuous",
 }
@@ -41,14 +48,25 @@ class PairOptions(Options):
     model: str = option(
         "gmvae",
         "gmvae clusters as it embeds; vae only embeds; count-mixture only clusters, without a "
-        "network.",
+        "network. The others are joint distributions of the counts, without latents of their own.",
         choices=tuple(MODELS),
     )
-    likelihood: str = option(
-        "negative-binomial", "Distribution of the counts.", choices=tuple(LIKELIHOODS)
+    likelihood: str | None = option(
+        None,
+        "Distribution of the counts; negative-binomial by default.",
+        choices=tuple(LIKELIHOODS),
+    )
+    library: str | None = option(
+        None,
+        "What is known of each total count: observed, the default of most models, scales the "
+        "expected counts; none has the model explain it, as joint distributions do; latent infers "
+        "a size.",
+        choices=("observed", "latent", NO_LIBRARY),
     )
     decoder: str | None = option(
-        None, "mlp, the default, fits better; linear gives factors with loadings."
+        None,
+        "mlp fits better; linear gives factors with loadings; topics gives parts that are not "
+        "negative. By default topics for --prior topics, mlp for the others.",
     )
     prior: str | None = option(
         None,
@@ -62,6 +80,11 @@ class PairOptions(Options):
     components: int | None = option(
         None,
         "Components of the mixture; 10 by default, or as many as there are known labels.",
+        minimum=1,
+    )
+    states: int | None = option(
+        None,
+        "States of each node of a tree: 3 by default for chow-liu, 8 for latent-tree.",
         minimum=1,
     )
     known_labels: str | None = option(
@@ -116,24 +139,91 @@ class PairOptions(Options):
             "covariates": covariates,
             "labels": labels,
         }
-        parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
-        n_classes = None if labels is None else len(labels.classes)
-        sizes = {
-            "n_latent": self.latents,
-            "n_components": self.components or n_classes,
-            "concentration": self.concentration,
-        }
+        if self.likelihood is not None:
+            parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
         if "prior" in inspect.signature(make_model).parameters:
-            default = make_model.default_prior
-            name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
-            if labels is not None and self.prior is None:
-                name = "gaussian-mixture"
-            make_prior = _pick("prior", name, PRIORS)
-            parts["prior"] = _make(make_prior, f"prior {name}", sizes, among=PRIORS)
+            parts["prior"] = self._prior(make_model, labels)
         else:
-            parts |= sizes
+            parts |= self._sizes(labels)
+        parts = _said(parts) | self._library
         model = _make(make_model, f"model {self.model}", parts, n_features, among=MODELS)
         return model, guide_for(model, self.guide)
+
+    def likelihoods(self, modalities: Mapping[str, Chosen]) -> dict[str, type[Likelihood]]:
+        """Return the class of each modality's likelihood.
+
+        Raises:
+            UnknownName: There is no such likelihood.
+        """
+        default = self.likelihood or "negative-binomial"
+        return {
+            name: _pick("likelihood", each.likelihood or default, LIKELIHOODS)
+            for name, each in modalities.items()
+        }
+
+    def make_several(
+        self,
+        sizes: Mapping[str, int],
+        likelihoods: Mapping[str, type[Likelihood]],
+        covariates: Covariates | None = None,
+        labels: Labels | None = None,
+    ) -> tuple[Model, Guide]:
+        """Make a model of several tables and its guide.
+
+        Args:
+            sizes: Number of features of each table.
+            likelihoods: The `likelihoods` of the tables.
+            covariates: See `make`.
+            labels: See `make`.
+
+        Raises:
+            SettingsError: The model is none that can have several tables; and see `make`.
+        """
+        from vae4counts.guides import guide_for
+        from vae4counts.inference import SettingsError
+        from vae4counts.models import Modality, MultiVAE
+
+        make_model = _pick("model", self.model, MODELS)
+        of_several = [name for name, kind in LATENT_MODELS.items() if issubclass(kind, MultiVAE)]
+        if self.model not in of_several:
+            names = " and ".join(of_several)
+            raise SettingsError(f"the model {self.model} has one table; --modality is for {names}")
+        modalities = {}
+        for name, n_features in sizes.items():
+            kind = likelihoods[name]
+            parts: dict[str, Any] = _said({"decoder": self.decoder}) | {"likelihood": kind()}
+            if kind.support.counts:  # other values have no totals
+                parts |= self._library
+            modalities[name] = _make(
+                Modality, f"modality {name}", parts, n_features, among={"modality": Modality}
+            )
+        parts = _said({"covariates": covariates, "labels": labels})
+        parts["prior"] = self._prior(make_model, labels)
+        model = _make(MultiVAE, f"model {self.model}", parts, modalities, among=MODELS)
+        return model, guide_for(model, self.guide)
+
+    def _prior(self, make_model: Any, labels: Labels | None) -> Any:
+        default = make_model.default_prior
+        name = self.prior or next(name for name, kind in PRIORS.items() if kind is default)
+        if labels is not None and self.prior is None:
+            name = "gaussian-mixture"
+        make_prior = _pick("prior", name, PRIORS)
+        return _make(make_prior, f"prior {name}", _said(self._sizes(labels)), among=PRIORS)
+
+    def _sizes(self, labels: Labels | None) -> dict[str, Any]:
+        n_classes = None if labels is None else len(labels.classes)
+        return {
+            "n_latent": self.latents,
+            "n_components": self.components or n_classes,
+            "n_states": self.states,
+            "concentration": self.concentration,
+        }
+
+    @property
+    def _library(self) -> dict[str, str | None]:
+        if self.library is None:
+            return {}
+        return {"library": None if self.library == NO_LIBRARY else self.library}
 
 
 def _pick(what: str, name: str, registry: Mapping[str, Part]) -> Part:
@@ -142,6 +232,11 @@ def _pick(what: str, name: str, registry: Mapping[str, Part]) -> Part:
     if name not in registry:
         raise UnknownName(what, name, registry)
     return registry[name]
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not left to the part's own default."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _make(
@@ -154,7 +249,6 @@ def _make(
     """Call a constructor with the options that were given, all of which it has to take."""
     from vae4counts.inference import SettingsError
 
-    given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in inspect.signature(kind).parameters:
             others = [

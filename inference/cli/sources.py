@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vae4counts.inference.cli.modality_options import further_modalities
 from vae4counts.inference.fitting.options import option
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def load_like(
         name,
         transpose=run.settings.get("transpose"),
         feature_type=run.settings.get("feature_type"),
+        modalities=further_modalities(name, run.model.tables),
         out_of_core=out_of_core,
         offline=offline or None,
     )

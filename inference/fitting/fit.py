@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.run.alignment import labels_of
 from vae4counts.inference.run.fingerprint import fingerprint
-from vae4counts.inference.run.fitted_pair import pair_of, widths_of
+from vae4counts.inference.run.fitted_pair import is_trainable, pair_of, widths_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
 from vae4counts.models.covariates import joined_columns
@@ -114,7 +114,8 @@ def fit(
             ``out_of_core=True``, or anndata's backed mode) counts stay there, and are read in
             blocks as they are needed.
         epochs: Most passes over the training observations. If None, ``2400 / (n^2 G)^(1/6)`` for
-            ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000.
+            ``n`` of them and ``G`` features: 54 for 2,000 of 2,000, 16 for 50,000 of 4,000. A model
+            without trainable parameters takes one, see `Model.learn`.
         batch_size: Observations per step. If None, the power of 2 next to ``n / 128`` for ``n``
             training observations, from 128 to 1,024.
         learning_rate: Adam's highest learning rate. In one cycle (Smith & Topin 2019) the rate
@@ -172,6 +173,8 @@ def fit(
     check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
+    if not is_trainable(model, guide):
+        phase = replace(phase, epochs=1, warm_up_steps=0)  # to measure what it learns at once
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]

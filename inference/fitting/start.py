@@ -18,6 +18,8 @@ from vae4counts.models import Model
 
 # Observations from which means and variances are known well.
 MOMENT_OBSERVATIONS = 10_000
+# Observations that a model learns from at a time, where it sees all of them before the first step.
+LEARNING_BATCH = 2048
 # Groups of more points would take longer to find than a few epochs.
 MAX_GROUPED_POINTS = 12_000
 # Draws from the posterior of each of few observations, so that groups depend less on chance.
@@ -27,7 +29,8 @@ MIN_OF_CLASS = 10
 
 
 def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
-    """Let the parts of model and guide set parameters from training observations."""
+    """Let the model learn from all training observations, and all parts start at some of them."""
+    model.learn(CountLoader(counts, batch_size=LEARNING_BATCH, seed=seed))
     batch = next(iter(CountLoader(counts, batch_size=MOMENT_OBSERVATIONS, seed=seed)))
     models.start_from_data(model, batch)
     models.start_from_data(guide, batch)

@@ -109,7 +109,8 @@ class Steps:
         loss = (loss + penalty) / batch.n_observations
         # of a process's part, its share in the loss of the whole batch
         loss = loss * (batch.whole.n_rows / batch.whole.size)
-        self.fabric.backward(loss)
+        if loss.requires_grad:
+            self.fabric.backward(loss)
         loss = self.processes.add_gradients(self.elbo, loss.detach())
         norm = self.gradient.norm()
         is_finite = math.isfinite((loss + norm).item())
@@ -193,11 +194,15 @@ class _Objective(nn.Module):
     counts of more than 256 would lose digits in bfloat16.
     """
 
-    def __init__(self, elbo: nn.Module) -> None:
+    def __init__(self, elbo: Any) -> None:
         super().__init__()
         self.elbo = elbo
+        self.is_fixed = not any(each.requires_grad for each in elbo.parameters())
 
     def forward(self, batch: Callable[[], Batch]) -> Any:
+        if self.is_fixed:  # there is no gradient to ask for
+            loss = self.elbo.elbo.loss(self.elbo.model, self.elbo.guide, batch())
+            return torch.tensor(loss, device=batch().index.device)
         return self.elbo(batch())
 
 
@@ -208,8 +213,6 @@ def _adam(elbo: nn.Module, settings: StepSettings) -> torch.optim.Adam:
         if parameter.requires_grad:
             groups[name.startswith("model.prior.")].append(parameter)
     rates = {False: settings.learning_rate, True: settings.prior_learning_rate}
-    return torch.optim.Adam(
-        [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]],
-        betas=BETAS,
-        fused=True,
-    )
+    given = [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]]
+    # an empty group for a pair that has nothing to train
+    return torch.optim.Adam(given or [{"params": []}], betas=BETAS, fused=True)

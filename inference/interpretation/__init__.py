@@ -6,6 +6,7 @@
 from vae4counts.models import NotInModelError
 
 from .feature_ranking import strongest_features
+from .feature_tree import feature_links
 from .interpretation import Interpretation
 from .loadings import loadings, orient_signs, varimax
 from .pair_on_data import PairOnData
@@ -14,6 +15,7 @@ __all__ = [
     "Interpretation",
     "NotInModelError",
     "PairOnData",
+    "feature_links",
     "loadings",
     "orient_signs",
     "strongest_features",

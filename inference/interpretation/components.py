@@ -13,7 +13,6 @@ from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.inference.interpretation.prior_draws import (
     component_weights,
     expected_counts,
-    presence,
     prior_draws,
 )
 from vae4counts.inference.posterior.annotation import assigned
@@ -248,7 +247,7 @@ def cooccurrence(
     chosen = everything[torch.as_tensor(columns)]
     joint, total = np.zeros((len(columns), len(columns))), 0.0
     for counts, weights in prior_draws(pair, library, fixed):
-        present = presence(counts, chosen).double()
+        present = counts.presence(chosen).double()
         joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
         total += weights.sum().item()
     chance = np.outer(anywhere[columns], anywhere[columns])
@@ -264,7 +263,7 @@ def _presence(
     """Probability that each feature is present, averaged over draws from the prior, ``(F,)``."""
     present, total = np.zeros(len(columns)), 0.0
     for counts, weights in prior_draws(pair, library, fixed):
-        present += (weights @ presence(counts, columns).double()).cpu().numpy()
+        present += (weights @ counts.presence(columns).double()).cpu().numpy()
         total += weights.sum().item()
     return present / total
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vae4counts.data import DataError
 from vae4counts.data.warning import warn
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.interpretation.prior_draws import expected_counts, presence, prior_draws
+from vae4counts.inference.interpretation.prior_draws import prior_draws
 
 # With fewer effective draws an answer is mostly noise.
 MIN_EFFECTIVE_DRAWS = 50
@@ -30,6 +33,8 @@ def expected_given(
               w_s \propto \prod_{i \in \mathrm{given}} p(x_i \mid z_s), \qquad z_s \sim p(z).
 
     Library sizes are drawn from the data where the model is given them, else from their prior.
+    Where the model has no other latents than enumerated ones, and no library size is given, these
+    are summed out, and the answer is exact: that of a mixture, a tree or a circuit.
 
     Args:
         pair: A pair and data.
@@ -41,35 +46,31 @@ def expected_given(
         A row for each other feature, first those whose probability rises most by what is given:
         ``expected`` (the expected count), ``probability`` (of one count or more), ``base`` (the
         same without anything given), ``lift`` (their ratio). ``attrs["effective_samples"]`` is the
-        number of draws that the answer effectively rests on.
+        number of draws that the answer effectively rests on, infinite for an exact answer.
 
     Raises:
         DataError: Nothing is given, an unknown feature, a value that is not a count, or what no
             draw makes possible.
-        NotInModelError: The model's features are not independent given its latents (a
-            multinomial).
+        NotInModelError: The counts given the latents have no marginals (those of a multinomial).
 
     Warns:
         UserWarning: Few draws make what is given likely: the answer is noisy.
     """
-    columns, values = _given(pair, given)
-    device = pair.counts.device
-    known = torch.as_tensor(columns, device=device)
+    columns, values, observed, present = _given(pair, given)
     others = np.setdiff1d(np.arange(len(pair.features)), columns)
-    unknown = torch.as_tensor(others, device=device)
+    unknown = torch.as_tensor(others, device=observed.device)
+    is_exact, states = _summed_out(pair)
+    num_samples = 1 if is_exact else num_samples
     library = pair.library_sizes()[torch.randint(len(pair.counts), (num_samples,))]
     log_totals, log_squares, weighted, plain = [], [], [], torch.zeros(())
-    for counts, _ in prior_draws(pair, library):
-        if values is None:
-            log_weights = presence(counts, known).double().log().sum(-1)
-        else:
-            log_weights = counts.log_prob_at(known, values.to(device)).double().sum(-1)
-        present = presence(counts, unknown).double()
-        answers = torch.stack([expected_counts(counts)[:, unknown].double(), present], dim=1)
+    for counts, shares in chain.from_iterable(prior_draws(pair, library, each) for each in states):
+        log_weights = shares.log() + counts.log_marginal(values, observed, present).double()
+        answers = torch.stack(counts.expected_given(values, observed, present), dim=1).double()
         log_totals.append(log_weights.logsumexp(0))
         log_squares.append((2 * log_weights).logsumexp(0))
-        weighted.append(torch.einsum("s,saf->af", log_weights.softmax(0), answers))
-        plain = plain + present.sum(0).cpu()
+        weights = log_weights.softmax(0).nan_to_num()  # of draws that are all impossible
+        weighted.append(torch.einsum("s,saf->af", weights, answers[..., unknown]))
+        plain = plain + (shares @ counts.presence(unknown).double()).cpu()
     totals = torch.stack(log_totals)
     if totals.max() == -torch.inf:
         raise DataError(
@@ -79,6 +80,7 @@ def expected_given(
     # each chunk counts by the total weight of its draws
     answer = torch.einsum("c,caf->af", totals.softmax(0), torch.stack(weighted)).cpu().numpy()
     effective = (2 * totals.logsumexp(0) - torch.stack(log_squares).logsumexp(0)).exp().item()
+    effective = math.inf if is_exact else effective
     if not effective >= MIN_EFFECTIVE_DRAWS:
         warn(
             f"only {effective:.0f} of {num_samples} draws make what is given likely: the answer is "
@@ -100,15 +102,39 @@ def expected_given(
     return table
 
 
+def _summed_out(pair: PairOnData) -> tuple[bool, list[dict[str, float]]]:
+    """Whether all that is latent can be summed out, and the states to do it by."""
+    model = pair.model
+    if model.given_library or model.covariates or not model.is_exact:
+        return False, [{}]
+    numbers = [range(latent.states or 0) for latent in model.latents]
+    names = [latent.name for latent in model.latents]
+    return True, [dict(zip(names, states, strict=True)) for states in product(*numbers)]
+
+
 def _given(
     pair: PairOnData, given: Mapping[str, int] | Sequence[str]
-) -> tuple[np.ndarray, torch.Tensor | None]:
-    """Positions of the features that are given, and their counts; None for one or more."""
+) -> tuple[np.ndarray, Tensor, Tensor, Tensor]:
+    """Positions of what is given; the counts ``(1, G)``, and which are known, or to be there."""
     if len(given) == 0:
         raise DataError("nothing is given: name one feature or more")
+    device = pair.counts.device
+    values = torch.zeros((1, len(pair.features)), device=device)
+    nothing = torch.zeros(len(pair.features), dtype=torch.bool, device=device)
     if not isinstance(given, Mapping):
-        return np.unique(pair.columns(given)), None
+        columns = np.unique(pair.columns(given))
+        return columns, values, nothing, nothing.index_fill(0, _index(columns, device), True)
     for name, value in given.items():
-        if not (np.isfinite(value) and value >= 0 and value == int(value)):
+        is_number = np.isfinite(value)
+        if pair.model.holds_counts:
+            is_number &= value >= 0 and value == int(value)
+        if not is_number:
             raise DataError(f"{name!r} is given as {value!r}: it must be a whole number, 0 or more")
-    return pair.columns(list(given)), torch.tensor([float(v) for v in given.values()])
+    columns = pair.columns(list(given))
+    known = _index(columns, device)
+    values[0, known] = torch.tensor([float(v) for v in given.values()], device=device)
+    return columns, values, nothing.index_fill(0, known, True), nothing
+
+
+def _index(columns: np.ndarray, device: torch.device) -> Tensor:
+    return torch.as_tensor(columns, device=device)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vae4counts.data import DataError, classes_of, find_column
 from vae4counts.inference.interpretation import (
+    annotated_parts,
     components,
     conditional,
     covariate_effects,
@@ -21,12 +22,14 @@ from vae4counts.inference.interpretation import (
     modalities,
     prediction,
     rates,
+    topics,
 )
 from vae4counts.inference.interpretation.differential import (
     Mode,
     differential_expression,
     level_expression,
 )
+from vae4counts.inference.interpretation.feature_tree import feature_links
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
     Values,
@@ -88,6 +91,17 @@ class Interpretation(PairOnData):
     predict = seeded(prediction.predict)
     modality_table = seeded(modalities.modality_table)
     latent_shares = seeded(modalities.latent_shares)
+    shared_axes = seeded(modalities.shared_axes)
+    parts = seeded(annotated_parts.parts)
+    topic_table = seeded(topics.topic_table)
+    topic_features = seeded(topics.topic_features)
+    feature_topics = seeded(topics.feature_topics)
+    topic_weights = seeded(topics.topic_weights)
+    topics = seeded(topics.topics)
+
+    def feature_links(self) -> pd.DataFrame:
+        """Return the links of the model's tree of features: see `feature_links`."""
+        return feature_links(self.model, self.features)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.

@@ -14,10 +14,11 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
-from vae4counts.data import CountLoader, Counts, DataError, UnknownName
+from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.annotation import latents_and_components
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, draw_latents
+from vae4counts.inference.posterior.tables import feature_columns
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.covariates import At
 
@@ -132,11 +133,7 @@ class PairOnData:
         Raises:
             UnknownName: The model has no such table.
         """
-        sizes = self.model.table_sizes
-        if name not in sizes:
-            raise UnknownName("table", name, list(sizes))
-        before = list(sizes)[: list(sizes).index(name)]
-        return sum(sizes[other] for other in before) + np.arange(sizes[name])
+        return np.arange(self.model.n_features)[feature_columns(self.model, name)]
 
     def with_value(self, covariate: str, value: str | float) -> PairOnData:
         """Return the same with one more covariate held."""

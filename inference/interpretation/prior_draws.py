@@ -13,8 +13,9 @@ from torch import Tensor
 from vae4counts.data.counts.batch import Batch, Table
 from vae4counts.inference.interpretation.pair_on_data import CHUNK_ROWS, PairOnData
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS
+from vae4counts.inference.posterior.tables import joint_distribution
 from vae4counts.models import NotInModelError
-from vae4counts.models.joint import JointDistribution, SideBySide
+from vae4counts.models.joint import JointDistribution
 
 NO_VALUES: Mapping[str, float] = MappingProxyType({})
 # Draws over which the weights of components are averaged that depend on other latents.
@@ -45,8 +46,6 @@ def prior_draws(
             latents.
     """
     model = pair.model
-    if model.reads_counts:
-        raise NotInModelError(f"{model.title} has no distribution of counts given its latents")
     states = {latent.name: latent.states for latent in model.latents if latent.name in fixed}
     size = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // model.numbers_per_draw))
     for sizes in library.split(size):
@@ -55,14 +54,7 @@ def prior_draws(
             for name, n in states.items()
         }
         nodes = _trace(poutine.condition(model, given), _empty(pair, sizes))
-        parts = [nodes[table]["fn"] for table in model.tables]
-        for part in parts:
-            if not isinstance(part, JointDistribution):
-                raise NotInModelError(
-                    f"{model.title} observes its counts by a {type(part).__name__}: this needs a "
-                    "JointDistribution"
-                )
-        counts = parts[0] if len(parts) == 1 else SideBySide(parts)
+        counts = joint_distribution(model, nodes)
         weights = torch.ones_like(sizes[:, 0], dtype=torch.float64)
         for name, n in states.items():
             if n is not None:
@@ -98,11 +90,6 @@ def expected_counts(counts: JointDistribution) -> Tensor:
         return counts.mean
     except NotImplementedError as error:
         raise NotInModelError(f"a {type(counts).__name__} has no mean in closed form") from error
-
-
-def presence(counts: JointDistribution, columns: Tensor) -> Tensor:
-    """Return the probability that a feature is present at all, ``1 - p(0)``, shape ``(B, F)``."""
-    return -torch.expm1(counts.log_prob_at(columns, columns.new_zeros(len(columns)).float()))
 
 
 def _trace(model: Any, batch: Batch) -> Any:

@@ -1,6 +1,6 @@
 """Figures: one function a figure, drawn on given axes and returned."""
 
-from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap
+from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap, topic_heatmap
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
 from .mixture import (
     component_overlaps,
@@ -11,6 +11,7 @@ from .mixture import (
 from .posteriors import pareto_shapes
 from .style import MARKERS, PALETTE, class_styles
 from .training import training_history
+from .trees import feature_tree
 from .volcano import volcano
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "component_stability",
     "component_weights",
     "cooccurrence_heatmap",
+    "feature_tree",
     "how_many_groups",
     "latent_space",
     "pareto_shapes",
     "top_features_heatmap",
+    "topic_heatmap",
     "training_history",
     "traversal",
     "two_dimensions",

@@ -84,6 +84,25 @@ def top_features_heatmap(
     return ax
 
 
+def topic_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw from which topics the counts of features come.
+
+    At most 48 topics are shown, the first ones.
+
+    Args:
+        table: Shares, features x topics, of `Interpretation.feature_topics`.
+        ax: Where to draw; new axes if None.
+    """
+    shown = table.iloc[:, :MOST_ROWS]
+    ax = axes(ax, 3 + 0.35 * shown.shape[1] + label_room(shown), 1.5 + 0.19 * shown.shape[0])
+    image = ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    _ticks(ax, shown)
+    ax.tick_params(axis="y", labelsize="small")
+    ax.set(xlabel="topic", title="Which topics the counts of features come from")
+    ax.figure.colorbar(image, ax=ax, label="share of the feature's counts", fraction=0.08)
+    return ax
+
+
 def cooccurrence_heatmap(
     lift: pd.DataFrame, *, title: str = "Together, against chance", ax: Axes | None = None
 ) -> Axes:

@@ -66,6 +66,8 @@ def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> 
         "obs/predicted_label": model.labels is not None,
         "obs/predicted_label_probability": model.labels is not None,
         "varm/loadings": model.loadings() is not None,
+        "obsm/topics": model.pure_topics() is not None,
+        "varm/topics": model.pure_topics() is not None,
         "layers/denoised": denoised,
         "obs/pareto_k": refined,
         "obs/effective_draws": refined,

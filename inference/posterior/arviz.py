@@ -20,7 +20,7 @@ NOTES = {
 def convert(
     groups: Groups,
     observations: Sequence[str],
-    features: Sequence[str],
+    features: Mapping[str, Sequence[str]],
     dimensions: Mapping[str, str],
     covariates: Mapping[str, np.ndarray],
 ) -> Any:
@@ -30,7 +30,7 @@ def convert(
         groups: Arrays by group and variable, of shape ``(chain, draw, obs, ...)``, but without
             the first two in the group ``observed_data``.
         observations: Names of the observations.
-        features: Names of the features, the coordinates of the dimension ``feature``.
+        features: Names of features, the coordinates of the dimensions of these names.
         dimensions: The name of the last dimension of each variable that has one more; further
             dimensions are numbered, as ArviZ does.
         covariates: What is known of each observation, by name, ``(N,)`` each: coordinates along
@@ -42,7 +42,7 @@ def convert(
     import arviz  # it takes seconds to import
     import xarray
 
-    names = {"obs": list(observations), "feature": list(features)}
+    names = {"obs": list(observations), **{dim: list(each) for dim, each in features.items()}}
     datasets = {}
     for group, variables in groups.items():
         lead = ["obs"] if group == "observed_data" else ["chain", "draw", "obs"]

@@ -15,10 +15,14 @@ from vae4counts.inference.posterior.draws import (
     Draws,
     draw_prior,
     draws_at,
-    require_counts,
 )
 from vae4counts.inference.posterior.samplers import Sampler
 from vae4counts.inference.posterior.sizes import check_size
+from vae4counts.inference.posterior.tables import (
+    feature_columns,
+    presence,
+    require_likelihoods,
+)
 from vae4counts.models import Model
 
 # What the probabilities of the states of a mixture's component are called.
@@ -38,16 +42,17 @@ def to_arviz(
 ) -> Any:
     """Draw from posterior and prior for all observations, and keep the draws.
 
-    The groups are ``posterior`` and ``prior`` (the latents), ``log_likelihood`` (log p(counts |
-    latents) in nats, see below) and ``sample_stats`` (of draws from a guide ``log_weight``, log
-    p(counts, latents) - log q(latents | counts): resample by it to correct the guide; of chains
-    ``lp``, log p(counts, latents), ``acceptance_rate``, ``step_size`` and ``diverging``; and the
-    probabilities of the states of each enumerated site: ``responsibilities`` for the components,
-    ``SITE_probabilities`` for others).
-    With the counts come ``posterior_predictive``, ``prior_predictive`` and ``observed_data``.
-    The model's covariates are coordinates along ``obs``. Dimensions: ``chain``, ``draw``, ``obs``,
-    ``feature``, those that the model's latents declare,
-    and for probabilities the name of the site.
+    The groups are ``posterior`` and ``prior`` (the latents), ``log_likelihood`` (log p(values |
+    latents) in nats, a variable a table, see below) and ``sample_stats`` (of draws from a guide
+    ``log_weight``, log p(values, latents) - log q(latents | values): resample by it to correct
+    the guide; of chains ``lp``, log p(values, latents), ``acceptance_rate``, ``step_size`` and
+    ``diverging``; and the probabilities of the states of each enumerated site:
+    ``responsibilities`` for the components, ``SITE_probabilities`` for others).
+    With a table come ``posterior_predictive``, ``prior_predictive`` and ``observed_data``. Those
+    of several tables are floating-point numbers, NaN for an observation that lacks the table, as is
+    its ``log_likelihood``. The model's covariates are coordinates along ``obs``. Dimensions:
+    ``chain``, ``draw``, ``obs``, ``feature`` (of several tables one each: ``rna_feature``), those
+    that the model's latents declare, and for probabilities the name of the site.
 
     The latents are each observation's own, so that ``log_likelihood`` is that of an observation
     given what it has said about itself. `arviz.loo`, `arviz.waic` and `arviz.compare` would take
@@ -59,7 +64,7 @@ def to_arviz(
         sampler: Where the draws of the posterior come from.
         batches: The observations, in order; they are iterated over several times.
         observations: Their names.
-        features: Names of the features.
+        features: Names of the model's features.
         num_samples: Number of draws of each chain.
         sites: Sites of the model to keep; all its latents if None.
 
@@ -67,7 +72,8 @@ def to_arviz(
         ``arviz.InferenceData`` (ArviZ 0.x) or an xarray ``DataTree`` (ArviZ 1.x).
 
     Raises:
-        NotInModelError: ``sites`` names a table that does not hold counts.
+        NotInModelError: ``sites`` names a table of which the model describes something else, see
+            `require_likelihoods`.
         TooLargeError: The result would be larger than 4 GiB.
         UnknownName: The model has no such site.
         ValueError: ``num_samples`` is below 1.
@@ -76,8 +82,7 @@ def to_arviz(
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     latents = [latent.name for latent in model.latents]
     latents, tables = _choose(sites, latents, model.tables)
-    if tables:
-        require_counts(model)
+    require_likelihoods(model, tables)
     first = next(iter(batches))
     free = [latent.name for latent in model.latents if latent.states is None]
     values = {name: value for name, value in draw_prior(model, first, 1).items() if name in free}
@@ -110,11 +115,12 @@ def to_arviz(
             variables[name] = x.reshape(sampler.chains, num_samples, *x.shape[1:])
     if tables:
         results["observed_data"] = {
-            name: np.concatenate([_whole(b.tables[name].values.to_dense()) for b in batches])
+            name: np.concatenate([_numbers(model, name, _all_rows(b, name)) for b in batches])
             for name in tables
         }
     covariates = _covariates(model, batches)
-    return convert(results, observations, features, _dimensions(model), covariates)
+    of_tables = {_feature_axis(model, n): features[feature_columns(model, n)] for n in model.tables}
+    return convert(results, observations, of_tables, _dimensions(model), covariates)
 
 
 def _groups(
@@ -132,7 +138,11 @@ def _groups(
             **draws.stats,
             **{_probabilities(n): x for n, x in draws.probabilities.items() if n in latents},
         },
-        "log_likelihood": {n: draws.log_model[n] for n in model.tables if n in draws.log_model},
+        "log_likelihood": {
+            name: _where_present(draws.log_model[name], batch, name)
+            for name in model.tables
+            if name in draws.log_model
+        },
     }
     arrays = {
         group: {name: x.cpu().numpy() for name, x in variables.items()}
@@ -141,8 +151,10 @@ def _groups(
     }
     if tables:
         predicted = model.draw(batch, shape[0], given=posterior)
-        arrays["posterior_predictive"] = {name: _whole(predicted[name]) for name in tables}
-        arrays["prior_predictive"] = {name: _whole(prior[name]) for name in tables}
+        arrays["posterior_predictive"] = {
+            name: _numbers(model, name, predicted[name]) for name in tables
+        }
+        arrays["prior_predictive"] = {name: _numbers(model, name, prior[name]) for name in tables}
     return arrays
 
 
@@ -169,13 +181,18 @@ def _covariates(model: Model, batches: Iterable[Batch]) -> dict[str, np.ndarray]
 
 def _dimensions(model: Model) -> dict[str, str]:
     """Name the last dimension of each variable that has one."""
-    named = dict.fromkeys(model.tables, "feature")
+    named = {name: _feature_axis(model, name) for name in model.tables}
     for latent in model.latents:
         if latent.dimension is not None:
             named[latent.name] = latent.dimension
         if latent.states is not None:
             named[_probabilities(latent.name)] = latent.name
     return named
+
+
+def _feature_axis(model: Model, table: str) -> str:
+    """Name the axis of a table's features."""
+    return "feature" if len(model.tables) == 1 else f"{table}_feature"
 
 
 def _probabilities(site: str) -> str:
@@ -188,5 +205,22 @@ def _size(parts: Parts) -> int:
     return sum(x.nbytes for variables in parts.values() for x in variables.values())
 
 
-def _whole(counts: Tensor) -> np.ndarray:
-    return counts.to(torch.int32).cpu().numpy()
+def _numbers(model: Model, table: str, values: Tensor) -> np.ndarray:
+    """Return values of a table: whole numbers where none can be missing."""
+    is_whole = len(model.tables) == 1 and model.observed(table).holds_counts
+    return values.to(torch.int32 if is_whole else torch.float32).cpu().numpy()
+
+
+def _all_rows(batch: Batch, table: str) -> Tensor:
+    """Return a table's values for all observations of a batch, NaN for those that lack it."""
+    values, rows = batch.tables[table].values.to_dense(), batch.tables[table].rows
+    if rows is None:
+        return values
+    absent = values.new_full((len(batch), values.shape[1]), torch.nan)
+    return absent.index_copy(0, rows, values)
+
+
+def _where_present(log_probs: Tensor, batch: Batch, table: str) -> Tensor:
+    """Return log-probabilities ``(S, B)``, NaN for the observations that lack a table."""
+    present = torch.from_numpy(presence(batch)[table]).to(log_probs.device)
+    return log_probs.masked_fill(~present, torch.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -10,8 +9,8 @@ import pandas as pd
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import require_counts
 from vae4counts.inference.posterior.importance import smoothed_estimates
+from vae4counts.inference.posterior.tables import require_likelihoods
 from vae4counts.models import Model
 
 
@@ -61,21 +60,25 @@ def log_likelihoods(
         `vae4counts.inference.posterior.importance.smoothed_estimates`.
 
     Raises:
-        NotInModelError: The table of the model does not hold counts.
+        NotInModelError: The model describes something else than its values, see
+            `require_likelihoods`.
         ValueError: Too few draws, or a model that takes large counts as one and meets larger ones.
     """
-    require_counts(model)
+    require_likelihoods(model, model.tables)
     return smoothed_estimates(model, guide, _told_apart(model, batches), num_samples)
 
 
 def _told_apart(model: Model, batches: Iterable[Batch]) -> Iterator[Batch]:
     """Yield batches, whose counts the model has to tell apart."""
-    last = math.inf if model.lumped_from is None else model.lumped_from
+    lumped_from = {name: model.observed(name).lumped_from for name in model.tables}
+    lumped = {name: last for name, last in lumped_from.items() if last is not None}
     for batch in batches:
-        values = batch.counts.values()
-        if values.numel() and (largest := values.max().item()) > last:
-            raise ValueError(
-                f"{model.title} takes all counts from {last} on as one, and there is a count of "
-                f"{largest:.0f}: its likelihood cannot be compared with that of other models"
-            )
+        for name, last in lumped.items():
+            counts = batch.of_table(name).counts.values()
+            if counts.numel() and (largest := counts.max().item()) > last:
+                raise ValueError(
+                    f"{model.title} takes all counts from {last} on as one, and there is a count "
+                    f"of {largest:.0f} in {name!r}: its likelihood cannot be compared with that of "
+                    "other models"
+                )
         yield batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import logsumexp
 from torch import Tensor
@@ -14,6 +15,7 @@ from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.posterior.draws import chunks, draw, draws_at
 from vae4counts.inference.posterior.importance import HIGH_K, MIN_DRAWS, smoothed_log_mean
+from vae4counts.inference.posterior.tables import presence
 from vae4counts.models import Model, NotInModelError
 
 # Two estimates of the same mean that differ by more than this share of it, and by more nats than
@@ -62,7 +64,9 @@ def conditional_log_likelihoods(
 
     and as the difference of two importance-weighted log-likelihoods,
     ``log p(x_a, x_b) - log p(x_a)``, with draws from ``q(z | x_a, x_b)`` and ``q(z | x_a)``. All
-    weights are Pareto-smoothed. With enough draws the two are the same.
+    weights are Pareto-smoothed. With enough draws the two are the same. Where ``x_b`` says much
+    more of ``z`` than ``x_a`` does, few draws from ``q(z | x_a)`` come near it: the first way is
+    then too low, and needs far more draws than the second.
 
     Args:
         model: The model, in evaluation mode.
@@ -74,10 +78,10 @@ def conditional_log_likelihoods(
 
     Returns:
         Shape ``(N,)`` each, in nats; NaN for an observation that lacks ``b``, or all of ``a``:
-        ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` (of the
-        first; above 0.7 it cannot be trusted), ``marginal`` (``log p(x_b)``), ``shuffled`` (the
-        first way, given ``x_a`` of another observation) and ``tokens`` (the total count of
-        ``x_b``; 1 for values that are not counts).
+        ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` and
+        ``difference_pareto_k`` (of the two; above 0.7 they cannot be trusted), ``marginal``
+        (``log p(x_b)``), ``shuffled`` (the first way, given ``x_a`` of another observation) and
+        ``tokens`` (the total count of ``x_b``; 1 for values that are not counts).
 
     Raises:
         DataError: See `check_tables`; or no observation has both.
@@ -94,6 +98,28 @@ def conditional_log_likelihoods(
     return found
 
 
+def conditional_summary(found: pd.DataFrame) -> dict[str, float]:
+    """Return means of what `conditional_log_likelihoods` gives, over the observations that have it.
+
+    Returns:
+        ``observations``, their number; ``log_likelihood`` and its standard error ``se``;
+        ``by_difference``, ``marginal``, ``shuffled``; ``per_token``, the log-likelihood of all over
+        the number of all tokens; in nats; and ``bad_k``, the share with a Pareto k above 0.7.
+    """
+    known = found[found["log_likelihood"].notna()]
+    means = known[["log_likelihood", "by_difference", "marginal", "shuffled"]].mean()
+    return {
+        "observations": len(known),
+        "log_likelihood": means["log_likelihood"],
+        "se": known["log_likelihood"].sem(),
+        "by_difference": means["by_difference"],
+        "marginal": means["marginal"],
+        "shuffled": means["shuffled"],
+        "per_token": known["log_likelihood"].sum() / known["tokens"].sum(),
+        "bad_k": (known["pareto_k"] > HIGH_K).mean(),
+    }
+
+
 def _of_batch(
     model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
 ) -> dict[str, np.ndarray]:
@@ -103,16 +129,18 @@ def _of_batch(
     for size in sizes:
         draws = draw(model, guide, known, size)
         weights["given"].append(draws.log_weights)
-        own = draws_at(model, batch.only([of]), draws.values, size).log_model
+        z = draws.values  # noqa: PD011 (a field of Draws)
+        own = draws_at(model, batch.only([of]), z, size).log_model
         weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
-        rolled = {name: value.roll(1, dims=1) for name, value in draws.values.items()}
+        rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
         other = draws_at(model, batch.only([of]), rolled, size).log_model
         weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
         weights["both"].append(draw(model, guide, whole, size).log_weights)
         weights["of"].append(draw(model, guide, batch.only([of]), size).log_weights)
     w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
-    log_given, _ = smoothed_log_mean(w["given"])
+    log_given, given_k = smoothed_log_mean(w["given"])
     log_joint, pareto_k = smoothed_log_mean(w["given"] + w["own"])
+    log_both, both_k = smoothed_log_mean(w["both"])
     given_other = np.roll(w["given"], 1, axis=0)
     has = presence(batch)
     absent = ~(has[of] & np.any([has[name] for name in given], axis=0))
@@ -123,8 +151,9 @@ def _of_batch(
         tokens[has[of]] = library.cpu().numpy()
     found = {
         "log_likelihood": log_joint - log_given,
-        "by_difference": smoothed_log_mean(w["both"])[0] - log_given,
+        "by_difference": log_both - log_given,
         "pareto_k": pareto_k,
+        "difference_pareto_k": np.maximum(given_k, both_k),
         "marginal": smoothed_log_mean(w["of"])[0],
         "shuffled": logsumexp(given_other + w["other"], axis=1) - logsumexp(given_other, axis=1),
         "tokens": tokens,
@@ -134,25 +163,18 @@ def _of_batch(
     return found
 
 
-def presence(batch: Batch) -> Mapping[str, np.ndarray]:
-    """Return which observations of a batch have each table, shape ``(B,)`` of truth values."""
-    found = {}
-    for name, table in batch.tables.items():
-        has = np.ones(len(batch), dtype=bool)
-        if table.rows is not None:
-            has = np.isin(np.arange(len(batch)), table.rows.cpu().numpy())
-        found[name] = has
-    return found
-
-
 def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[str]) -> None:
-    k = found["pareto_k"][~np.isnan(found["pareto_k"])]
-    high = float((k > HIGH_K).mean())
+    """Warn if the two ways disagree, and say which can be trusted."""
     one, other = (np.nanmean(found[name]) for name in ("log_likelihood", "by_difference"))
-    tolerance = max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other))
-    if abs(one - other) > tolerance or high > MAX_HIGH_SHARE:
-        warn(
-            f"log p({of} | {', '.join(given)}) is not known well: {one:.2f} nats by weighted draws "
-            f"and {other:.2f} as a difference, and for {high:.0%} of the observations the weights "
-            "have too heavy a tail (Pareto k above 0.7); use more draws"
-        )
+    if abs(one - other) <= max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other)):
+        return
+    ways = {"weighted draws": "pareto_k", "the difference": "difference_pareto_k"}
+    high = {way: float((found[k] > HIGH_K).mean()) for way, k in ways.items()}
+    trusted = [way for way, share in high.items() if share <= MAX_HIGH_SHARE]
+    advice = f"trust {trusted[0]}" if len(trusted) == 1 else "use more draws"
+    shares = " and ".join(f"{share:.0%} for {way}" for way, share in high.items())
+    warn(
+        f"log p({of} | {', '.join(given)}) is {one:.2f} nats by weighted draws, but {other:.2f} as "
+        f"a difference: {advice} (observations with too heavy a tail of the weights, Pareto k "
+        f"above 0.7: {shares})"
+    )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.models import Model, NotInModelError, plate_sites
+from vae4counts.inference.posterior.tables import joint_distribution
+from vae4counts.models import Model, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
 CHUNK_NUMBERS = 2**22
@@ -38,6 +39,8 @@ class Draws:
         joint: p(states | draw, values) of these sites together, shape ``(*states, S, B)`` with an
             axis for each site in `summed`; None if no site is summed out.
         stats: What else is known of each draw, by name, shape ``(S, B)``.
+        conditionals: ``log p(x_d | x_-d, draw)``, each count given all others and the draw, shape
+            ``(S, B, G)``, in nats; None where they were not asked for.
     """
 
     values: dict[str, Tensor]
@@ -48,6 +51,7 @@ class Draws:
     summed: dict[str, Tensor]
     joint: Tensor | None
     stats: dict[str, Tensor] = field(default_factory=dict)
+    conditionals: Tensor | None = None
 
     @property
     def log_weights(self) -> Tensor:
@@ -88,7 +92,9 @@ class Draws:
 
 
 @torch.no_grad()
-def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
+def draw(
+    model: Model, guide: Guide, batch: Batch, num_samples: int, *, conditionals: bool = False
+) -> Draws:
     """Draw from the guide and score the draws.
 
     Args:
@@ -96,8 +102,25 @@ def draw(model: Model, guide: Guide, batch: Batch, num_samples: int) -> Draws:
         guide: Its guide, in evaluation mode.
         batch: The observations.
         num_samples: Number ``S`` of draws for each observation.
+        conditionals: Whether to score each count given all others as well.
+
+    Raises:
+        NotInModelError: Conditionals of a model that does not describe one table of counts by a
+            joint distribution which has them.
     """
-    return _scored_draws(model, _drawn(guide, batch, num_samples), batch, num_samples)
+    drawn = _drawn(guide, batch, num_samples)
+    drawn.compute_log_prob()
+    samples = pyro.plate("samples", num_samples, dim=-2)
+    scored = _scored(poutine.replay(samples(model), trace=drawn), batch)
+    shape = (num_samples, len(batch))
+    return _draws(
+        model,
+        scored,
+        **_guide_parts(model, drawn, shape),
+        log_guide={name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()},
+        shape=shape,
+        predicted=batch.counts if conditionals else None,
+    )
 
 
 @torch.no_grad()
@@ -151,18 +174,18 @@ def _guide_parts(model: Model, drawn: Any, shape: tuple[int, int]) -> dict[str, 
     }
 
 
-def _scored_draws(model: Model, drawn: Any, batch: Batch, num_samples: int) -> Draws:
-    """Score a guide's draws by both."""
-    drawn.compute_log_prob()
-    shape = (num_samples, len(batch))
-    samples = pyro.plate("samples", num_samples, dim=-2)
-    return _draws(
-        model,
-        _scored(poutine.replay(samples(model), trace=drawn), batch),
-        **_guide_parts(model, drawn, shape),
-        log_guide={name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()},
-        shape=shape,
-    )
+def _over_states(conditionals: Tensor, log_states: Tensor | None) -> Tensor:
+    r"""Sum enumerated sites ``h`` out of the log-probabilities of counts given all others.
+
+    .. math:: p(x_d | x_{-d}) = \left[ \sum_h p(h | x) / p(x_d | x_{-d}, h) \right]^{-1}
+
+    Args:
+        conditionals: ``log p(x_d | x_-d, h)``, shape ``(*states, S, B, G)``.
+        log_states: ``log p(h | x)``, shape ``(*states, S, B)``; None without enumerated sites.
+    """
+    if log_states is None:
+        return conditionals
+    return -(log_states.unsqueeze(-1) - conditionals).flatten(0, -4).logsumexp(0)
 
 
 @torch.no_grad()
@@ -205,13 +228,22 @@ def _draws(
     probabilities: dict[str, Tensor],
     shape: tuple[int, int],
     stats: dict[str, Tensor] | None = None,
+    predicted: Tensor | None = None,
 ) -> Draws:
-    """Sum the enumerated sites that have no values out of the trace of a model."""
+    """Sum the enumerated sites that have no values out of the trace of a model.
+
+    Counts that are ``predicted`` are also scored one by one, each given all others.
+    """
     log_probs = _log_probs(scored)
     # Pyro gives the first enumerated site the axis -3, the next one -4, and so on
     enumerated = _enumerated(model)
     summed = [name for name in reversed(log_probs) if name in enumerated and name not in values]
-    log_model, joint = _sum_out(summed, log_probs, shape)
+    log_model, log_states = _sum_out(summed, log_probs, shape)
+    joint = None if log_states is None else log_states.exp()
+    conditionals = None
+    if predicted is not None:
+        found = joint_distribution(model, scored.nodes).leave_one_out(predicted)
+        conditionals = _over_states(found, log_states).expand(*shape, -1)
     return Draws(
         values=values,
         log_model=log_model,
@@ -221,6 +253,7 @@ def _draws(
         summed={name: _states(scored.nodes[name]["fn"]) for name in summed},
         joint=joint,
         stats=stats or {},
+        conditionals=conditionals,
     )
 
 
@@ -269,7 +302,7 @@ def _sum_out(
     .. math:: \log p(x_i \mid x_{<i}) = \log \sum_h p(h, x_{\le i}) - \log \sum_h p(h, x_{<i}).
 
     Returns:
-        log p of each other site given those before it, ``(S, B)``, and ``p(h | x)``, shape
+        log p of each other site given those before it, ``(S, B)``, and ``log p(h | x)``, shape
         ``(*states, S, B)``; None without enumerated sites.
     """
     log_model = {name: part.expand(shape) for name, part in log_probs.items() if part.dim() <= 2}
@@ -283,7 +316,7 @@ def _sum_out(
                 marginal = total.flatten(0, -3).logsumexp(0).expand(shape)
                 log_model[name], before = marginal - before, marginal
     total = total.expand(*total.shape[:-2], *shape)
-    return log_model, total.flatten(0, -3).softmax(0).view(total.shape)
+    return log_model, total.flatten(0, -3).log_softmax(0).view(total.shape)
 
 
 def _marginals(summed: Sequence[str], joint: Tensor) -> dict[str, Tensor]:
@@ -314,24 +347,27 @@ def _mean(site: Any, shape: tuple[int, int]) -> Tensor:
 
 
 @torch.no_grad()
+def posterior_predictive(
+    model: Model, guide: Guide, batch: Batch, table: str, num_samples: int
+) -> Tensor:
+    """Draw new values of a table for the observations that have it, given all their tables.
+
+    Returns:
+        Shape ``(S, R, G)`` for ``R`` observations.
+    """
+    latents = draw(model, guide, batch, num_samples).latents()
+    rows = batch.tables[table].rows
+    if rows is not None:
+        latents = {name: value[:, rows] for name, value in latents.items()}
+    return model.draw(batch.of_table(table), num_samples, latents)[table]
+
+
+@torch.no_grad()
 def draw_prior(model: Model, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     """Draw each latent site from its prior, shape ``(S, B, ...)``; observed sites are not drawn."""
     trace: Any = poutine.trace(pyro.plate("samples", num_samples, dim=-2)(model)).get_trace(batch)
     latents = [name for name in plate_sites(trace) if not trace.nodes[name]["is_observed"]]
     return {name: trace.nodes[name]["value"] for name in latents}
-
-
-def require_counts(model: Model) -> None:
-    """Check that a model's observed site holds counts.
-
-    Raises:
-        NotInModelError: It holds other values.
-    """
-    if not model.holds_counts:
-        raise NotInModelError(
-            f"{type(model).__name__} is not a distribution of counts: it predicts none, and its "
-            "likelihood cannot be compared with that of counts"
-        )
 
 
 def chunks(num_samples: int, model: Model, batch: Batch) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,9 +21,12 @@ from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
+from vae4counts.inference.posterior.leave_one_out import leave_one_out as of_each_count
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model, NotInModelError
 
+# The names of the shares of sites in the ELBO begin with this, among results by observation.
+PART = "part of "
 # A component is used if it holds more than this share of the responsibility.
 USED_SHARE = 0.01
 # From this share of observations with a high Pareto k on, figures come with a note.
@@ -33,6 +35,10 @@ MAX_HIGH_SHARE = 0.1
 OF_POSTERIORS = (
     "elbo",
     "iw_log_likelihood",
+    "iw_log_likelihood_se",
+    "leave_one_out",
+    "leave_one_out_se",
+    "leave_one_out_pareto_k_high",
     "pareto_k_median",
     "pareto_k_high",
     "effective_draws",
@@ -53,18 +59,25 @@ OF_POSTERIORS = (
 class Evaluation:
     """Means per observation over ``n`` observations, log-probabilities in nats.
 
+    A name with ``_se`` holds the standard error of the mean of that name.
+
     Attributes:
         n: Number of observations.
+        log_likelihood: The log-likelihood, exact; None for a pair whose guide samples latents, of
+            which the importance-weighted bound is an estimate.
         elbo: Evidence lower bound.
         elbo_parts: Each site's share of it.
         iw_log_likelihood: Importance-weighted bound, ``log 1/S sum_s p(x, z_s) / q(z_s | x)``
             (Burda et al. 2016): above the ELBO, below log p(x), in expectation.
-        iw_samples: Number ``S`` of draws for the two.
+        iw_samples: Number ``S`` of draws for the two; 1 where the guide samples nothing.
         pareto_k_median: Median shape k of the tails of the importance weights (Vehtari et al.
             2024); None for fewer than 100 draws, or if all weights are the same.
         pareto_k_high: Share of the observations with a k above 0.7: their importance-weighted
             bounds and weighted draws cannot be trusted.
         effective_draws: Median share of the draws that count, see `effective_share`.
+        leave_one_out: ``sum_d log p(x_d | x_-d)``, each count given all others of its observation;
+            None if it was not asked for, or for a model without conditionals.
+        leave_one_out_pareto_k_high: Share of the counts with a k above 0.7 of the weights for it.
         components_used: Components with over 1 % of the responsibility; None without components.
         component_perplexity: Exponential of the entropy of the mean responsibilities.
         n_labelled: Number of observations with a label; None without labels.
@@ -81,10 +94,16 @@ class Evaluation:
     """
 
     n: int
+    log_likelihood: float | None
+    log_likelihood_se: float | None
     elbo: float
     elbo_parts: dict[str, float]
     iw_log_likelihood: float
+    iw_log_likelihood_se: float
     iw_samples: int
+    leave_one_out: float | None
+    leave_one_out_se: float | None
+    leave_one_out_pareto_k_high: float | None
     pareto_k_median: float | None
     pareto_k_high: float | None
     effective_draws: float
@@ -128,6 +147,7 @@ def evaluate(
     num_samples: int = 100,
     labels: np.ndarray | None = None,
     batch_of: np.ndarray | None = None,
+    leave_one_out: bool | None = None,
     processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
     """Evaluate a pair on batches of observations, streaming over batches and draws.
@@ -140,13 +160,16 @@ def evaluate(
         labels: Known classes, one an observation; missing for those that have none.
         batch_of: The experimental batch of each observation, to measure how well these are mixed in
             the latent space; None to leave that out.
+        leave_one_out: Whether to predict each count from all others. It takes memory for all
+            ``num_samples`` draws of a batch. If None, where it is exact, by one draw.
         processes: The processes that share the work; the batches are then one's part of each.
 
     Returns:
         Means over all observations.
 
     Raises:
-        NotInModelError: ``batch_of`` is given, and the model has no latent space.
+        NotInModelError: ``batch_of`` is given, and the model has no latent space; or
+            ``leave_one_out`` is asked of a model that cannot do it.
         ValueError: ``num_samples`` is below 1.
     """
     if batch_of is not None and model.n_latent is None:
@@ -155,49 +178,40 @@ def evaluate(
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     model.eval()
     guide.eval()
+    is_exact = not guide.sites  # all draws are then the same
+    num_samples = 1 if is_exact else num_samples
+    predicts = None if leave_one_out is None and is_exact else bool(leave_one_out)
     rows = RowResults(processes)
-    parts: defaultdict[str, float] = defaultdict(float)
     for batch in batches:
-        own = batch.whole.n_rows
-        log_weights = []
-        share: Tensor | None = None
-        z: Tensor | None = None
-        for size in chunks(num_samples, model, batch):
-            with whole_noise(batch):
-                draws = draw(model, guide, batch, size)
-            log_weights.append(draws.log_weights)
-            weight = size / num_samples
-            for name, part in draws.elbo_parts().items():
-                parts[name] += weight * part[:own].double().sum().item()
-            if draws.responsibilities is not None:
-                mean = weight * draws.responsibilities.mean(0)
-                share = mean if share is None else share + mean
-            if batch_of is not None and draws.z_mean is not None:
-                mean = weight * draws.z_mean
-                z = mean if z is None else z + mean
-        stacked = torch.cat(log_weights)
-        bound = stacked.logsumexp(0) - math.log(num_samples)
-        rows.add(
-            batch,
-            elbo=stacked.mean(0),
-            bound=bound,
-            responsibilities=share,
-            z=z,
-            **weight_diagnostics(stacked),
-        )
+        if predicts is None:
+            predicts = _has_conditionals(model, guide, batch)
+        scores = _scores(model, guide, batch, num_samples, predicts=predicts)
+        if batch_of is None:
+            scores.pop("z", None)  # which only the mixing of batches reads
+        rows.add(batch, **scores)
     whole = {name: values.cpu() for name, values in rows.all().items()}
     n = len(whole["elbo"])
-    totals = torch.tensor(list(parts.values()), dtype=torch.float64, device=batch.index.device)
-    part_means = (processes.sum(totals) / n).tolist()
     k = whole.get("pareto_k", torch.tensor([])).numpy()
     k = k[np.isfinite(k)]
     clusters = whole["responsibilities"].numpy() if "responsibilities" in whole else None
+    bound, bound_se = _mean_and_error(whole.get("bound"))
+    predicted, predicted_se = _mean_and_error(whole.get("leave_one_out"))
     return Evaluation(
         n=n,
+        log_likelihood=bound if is_exact else None,
+        log_likelihood_se=bound_se if is_exact else None,
         elbo=whole["elbo"].mean().item(),
-        elbo_parts=dict(zip(parts, part_means, strict=True)),
-        iw_log_likelihood=whole["bound"].mean().item(),
+        elbo_parts={
+            name.removeprefix(PART): values.double().mean().item()
+            for name, values in whole.items()
+            if name.startswith(PART)
+        },
+        iw_log_likelihood=bound,
+        iw_log_likelihood_se=bound_se,
         iw_samples=num_samples,
+        leave_one_out=predicted,
+        leave_one_out_se=predicted_se,
+        leave_one_out_pareto_k_high=_mean_and_error(whole.get("high_k"))[0],
         pareto_k_median=float(np.median(k)) if k.size else None,
         pareto_k_high=float((k > HIGH_K).sum() / n) if k.size else None,
         effective_draws=float(np.median(whole["effective"].numpy())),
@@ -206,6 +220,53 @@ def evaluate(
         **_agreement(model, clusters, labels, n),
         **_integration(whole.get("z"), batch_of, labels),
     )
+
+
+def _scores(
+    model: Model, guide: Guide, batch: Batch, num_samples: int, *, predicts: bool
+) -> dict[str, Tensor]:
+    """Return what is known of each observation of a batch, from all draws of its latents."""
+    log_weights, conditionals = [], []
+    means: dict[str, Tensor] = {}
+    for size in chunks(num_samples, model, batch):
+        with whole_noise(batch):
+            draws = draw(model, guide, batch, size, conditionals=predicts)
+        log_weights.append(draws.log_weights)
+        if draws.conditionals is not None:
+            conditionals.append(draws.conditionals)
+        found: dict[str, Tensor | None] = {
+            f"{PART}{name}": part for name, part in draws.elbo_parts().items()
+        }
+        found |= {"responsibilities": draws.mean_responsibilities, "z": draws.z_mean}
+        for name, value in found.items():
+            if value is not None:
+                means[name] = means.get(name, 0) + value * (size / num_samples)
+    stacked = torch.cat(log_weights)
+    scores = means | weight_diagnostics(stacked)
+    scores["elbo"] = stacked.mean(0)
+    scores["bound"] = stacked.logsumexp(0) - math.log(num_samples)
+    if conditionals:
+        predicted, k = of_each_count(stacked, torch.cat(conditionals))
+        scores["leave_one_out"] = predicted.sum(-1).to(stacked)
+        if k is not None:
+            scores["high_k"] = (k > HIGH_K).double().mean(-1).to(stacked)
+    return scores
+
+
+def _has_conditionals(model: Model, guide: Guide, batch: Batch) -> bool:
+    try:
+        draw(model, guide, batch, 1, conditionals=True)
+    except NotInModelError:
+        return False
+    return True
+
+
+def _mean_and_error(values: Tensor | None) -> tuple[Any, Any]:
+    """Return the mean over the observations and its standard error; None for no values."""
+    if values is None:
+        return None, None
+    n = len(values)
+    return values.mean().item(), values.std().item() / math.sqrt(n) if n > 1 else math.nan
 
 
 def _integration(

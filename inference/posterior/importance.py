@@ -168,8 +168,9 @@ def log_weights(model: Model, guide: Guide, batch: Batch, num_samples: int) -> n
         model: The model, in evaluation mode.
         guide: Its guide, in evaluation mode.
         batch: The observations.
-        num_samples: Number ``S`` of draws for each.
+        num_samples: Number ``S`` of draws for each; one is enough of a guide that samples nothing.
     """
+    num_samples = num_samples if guide.sites else 1
     sizes = chunks(num_samples, model, batch)
     drawn = torch.cat([draw(model, guide, batch, size).log_weights for size in sizes])
     return drawn.T.cpu().numpy()

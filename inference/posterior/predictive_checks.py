@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from vae4counts.data import Batch
+from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw
-from vae4counts.inference.posterior.tables import count_table
+from vae4counts.inference.posterior.draws import chunks, posterior_predictive
+from vae4counts.inference.posterior.tables import count_table, feature_columns
 from vae4counts.models import Model
 
 Replicates = Literal["model", "posterior"]
@@ -54,6 +54,7 @@ def check(
     features: Sequence[str],
     num_replicates: int,
     replicates: Replicates = "model",
+    table: str | None = None,
 ) -> PredictiveChecks:
     r"""Compare a data set with ``R`` replicates of it that the model generates.
 
@@ -78,15 +79,20 @@ def check(
         model: The model, in evaluation mode.
         guide: Its guide, in evaluation mode; used for the "posterior" only.
         batches: The observations, not used in training.
-        features: Names of the features.
+        features: Names of the model's features.
         num_replicates: Number ``R`` of replicates; the smallest p-value is ``1 / (R + 1)``.
         replicates: "model" or "posterior".
+        table: Which table of counts is compared, of the observations that have it; None for the
+            only one. From the "posterior" it is drawn given all tables of an observation.
 
     Raises:
-        NotInModelError: The model has several tables, or its table does not hold counts.
+        DataError: No observation has the table.
+        NotInModelError: None is named of several tables, or it does not hold counts.
+        UnknownName: The model has no such table.
         ValueError: Fewer than two replicates, or unknown ones.
     """
-    name = count_table(model)
+    name = count_table(model, table)
+    features = features[feature_columns(model, name)]
     if num_replicates < 2:
         raise ValueError(f"num_replicates is {num_replicates}: it must be 2 or more")
     if replicates not in get_args(Replicates):
@@ -94,19 +100,27 @@ def check(
         raise ValueError(f"replicates is {replicates!r}: it must be {known}")
     sets = _DataSets(1 + num_replicates, len(features))  # the observed one comes first
     for batch in batches:
-        sets.start(len(batch))
-        sets.add(0, batch.counts.to_dense().unsqueeze(0))
+        own = batch.of_table(name)
+        if not len(own):
+            continue
+        sets.start(len(own))
+        sets.add(0, own.counts.to_dense().unsqueeze(0))
         done = 1
         for size in chunks(num_replicates, model, batch):
-            given = draw(model, guide, batch, size).latents() if replicates == "posterior" else None
-            sets.add(done, model.draw(batch, size, given)[name])
+            if replicates == "posterior":
+                drawn = posterior_predictive(model, guide, batch, name, size)
+            else:
+                drawn = model.draw(own, size)[name]
+            sets.add(done, drawn)
             done += size
+    if not sets.n:
+        raise DataError(f"none of these observations has a table {name!r}")
     statistics = sets.statistics()
-    table = pd.DataFrame({name: _row(values) for name, values in statistics.items()}).T
-    if model.given_library:
-        table.loc["library size", "p_value"] = np.nan
+    rows = pd.DataFrame({name: _row(values) for name, values in statistics.items()}).T
+    if model.observed(name).given_library:
+        rows.loc["library size", "p_value"] = np.nan
     return PredictiveChecks(
-        table=table.rename_axis("check"),
+        table=rows.rename_axis("check"),
         observed={name: values[0] for name, values in statistics.items()},
         replicated={name: values[1:] for name, values in statistics.items()},
         features=list(features),

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vae4counts.data import Batch
+from vae4counts.data import Batch, DataError
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.draws import chunks, draw
-from vae4counts.inference.posterior.tables import count_table
+from vae4counts.inference.posterior.draws import chunks, posterior_predictive
+from vae4counts.inference.posterior.tables import count_table, feature_columns
 from vae4counts.models import Model
 
 # Counts are put into bins: one for each count below 64, then 32 for each doubling, up to 2^24.
@@ -32,7 +32,8 @@ class PredictiveSummary:
 
     Attributes:
         features: A row a feature, over all draws of all observations.
-        observations: A row an observation, over all draws of all features.
+        observations: A row an observation, over all draws of all features; those that lack the
+            table are left out.
     """
 
     features: pd.DataFrame
@@ -47,6 +48,7 @@ def summarise(
     features: Sequence[str],
     num_samples: int,
     quantiles: Sequence[float],
+    table: str | None = None,
 ) -> PredictiveSummary:
     """Draw posterior predictive counts chunk by chunk, and keep only their moments and histograms.
 
@@ -58,37 +60,47 @@ def summarise(
         guide: Its guide, in evaluation mode.
         batches: The observations, in order.
         observations: Their names.
-        features: Names of the features.
+        features: Names of the model's features.
         num_samples: Number of draws for each observation.
         quantiles: Which quantiles, each between 0 and 1.
+        table: Which table of counts is drawn, given all tables of an observation; None for the only
+            one.
 
     Raises:
-        NotInModelError: The model has several tables, or its table does not hold counts.
+        DataError: No observation has the table.
+        NotInModelError: None is named of several tables, or it does not hold counts.
+        UnknownName: The model has no such table.
         ValueError: Too few draws, or a quantile out of range.
     """
-    name = count_table(model)
+    name = count_table(model, table)
+    features = features[feature_columns(model, name)]
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     for q in quantiles:
         if not 0 <= q <= 1:
             raise ValueError(f"quantile {q}: it must be between 0 and 1")
     by_feature = CountSummary(len(features))
-    tables = []
+    tables, names = [], []
     for batch in batches:
-        by_observation = CountSummary(len(batch))
+        own = batch.of_table(name)
+        if not len(own):
+            continue
+        names += [observations[i] for i in own.index.tolist()]
+        by_observation = CountSummary(len(own))
         for size in chunks(num_samples, model, batch):
-            latents = draw(model, guide, batch, size).latents()
-            counts = model.draw(batch, size, given=latents)[name].flatten()
+            counts = posterior_predictive(model, guide, batch, name, size).flatten()
             place = counts.nonzero().squeeze(-1)
             counts = counts[place]
             by_feature.add(place % len(features), counts)
-            by_observation.add(place // len(features) % len(batch), counts)
+            by_observation.add(place // len(features) % len(own), counts)
         tables.append(by_observation.table(num_samples * len(features), quantiles))
+    if not names:
+        raise DataError(f"none of these observations has a table {name!r}")
     return PredictiveSummary(
-        features=by_feature.table(num_samples * len(observations), quantiles).set_axis(
+        features=by_feature.table(num_samples * len(names), quantiles).set_axis(
             pd.Index(features, name="feature")
         ),
-        observations=pd.concat(tables).set_axis(pd.Index(observations, name="obs")),
+        observations=pd.concat(tables).set_axis(pd.Index(names, name="obs")),
     )
 
 

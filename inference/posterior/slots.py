@@ -21,6 +21,8 @@ SLOTS = (
     "obs/predicted_label",
     "obs/predicted_label_probability",
     "varm/loadings",
+    "obsm/topics",
+    "varm/topics",
     "layers/denoised",
     "obs/pareto_k",
     "obs/effective_draws",
@@ -83,8 +85,9 @@ def write_slots(
 @contextmanager
 def _unchanged_on_error(adata: AnnData) -> Iterator[None]:
     before: dict[str, Any] = {"obs": adata.obs.copy(deep=False), "uns": dict(adata.uns)}
-    slots = [where for where in ("obsm", "varm", "layers") if hasattr(adata, where)]
-    before |= {where: dict(getattr(adata, where)) for where in slots}  # MuData has no layers
+    slots = {where: getattr(adata, where, None) for where in ("obsm", "varm", "layers")}
+    # several modalities have no layers of their own
+    before |= {where: dict(held) for where, held in slots.items() if held is not None}
     try:
         yield
     except BaseException:

@@ -22,6 +22,8 @@ from vae4counts.inference.report.subject import Subject
 from vae4counts.inference.run import storage
 
 DPI = 150
+# Features of each topic that are drawn.
+TOPIC_FEATURES = 3
 
 
 def write_figure(name: str, subject: Subject, path: Path) -> None:
@@ -81,12 +83,32 @@ def loadings(subject: Subject) -> Figure | None:
     return None if loaded is None else loadings_figure(loaded)
 
 
+def feature_tree(subject: Subject) -> Figure | None:
+    """Draw the tree of features that the model has found."""
+    tree = subject.run.model.feature_tree()
+    if tree is None:
+        return None
+    figure = blank_figure(9, 9)
+    plots.feature_tree(tree, subject.run.features, ax=figure.add_subplot())
+    return figure
+
+
+def topics(subject: Subject) -> Figure | None:
+    """Draw the features of a topic model's topics."""
+    if subject.run.model.pure_topics() is None:
+        return None
+    listed = subject.view.topics(TOPIC_FEATURES)["feature"].drop_duplicates()
+    return topics_figure(subject.view.feature_topics().loc[listed])
+
+
 FIGURES: dict[str, Callable[[Subject], Figure | None]] = {
     "history": history,
     "latent": latent,
     "components": components,
     "diagnosis": diagnosis,
     "loadings": loadings,
+    "feature-tree": feature_tree,
+    "topics": topics,
 }
 
 
@@ -134,6 +156,14 @@ def loadings_figure(loadings: pd.DataFrame) -> Figure:
         unit="loading (nats per unit of z)",
         ax=figure.add_subplot(),
     )
+    return figure
+
+
+def topics_figure(table: pd.DataFrame) -> Figure:
+    """Draw from which topics the counts of some features come, features x topics."""
+    columns = min(table.shape[1], MOST_ROWS)
+    figure = blank_figure(3 + 0.35 * columns + label_room(table), 1.5 + 0.19 * len(table))
+    plots.topic_heatmap(table, ax=figure.add_subplot())
     return figure
 
 

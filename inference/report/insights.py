@@ -20,6 +20,7 @@ from vae4counts.inference.report.figures import (
     diagnosis_figure,
     loadings_figure,
 )
+from vae4counts.inference.report.figures import feature_tree as feature_tree_figure
 from vae4counts.inference.report.scatter import scatter
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.run.metric_names import METRICS
@@ -29,6 +30,8 @@ MOST_POINTS = 10_000
 MOST_REFINED = 200
 REPLICATES = 100
 TOP = 6
+# Links of a tree of features that are listed.
+CLOSEST = 20
 
 
 def posteriors(subject: Subject) -> Section | None:
@@ -99,6 +102,26 @@ def latent_space(subject: Subject) -> Section | None:
     )
     parts = [paragraph(words), drawn, paragraph(explained), table(spread, "Spread of each latent")]
     return Section("Latent space", parts)
+
+
+def feature_tree(subject: Subject) -> Section | None:
+    """Show the tree of features that the model has found."""
+    drawn = feature_tree_figure(subject)
+    if drawn is None:
+        return None
+    links = subject.view.feature_links().head(CLOSEST).set_index("node")
+    words = (
+        "The model has found which features go together, as a tree: given the nodes that it is "
+        "linked to, a node tells nothing more of the others. The wider a link, the more its two "
+        "ends tell of each other."
+    )
+    what = "Features and the links between them"
+    body = [
+        paragraph(words),
+        figure(drawn, f"{what}, drawn from the middle outwards.", what),
+        table(links, "The closest links: mutual information in nats"),
+    ]
+    return Section("Tree of features", body)
 
 
 def components(subject: Subject) -> Section | None:
@@ -204,8 +227,9 @@ def loadings(subject: Subject) -> Section | None:
 
 
 def directions(subject: Subject) -> Section | None:
-    """Tell what each latent does, for decoders that are not linear."""
-    if subject.latents is None or subject.run.loadings() is not None:
+    """Tell what each latent does, where no table of loadings or topics does so."""
+    model = subject.run.model
+    if subject.latents is None or model.loadings() is not None or model.pure_topics() is not None:
         return None
     effects = subject.view.latent_effects()
     words = (

@@ -20,7 +20,8 @@ from vae4counts.inference.report.elements import code, facts, figure, paragraph,
 from vae4counts.inference.report.figures import history_figure
 from vae4counts.inference.report.reproduce import python_lines, versions
 from vae4counts.inference.report.subject import Section, Subject
-from vae4counts.inference.run.metric_names import METRICS
+from vae4counts.inference.report.topics import topics
+from vae4counts.inference.run.metric_names import METRICS, measured
 from vae4counts.models import Configured
 
 FURTHER = {
@@ -142,17 +143,19 @@ def held_out(subject: Subject) -> Section:
     """List all metrics."""
     metrics = subject.metrics
     where = "held-out observations" if subject.on.is_fitted else "these data"
-    measured = {
+    named = {
         FURTHER.get(name) or METRICS.get(name) or name.replace("_", " "): value
-        for name, value in metrics.items()
-        if value is not None and name != "n"
+        for name, value in measured(metrics).items()
+        if name != "n"
     }
-    words = (
-        "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood "
-        "of the counts, and approaches the latter with more draws: use it to compare models. All "
-        "values are means per observation."
-    )
-    return Section("Metrics", [paragraph(words), facts(measured, f"Measured on {where}")])
+    words = "The log-likelihood of the counts is exact. All values are means per observation."
+    if metrics.get("log_likelihood") is None:
+        words = (
+            "The importance-weighted log-likelihood lies between the ELBO and the log-likelihood "
+            "of the counts, and approaches the latter with more draws: use it to compare models. "
+            "All values are means per observation."
+        )
+    return Section("Metrics", [paragraph(words), facts(named, f"Measured on {where}")])
 
 
 def provenance(subject: Subject) -> Section:
@@ -193,9 +196,11 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "posteriors": insights.posteriors,
     "latent-space": insights.latent_space,
     "covariates": covariates,
+    "feature-tree": insights.feature_tree,
     "components": insights.components,
     "diagnosis": insights.diagnosis,
     "loadings": insights.loadings,
+    "topics": topics,
     "directions": insights.directions,
     "checks": insights.checks,
     "provenance": provenance,

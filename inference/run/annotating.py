@@ -23,7 +23,33 @@ OF_ONE_TABLE = ("varm/", "layers/")
 
 
 def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bool) -> None:
-    """Write what a run says of each observation into its data: see `RunOnData.annotate`."""
+    """Write what a run says about each observation into its data, where scanpy looks for it.
+
+    ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]`` (nats)
+    and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear decoder's.
+    ``obsm["topics"]`` and ``varm["topics"]``: shares of topics, and their features.
+    ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by the counts
+    alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for features that
+    the model lacks). ``uns["vae4counts"]``: how the run was made, and which of these it wrote. An
+    earlier annotation is replaced; anything else of these names is an error. After an error the
+    data are as they were.
+
+    Of several modalities, this goes to where they are from: an AnnData, or the tables of all
+    observations of a MuData. ``varm`` and ``layers``, which belong to one modality, are left out
+    (`FittedPair.loadings` has the loadings).
+
+    Args:
+        on: The run on data.
+        denoised: Whether to write the layer, a dense one of observations x features.
+        num_samples: Draws of z over which responsibilities and rates are averaged.
+        refine: Whether to refine the posteriors first, see `RunOnData.refined`. Then
+            ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
+
+    Raises:
+        DataError: The data have something of these names that no earlier call wrote; or they are a
+            view of a file, into which nothing can be written; or a layer is asked for of several
+            modalities.
+    """
     run, data = on.run, on.adata
     check_place(data, run.model, on.layer, denoised=denoised, refine=refine)
     means, shares = on.summary(num_samples, refine=refine)
@@ -36,10 +62,10 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
     if isinstance(data, MultiData):
         annotate(data.source, means, shares, run.about, further)
         return
-    names, table = data.var_names.astype(str), run.loadings()
-    further["varm/loadings"] = None if table is None else table.reindex(names).to_numpy()
+    names, view = data.var_names.astype(str), on.interpret(refine=refine)
+    further |= view.parts(names, num_samples=num_samples)
     if denoised:  # the largest comes last
-        layer = on.interpret(refine=refine).denoised(num_samples=num_samples)
+        layer = view.denoised(num_samples=num_samples)
         further["layers/denoised"] = columns_of(layer, names)
     annotate(data, means, shares, run.about, further)
 
@@ -57,7 +83,7 @@ def check_place(
         refine: Whether it rests on refined posteriors.
 
     Raises:
-        DataError: See `RunOnData.annotate`.
+        DataError: See `annotate_data`.
     """
     slots = slots_of(model, denoised=denoised, refined=refine)
     if not isinstance(data, MultiData):

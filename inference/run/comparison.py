@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from torch.distributions.constraints import Constraint
 
 from vae4counts.data import Data, DataError
 from vae4counts.data.warning import warn
 from vae4counts.inference.posterior.comparison import rank
 from vae4counts.inference.posterior.importance import largest_k
+from vae4counts.inference.posterior.tables import feature_columns
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.inference.run.run import Run
-from vae4counts.models import Model
+from vae4counts.models import Model, NotInModelError
 
 # From this share of observations with bad weights on, the log-likelihoods come with a warning.
 MAX_BAD_SHARE = 0.1
@@ -24,6 +27,9 @@ MAX_BAD_SHARE = 0.1
 # more its log-likelihood has to explain.
 GIVEN = ("the total", "the library size", "nothing")
 
+# What a model is given of each of its tables, as places in `GIVEN`.
+Given = tuple[int, ...]
+
 
 def compare(
     runs: Mapping[str, Run],
@@ -32,6 +38,7 @@ def compare(
     layer: str | AsFitted | None = AS_FITTED,
     num_samples: int = 500,
     refine: bool = True,
+    leave_one_out: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rank runs by the log-likelihood of observations that none of them was trained on.
@@ -62,6 +69,9 @@ def compare(
         num_samples: Number of draws for each observation, 100 or more.
         refine: Whether to refine the posterior of each observation first, see `RunOnData.refined`.
             Otherwise runs are ranked by model and guide together.
+        leave_one_out: Whether to predict each count from all others of its observation as well:
+            columns ``leave_one_out`` and ``leave_one_out_se``, see `Evaluation`; NaN for a model
+            that cannot.
         seed: Seed of the draws.
 
     Returns:
@@ -75,7 +85,8 @@ def compare(
         UserWarning: The runs are not given the same, or were fitted to different data; or weights
             are bad.
     """
-    return compare_on(on_each(runs, adata, layer, seed), num_samples, refine=refine)
+    on_data = on_each(runs, adata, layer, seed)
+    return compare_on(on_data, num_samples, refine=refine, leave_one_out=leave_one_out)
 
 
 def on_each(
@@ -102,14 +113,22 @@ def on_each(
 
 
 def compare_on(
-    on_data: Mapping[str, RunOnData], num_samples: int = 500, *, refine: bool = True
+    on_data: Mapping[str, RunOnData],
+    num_samples: int = 500,
+    *,
+    refine: bool = True,
+    leave_one_out: bool = False,
 ) -> pd.DataFrame:
     """Rank runs on the same data: see `compare`."""
     _check_held_out(on_data)
     _warn_of_data(on_data)
-    given = {name: _given(each.run.model) for name, each in on_data.items()}
-    kinds = {kind: [name for name in on_data if given[name] == kind] for kind in GIVEN}
-    kinds = {kind: names for kind, names in kinds.items() if names}
+    models = {name: each.run.model for name, each in on_data.items()}
+    given = {name: _given(model) for name, model in models.items()}
+    by_kind: dict[Given, list[str]] = {}
+    for name, kind in sorted(given.items(), key=lambda item: item[1]):
+        by_kind.setdefault(kind, []).append(name)
+    words = {name: _in_words(models[name], kind) for name, kind in given.items()}
+    kinds = {words[names[0]]: names for names in by_kind.values()}
     if len(kinds) > 1:
         listed = "; ".join(f"{', '.join(names)}: {kind}" for kind, names in kinds.items())
         warn(
@@ -125,7 +144,13 @@ def compare_on(
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
     shares = {name: result["effective_draws"].median() for name, result in results.items()}
     table["effective_draws"] = pd.Series(shares)
-    table.insert(0, "given", pd.Series(given))
+    table.insert(0, "given", pd.Series(words))
+    if leave_one_out:
+        predicted = {
+            name: _leave_one_out(each, num_samples, refine=refine) for name, each in on_data.items()
+        }
+        for i, column in enumerate(("leave_one_out", "leave_one_out_se")):
+            table[column] = pd.Series({name: pair[i] for name, pair in predicted.items()})
     if (table["bad_k"] > MAX_BAD_SHARE).any():
         remedy = "take more draws" if refine else "refine the posteriors (refine=True)"
         warn(
@@ -136,9 +161,27 @@ def compare_on(
     return table
 
 
-def _given(model: Model) -> str:
-    total, library, nothing = GIVEN
-    return total if model.given_total else library if model.given_library else nothing
+def _leave_one_out(
+    on: RunOnData, num_samples: int, *, refine: bool
+) -> tuple[float | None, float | None]:
+    try:
+        found = on.evaluate(num_samples, refine=refine, leave_one_out=True)
+    except NotInModelError:
+        return math.nan, math.nan
+    return found.leave_one_out, found.leave_one_out_se
+
+
+def _given(model: Model) -> Given:
+    observed = [model.observed(table) for table in model.tables]
+    return tuple(0 if each.given_total else 1 if each.given_library else 2 for each in observed)
+
+
+def _in_words(model: Model, given: Given) -> str:
+    if len(set(given)) == 1:
+        return GIVEN[given[0]]
+    return ", ".join(
+        f"{GIVEN[kind]} of {table}" for table, kind in zip(model.tables, given, strict=True)
+    )
 
 
 def _warn_of_data(on_data: Mapping[str, RunOnData]) -> None:
@@ -159,6 +202,18 @@ def _check_features(runs: Mapping[str, Run]) -> None:
                 f"{first} has {len(reference.features)} features and {name} has "
                 f"{len(run.features)}, not the same: fit both to the same features"
             )
+        if _supports(run) != _supports(reference):
+            raise DataError(
+                f"{first} and {name} take some features for other kinds of values: the "
+                "log-likelihoods of counts and of other numbers cannot be compared"
+            )
+
+
+def _supports(run: Run) -> dict[str, Constraint]:
+    """The values that each feature may have."""
+    columns = {table: feature_columns(run.model, table) for table in run.model.tables}
+    supports = run.model.supports
+    return {name: supports[table] for table, own in columns.items() for name in run.features[own]}
 
 
 def _check_held_out(runs: Mapping[str, RunOnData]) -> None:

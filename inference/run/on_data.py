@@ -12,14 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import (
-    CountLoader,
-    Counts,
-    Data,
-    MultiData,
-    Share,
-    to_modalities,
-)
+from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, to_modalities
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
@@ -31,6 +24,7 @@ from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.cross_modal import conditional_log_likelihoods
 from vae4counts.inference.posterior.evaluation import Evaluation, evaluate
 from vae4counts.inference.posterior.importance import smoothed_estimates
+from vae4counts.inference.posterior.leave_one_out import rows_at_once
 from vae4counts.inference.posterior.predictive_checks import PredictiveChecks, Replicates, check
 from vae4counts.inference.posterior.predictive_summary import PredictiveSummary, summarise
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
@@ -160,15 +154,20 @@ class RunOnData:
         return RefinedPosteriors(*pair, self.counts, self.fingerprint, self.seed, progress=first)
 
     def evaluate(
-        self, num_samples: int = 100, *, refine: bool = False, batch: str | None = None
+        self,
+        num_samples: int = 100,
+        *,
+        refine: bool = False,
+        batch: str | None = None,
+        leave_one_out: bool | None = None,
     ) -> Evaluation:
         """Measure how well the pair explains the observations that training has not seen.
 
         Args:
             num_samples: Number of draws for each observation.
-            refine: Whether to refine their posteriors first, see `refined`: then the model is
-                measured, not the guide.
+            refine: Whether to refine their posteriors first, to measure the model, not the guide.
             batch: A column of ``obs``, to measure how well its values mix in the latent space.
+            leave_one_out: Whether to predict each count from all others; if None, where exact.
 
         Returns:
             Means per observation, in nats. For the data that the run was fitted to they also go
@@ -176,13 +175,14 @@ class RunOnData:
 
         Raises:
             DataError: An observation has no batch, or all have the same.
-            NotInModelError: The model has no latent space in which batches could mix.
+            NotInModelError: The model has no latent space to mix batches in, or no conditionals.
             UnknownName: The data have no such column, or none of the label's name.
         """
         run, classes = self.run, self.classes
         batch_of = None if batch is None else batches_of(self.adata, batch)[self.held_out]
         guide = self._guide(self.held_out, refine=refine)
-        batches = self._batches(self._held_out_counts(), share=run.processes.share)
+        size = rows_at_once(num_samples, len(run.features)) if leave_one_out else 128
+        batches = self._batches(self._held_out_counts(), size, run.processes.share)
         with self._seeded():
             result = evaluate(
                 run.model,
@@ -191,6 +191,7 @@ class RunOnData:
                 num_samples=num_samples,
                 labels=None if classes is None else classes[self.held_out],
                 batch_of=batch_of,
+                leave_one_out=leave_one_out,
                 processes=run.processes,
             )
         if result.n_labelled == 0 and result.components_used is not None:
@@ -224,31 +225,7 @@ class RunOnData:
     def annotate(
         self, denoised: bool = False, num_samples: int = 10, *, refine: bool = False
     ) -> None:
-        """Write what the pair says about each observation into `adata`, where scanpy looks for it.
-
-        ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]``
-        (nats) and ``obsm["responsibilities"]``: the mixture's view. ``varm["loadings"]``: a linear
-        decoder's. ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by
-        the counts alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN
-        for features that the model lacks). ``uns["vae4counts"]``: how the run was made, and which
-        of these it wrote. An earlier annotation is replaced; anything else of these names is an
-        error. After an error the data are as they were.
-
-        Of several modalities, this goes to where they are from: an AnnData, or the tables of all
-        observations of a MuData. ``varm`` and ``layers``, which belong to one modality, are left
-        out (`FittedPair.loadings` has the loadings).
-
-        Args:
-            denoised: Whether to write the layer, a dense one of observations x features.
-            num_samples: Draws of z over which responsibilities and rates are averaged.
-            refine: Whether to refine the posteriors first, see `refined`. Then
-                ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
-
-        Raises:
-            DataError: The data have something of these names that no earlier call wrote; or they
-                are a view of a file, into which nothing can be written; or a layer is asked for
-                of several modalities.
-        """
+        """Write what the pair says about each observation into `adata`: see `annotate_data`."""
         annotate_data(self, denoised, num_samples, refine=refine)
 
     def posterior(
@@ -293,19 +270,23 @@ class RunOnData:
         num_samples: int = 100,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         *,
+        table: str | None = None,
         chunk_size: int = 128,
         refine: bool = False,
     ) -> PredictiveSummary:
-        """Summarise posterior predictive counts by feature and by observation, keeping no draws.
-
-        See `summarise`.
-        """
+        """Summarise posterior predictive counts, keeping no draws: see `summarise`."""
         batches, guide = self._batches(self.counts, chunk_size), self._guide(refine=refine)
+        pair = self.run.model, guide
         with self._seeded():
-            return summarise(self.run.model, guide, batches, *self._names, num_samples, quantiles)
+            return summarise(*pair, batches, *self._names, num_samples, quantiles, table)
 
     def check(
-        self, num_replicates: int = 200, replicates: Replicates = "model", *, refine: bool = False
+        self,
+        num_replicates: int = 200,
+        replicates: Replicates = "model",
+        *,
+        table: str | None = None,
+        refine: bool = False,
     ) -> PredictiveChecks:
         """Compare the observations that training has not seen with replicates by the model.
 
@@ -314,7 +295,7 @@ class RunOnData:
         run, batches = self.run, self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            return check(run.model, guide, batches, run.features, num_replicates, replicates)
+            return check(run.model, guide, batches, run.features, num_replicates, replicates, table)
 
     def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
         """Return log-likelihoods (nats) of the observations that training has not seen.

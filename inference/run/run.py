@@ -13,7 +13,7 @@ import torch
 from anndata import AnnData
 from safetensors.torch import load_file, save
 
-from vae4counts.data import Data, DataError, Split
+from vae4counts.data import Data, DataError, MultiData, Split, is_multi
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.device import device_of
 from vae4counts.inference.posterior.evaluation import Evaluation
@@ -79,15 +79,16 @@ class Run(FittedPair):
         num_samples: int = 100,
         refine: bool = False,
         batch: str | None = None,
+        leave_one_out: bool | None = None,
         seed: int = 0,
     ) -> Evaluation:
         """Measure how well the pair explains data: see `on` and `RunOnData.evaluate`."""
         on = self.on(adata, label=label, layer=layer, seed=seed)
-        return on.evaluate(num_samples, refine=refine, batch=batch)
+        return on.evaluate(num_samples, refine=refine, batch=batch, leave_one_out=leave_one_out)
 
     def annotate(
         self,
-        adata: AnnData,
+        adata: AnnData | MultiData,
         *,
         layer: str | AsFitted | None = AS_FITTED,
         denoised: bool = False,
@@ -95,9 +96,10 @@ class Run(FittedPair):
         refine: bool = False,
         seed: int = 0,
     ) -> None:
-        """Write what the pair says of data into them: see `on` and `RunOnData.annotate`."""
-        if not isinstance(adata, AnnData):
-            raise DataError(f"results are written into an AnnData, not a {type(adata).__name__}")
+        """Write what the pair says of data into them: see `on` and `annotate_data`."""
+        if not (isinstance(adata, AnnData) or is_multi(adata)):
+            kind = type(adata).__name__
+            raise DataError(f"results are written into an AnnData or a MuData, not a {kind}")
         self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples, refine=refine)
 
     def posterior(
@@ -124,6 +126,7 @@ class Run(FittedPair):
         num_samples: int = 100,
         *,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        table: str | None = None,
         layer: str | AsFitted | None = AS_FITTED,
         chunk_size: int = 128,
         refine: bool = False,
@@ -131,7 +134,9 @@ class Run(FittedPair):
     ) -> PredictiveSummary:
         """Summarise posterior predictive counts: see `on` and `RunOnData.predictive`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.predictive(num_samples, quantiles, chunk_size=chunk_size, refine=refine)
+        return on.predictive(
+            num_samples, quantiles, table=table, chunk_size=chunk_size, refine=refine
+        )
 
     def check(
         self,
@@ -139,13 +144,14 @@ class Run(FittedPair):
         num_replicates: int = 200,
         *,
         replicates: Replicates = "model",
+        table: str | None = None,
         layer: str | AsFitted | None = AS_FITTED,
         refine: bool = False,
         seed: int = 0,
     ) -> PredictiveChecks:
         """Compare data with replicates that the model makes: see `on` and `RunOnData.check`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.check(num_replicates, replicates, refine=refine)
+        return on.check(num_replicates, replicates, table=table, refine=refine)
 
     def log_likelihoods(
         self,

@@ -1,6 +1,5 @@
-"""Distributions over the whole vector of counts."""
+"""Distributions over the whole vector of counts, and models that are nothing else."""
 
-from .distribution import JointDistribution
-from .side_by_side import SideBySide
+import lazy_loader
 
-__all__ = ["JointDistribution", "SideBySide"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -135,8 +135,15 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         Returns:
             Decoder outputs for the decoder's bias, shape ``(outputs_per_feature * G,)``.
         """
-        mean = column_means(values)
-        if self.support.counts:  # those of a feature without counts are not 0
+        return self.smoothed_outputs(column_means(values))
+
+    def smoothed_outputs(self, mean: Tensor) -> Tensor:
+        """Return decoder outputs that give certain means, those of counts made positive.
+
+        Args:
+            mean: See `initial_outputs`; 0 or more for counts.
+        """
+        if self.support.counts:
             mean = mean + 0.1 * mean.mean().clamp_min(1e-3) / len(mean)
         return self.initial_outputs(mean)
 

@@ -12,7 +12,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from vae4counts.data.counts.support import COUNTS, Support
-from vae4counts.models.joint.distribution import JointDistribution
+from vae4counts.models.joint.distribution import NO_SHAPE, JointDistribution, dense_counts
 
 from .nonzeros import NonZeros
 from .sparse import Family, log_prob
@@ -20,7 +20,6 @@ from .sparse import Family, log_prob
 Self = TypeVar("Self", bound="FeatureDistribution")
 Shape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 
-NO_SHAPE = torch.Size()
 # What a missing entry is computed with, to no effect: a value at which log-densities are finite.
 PLACEHOLDER = 0.5
 
@@ -42,8 +41,6 @@ class FeatureDistribution(JointDistribution, abc.ABC):
     """
 
     accepts: ClassVar[Support]
-    has_rsample = False
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, *parameters: Tensor, validate_args: bool | None = None) -> None:
         self.parameters: Sequence[Tensor] = parameters
@@ -74,6 +71,50 @@ class FeatureDistribution(JointDistribution, abc.ABC):
     @abc.abstractmethod
     def _draw(self, shape: torch.Size) -> Tensor:
         """Draw values of this shape; called without gradients."""
+
+    @torch.no_grad()
+    def leave_one_out(self, values: Tensor) -> Tensor:
+        """See `JointDistribution.leave_one_out`: the log-probability of each count on its own."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        everywhere = torch.arange(self.event_shape[0], device=values.device)
+        return self.expand(shape).log_prob_at(everywhere, dense_counts(values))
+
+    def log_marginal(
+        self, values: Tensor, observed: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """See `JointDistribution.log_marginal`."""
+        present = torch.zeros_like(observed) if present is None else present
+        # what is known of only some features is found at these alone
+        columns = (observed | present).reshape(-1, self.event_shape[0]).any(0).nonzero().squeeze(1)
+        counts, seen = dense_counts(values)[..., columns], observed[..., columns]
+        shape = _broadcast(self.batch_shape, counts.shape[:-1])
+        known = self.expand(shape)
+        found = torch.where(seen, known.log_prob_at(columns, counts), 0.0)
+        if present.any():
+            here = known.presence(columns).log()
+            found = torch.where(present[..., columns] & ~seen, here, found)
+        return found.sum(-1)
+
+    @torch.no_grad()
+    def expected_given(
+        self,
+        values: Tensor,
+        observed: Tensor,  # noqa: ARG002
+        present: Tensor | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """See `JointDistribution.expected_given`: other counts tell nothing."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        expected = self.mean.expand(*shape, -1)
+        everywhere = torch.arange(self.event_shape[0], device=expected.device)
+        return expected, self.presence(everywhere).expand(*shape, -1)
+
+    def sample_given(
+        self, values: Tensor, observed: Tensor, sample_shape: Shape = NO_SHAPE
+    ) -> Tensor:
+        """See `JointDistribution.sample_given`: other counts tell nothing."""
+        shape = _broadcast(self.batch_shape, values.shape[:-1])
+        drawn = self.expand(shape).sample(sample_shape)
+        return torch.where(observed, dense_counts(values).to(drawn), drawn)
 
     def _at(self, columns: Tensor) -> list[Tensor]:
         """Return the parameters of a few features, shape ``(*batch_shape, F)`` each."""
@@ -123,8 +164,7 @@ class CountDistribution(FeatureDistribution, abc.ABC):
         if value.dim() == 2 and value.shape[:1] == shape[-1:]:
             return self._log_prob(NonZeros.of(value), self.parameters).expand(shape)
         # any other shape (samples, or one row of counts for many of parameters) as one long batch
-        dense = value if value.layout == torch.strided else value.to_dense()
-        counts = NonZeros.of(dense.expand(*shape, -1).reshape(-1, value.shape[-1]))
+        counts = NonZeros.of(dense_counts(value).expand(*shape, -1).reshape(-1, value.shape[-1]))
         rows = [self._rows(parameter, shape) for parameter in self.parameters]
         return self._log_prob(counts, rows).reshape(shape)
 
@@ -179,6 +219,10 @@ class DenseDistribution(FeatureDistribution, abc.ABC):
     def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:
         """See `JointDistribution.log_prob_at`."""
         return self._entries(values, self._at(columns))
+
+    def presence(self, columns: Tensor) -> Tensor:
+        """See `JointDistribution.presence`: of numbers it is not known."""
+        return self.parameters[0].new_full((*self.batch_shape, len(columns)), torch.nan)
 
     def _entries(self, values: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         values = values.to(parameters[0].dtype)

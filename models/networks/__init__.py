@@ -1,7 +1,7 @@
 """Networks: a linear layer for sparse input, a multilayer perceptron, decoders."""
 
 from .batch_norm import BatchNorm
-from .decoders import DECODERS, Decoder, LinearDecoder, MLPDecoder
+from .decoders import DECODERS, Decoder, LinearDecoder, MLPDecoder, TopicDecoder
 from .mlp import ACTIVATIONS, MLP, NORMS, check_layers
 from .sparse_linear import SparseLinear
 
@@ -15,5 +15,6 @@ __all__ = [
     "LinearDecoder",
     "MLPDecoder",
     "SparseLinear",
+    "TopicDecoder",
     "check_layers",
 ]

@@ -27,12 +27,14 @@ class Prior(Configured, nn.Module, abc.ABC):
         rotation_invariant: Whether rotating ``z`` leaves the density as it is.
         flips: Whether the prior can `flip`.
         needs_posterior: Whether the prior is made of the guide's q(z | x): see `share_posterior`.
+        default_decoder: The name of the decoder that a model with this prior has by default.
     """
 
     n_latent: int
     rotation_invariant: bool = False
     flips: bool = False
     needs_posterior: bool = False
+    default_decoder: str = "mlp"
 
     @abc.abstractmethod
     def forward(self) -> Tensor:

@@ -15,5 +15,7 @@ PRIORS: Registry[type[Prior]] = Registry(
         "standard-normal": "standard_normal.StandardNormal",
         "gaussian-mixture": "gaussian_mixture.GaussianMixture",
         "vamp": "vamp.VampPrior",
+        "flow": "flow.FlowPrior",
+        "topics": "topics.TopicPrior",
     },
 )

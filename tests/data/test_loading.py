@@ -6,6 +6,7 @@ import gzip
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -15,10 +16,19 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
+from anndata import AnnData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae4counts.data import DATASETS, READERS, CountLoader, DataError, UnknownName, load
+from vae4counts.data import (
+    DATASETS,
+    READERS,
+    CountLoader,
+    DataError,
+    UnknownName,
+    load,
+    modalities_of,
+)
 
 Named = pd.DataFrame
 
@@ -172,3 +182,40 @@ def test_only_stores_stay_on_disk(
     message = rf"^{name} cannot stay on disk; {formats}"
     with pytest.raises(DataError, match=message):
         load(name, out_of_core=True)
+
+
+def test_a_data_set_with_further_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digits(_: bool | None) -> AnnData:
+        return load("digits")[:4].copy()
+
+    def words(offline: bool | None) -> AnnData:
+        assert offline is True
+        names = digits(None).obs_names[[2, 0]]
+        counts = np.array([[1.0, 0, 2], [0, 0, 0]])
+        var = pd.DataFrame(index=["cat", "dog", "hat"])
+        return AnnData(sp.csr_matrix(counts), pd.DataFrame(index=names), var)
+
+    known = replace(DATASETS["digits"], loader=digits, modalities={"words": words})
+    monkeypatch.setitem(DATASETS, "both", known)
+    assert list(load("both").obsm) == []
+    with pytest.warns(UserWarning, match="2 of 4 observations have no words"):
+        adata = load("both", modalities=["words"], offline=True)
+    found = modalities_of(adata, ["counts", "words"])
+    assert found["words"].X.toarray().tolist() == [[0, 0, 0], [1, 0, 2]]
+    assert list(found["words"].var_names) == ["cat", "dog", "hat"]
+    assert found.rows("words").tolist() == [0, -1, 1, -1]
+    with pytest.raises(UnknownName, match=r"no modality of both 'word'\. Did you mean 'words'"):
+        load("both", modalities=["word"])
+
+
+@pytest.mark.parametrize(
+    ("name", "modalities"),
+    [
+        ("coco2017-val", ["captions"]),
+        ("coco2017-train", ["captions"]),
+        ("tcga-pancancer", ["mirna", "methylation"]),
+        ("tcga-pancancer-top5000", ["mirna", "methylation"]),
+    ],
+)
+def test_data_sets_say_which_modalities_they_have(name: str, modalities: list[str]) -> None:
+    assert list(DATASETS[name].modalities) == modalities

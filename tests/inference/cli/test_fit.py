@@ -120,6 +120,9 @@ def test_evaluate_takes_the_fitted_data_or_other(
         ("--model", "vae"),
         ("--components", 3),
         ("--model", "vae", "--decoder", "linear", "--likelihood", "poisson"),
+        ("--model", "vae", "--prior", "flow", "--latents", 3),
+        ("--model", "vae", "--prior", "topics", "--latents", 4),
+        ("--decoder", "topics", "--guide", "full-covariance"),
         ("--prior", "vamp", "--likelihood", "zero-inflated-poisson"),
         ("--guide", "joint", "--likelihood", "categorical"),
         ("--top-features", 7, "--likelihood", "multinomial", "--batch-size", 7, "--seed", 3),
@@ -134,6 +137,8 @@ def test_options_choose_the_parts(
     assert isinstance(stored.model, VAE)
     assert len(stored.features) == (7 if "--top-features" in options else 12)
     assert (stored.loadings() is not None) == ("linear" in options)
+    assert (stored.model.pure_topics() is not None) == ("topics" in options)
+    assert (tmp_path / "out" / "topics.png").exists() == ("topics" in options)
     assert stored.metrics["ari"] is None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from vae4counts.inference.cli.fit import how_training_ended
 
@@ -21,6 +22,8 @@ from vae4counts.inference.cli.fit import how_training_ended
 )
 def test_every_end_is_said(phases: list[str], kept: int, early: bool, said: list[str]) -> None:
     run: Any = SimpleNamespace(
+        model=torch.nn.Linear(1, 1),
+        guide=torch.nn.Identity(),
         history=pd.DataFrame({"phase": phases}),
         metrics={"epoch_kept": kept, "stopped_early": early},
         settings={"schedule": {"patience": 3}},
@@ -28,3 +31,8 @@ def test_every_end_is_said(phases: list[str], kept: int, early: bool, said: list
     text = how_training_ended(run)
     assert all(words in text for words in said)
     assert ("still growing" in text) == (kept == len(phases))
+
+
+def test_a_model_that_nothing_was_left_to_train_of() -> None:
+    run: Any = SimpleNamespace(model=torch.nn.Identity(), guide=torch.nn.Identity())
+    assert "in one pass" in how_training_ended(run)

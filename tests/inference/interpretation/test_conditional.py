@@ -94,7 +94,7 @@ def test_probabilities_of_all_likelihoods(name: str, look: Look) -> None:
     """Feature by feature they add up to the distribution's own log-probability."""
     view = look(VAE(6, GaussianMixture(2, 3), LIKELIHOODS[name]()))
     x = torch.tensor([0.0, 2, 1, 0, 3, 1])
-    counts, _ = next(prior_draws(view, torch.full((5,), 20.0)))
+    counts, _ = next(prior_draws(view, torch.full((5, 1), 20.0)))
     parts = counts.log_prob_at(torch.arange(6), x)
     assert parts.shape == (5, 6)
     torch.testing.assert_close(parts.sum(-1), counts.log_prob(x.expand(5, 6)))

@@ -118,13 +118,13 @@ def test_weights_of_independent_components_are_exact() -> None:
     wanted = model.logits.detach().softmax(0)
     view = view_of(model)
     np.testing.assert_allclose(component_weights(view), wanted, rtol=1e-6)
-    for _, weights in prior_draws(view, torch.ones(7), {"component": 1, "nowhere": 3.0}):
+    for _, weights in prior_draws(view, torch.ones(7, 1), {"component": 1, "nowhere": 3.0}):
         np.testing.assert_allclose(weights, wanted[1].expand(7), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("model", "what"),
-    [(PairModel(), "of a Pairs are not independent"), (PairModel(False), "Independent")],
+    [(PairModel(), "a Pairs has no marginals"), (PairModel(False), "Independent")],
 )
 def test_questions_that_need_more_are_refused(model: Model, what: str) -> None:
     view = view_of(model)

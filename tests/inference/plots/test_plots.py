@@ -15,6 +15,7 @@ from matplotlib.colors import rgb_to_hsv
 from vae4counts.data import DataError
 from vae4counts.inference import plots
 from vae4counts.inference.plots.style import apart, plain
+from vae4counts.models import FeatureTree
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,11 @@ GROUPS = pd.DataFrame(
     index=pd.Index([1, 2, 3], name="groups"),
 )
 SHAPES = {"by the guide": pd.Series([0.9, np.inf]), "refined": pd.Series([-np.inf, 0.3, 0.4])}
+TREE = FeatureTree(
+    parents=np.array([1, -1, 1, 2]),
+    nodes=np.array([0, 0, 2, 3]),
+    information=np.array([0.1, 0.0, 0.3, 0.2]),
+)
 FIGURES: dict[str, Callable[..., Axes]] = {
     "latent_space": lambda **ax: plots.latent_space(PLANE, CLASSES, **ax),
     "traversal": lambda **ax: plots.traversal(ALONG, **ax),
@@ -60,6 +66,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
         pd.DataFrame([[3, 0], [1, 2]], ["a", "b"], ["0", "1"]), **ax
     ),
     "top_features_heatmap": lambda **ax: plots.top_features_heatmap(TABLE, **ax),
+    "topic_heatmap": lambda **ax: plots.topic_heatmap(TABLE.abs(), **ax),
     "cooccurrence_heatmap": lambda **ax: plots.cooccurrence_heatmap(LIFT, **ax),
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
     "component_weights": lambda **ax: plots.component_weights([0.6, 0.3, 0.1], **ax),
@@ -68,6 +75,7 @@ FIGURES: dict[str, Callable[..., Axes]] = {
     "how_many_groups": lambda **ax: plots.how_many_groups(GROUPS, **ax),
     "volcano": lambda **ax: plots.volcano(CHANGES, **ax),
     "pareto_shapes": lambda **ax: plots.pareto_shapes(SHAPES, **ax),
+    "feature_tree": lambda **ax: plots.feature_tree(TREE, [*"abcd"], **ax),
 }
 
 
@@ -286,3 +294,15 @@ def test_observations_without_a_class_are_pale_and_behind() -> None:
     assert legend(ax) == ["a", "b", "no class"]
     (pale,) = [dots for dots in ax.collections if len(dots.get_offsets()) == 6]
     assert pale.get_zorder() < min(d.get_zorder() for d in ax.collections[:2])
+
+
+def test_a_node_of_a_tree_has_the_names_of_its_features() -> None:
+    assert texts(FIGURES["feature_tree"]()) == ["a, b", "", "c", "d"]
+
+
+def test_of_a_large_tree_the_closest_links_are_drawn() -> None:
+    n = 400
+    chain = FeatureTree(np.arange(n) - 1, np.arange(n), np.r_[0.0, np.linspace(1, 2, n - 1)])
+    ax = plots.feature_tree(chain, [str(j) for j in range(n)])
+    assert len(ax.collections[0].get_paths()) == 150
+    assert set(texts(ax)) == {str(j) for j in range(n - 151, n)}

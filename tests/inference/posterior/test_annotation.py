@@ -193,7 +193,7 @@ def test_an_error_halfway_leaves_the_data_as_they_were(
 
 @pytest.mark.parametrize("data", [np.ones((3, 9)), pd.DataFrame(np.ones((3, 9))), "x.h5ad"])
 def test_only_an_anndata_can_be_annotated(data: Any, fitted: tuple[Run, AnnData]) -> None:
-    with pytest.raises(DataError, match=f"written into an AnnData, not a {type(data).__name__}"):
+    with pytest.raises(DataError, match=f"or a MuData, not a {type(data).__name__}"):
         fitted[0].annotate(data)
 
 

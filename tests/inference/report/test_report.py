@@ -24,7 +24,7 @@ from vae4counts.inference.report.figures import FIGURES, write_figure
 from vae4counts.inference.report.subject import Subject
 from vae4counts.models import GMVAE, VAE, CountMixture, GaussianMixtureModel, Model
 from vae4counts.models.likelihoods import Categorical
-from vae4counts.models.priors import GaussianMixture, StandardNormal
+from vae4counts.models.priors import GaussianMixture, StandardNormal, TopicPrior
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ def test_it_can_be_read_by_all(page: Page) -> None:
 def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     page: Page, reported: Run, adata: AnnData
 ) -> None:
-    assert page.sections == [name for name in SECTIONS if name not in {"covariates", "directions"}]
+    assert page.sections == [name for name in SECTIONS if name not in LEFT_OUT]
     assert "100 observations of 7 features" in page.text
     assert "The column 'group' holds 2 known classes" in page.text
     assert f"{len(reported.split.test)} were held out" in page.text
@@ -131,12 +131,15 @@ def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     assert f"{loading['z0'].idxmax()} ({loading['z0'].max():+.1f})" in page.text
 
 
+# Of a mixture with a linear decoder.
+LEFT_OUT = {"covariates", "topics", "directions"}
 MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
     "vae": (lambda: VAE(7, StandardNormal(2)), {"components", "diagnosis", "loadings"}),
     "linear vae": (
         lambda: VAE(7, StandardNormal(1), decoder="linear"),
         {"components", "diagnosis", "directions"},
     ),
+    "topics": (lambda: VAE(7, TopicPrior(2)), {"components", "diagnosis"}),
     "classes": (
         lambda: VAE(7, StandardNormal(2), Categorical(4), library=None),
         {"components", "diagnosis", "loadings"},
@@ -158,7 +161,9 @@ def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_pa
     run = quick(make(), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - missing - {"covariates"}
+    others = {"loadings", "directions"} if name == "topics" else {"topics"}
+    others |= {"covariates", "feature-tree"}
+    assert set(page.sections) == set(SECTIONS) - missing - others
     assert "may be rotated" not in page.text or name == "linear vae"
     assert ("same after any rotation" in page.text) == (name == "linear vae")
 
@@ -179,7 +184,10 @@ def test_names_are_never_read_as_html(adata: AnnData, tmp_path: Path) -> None:
         assert text in page.text
 
 
-def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("decoder", "others"), [("linear", {"topics"}), ("topics", {"loadings"})])
+def test_any_name_through_every_section_and_figure(
+    decoder: str, others: set[str], nasty: tuple[str, ...], tmp_path: Path
+) -> None:
     """Warnings are errors: a section that fails would warn."""
     rng = np.random.default_rng(0)
     n, names = 3 * len(nasty), [*nasty, *(f"{name} again" for name in nasty)]
@@ -188,17 +196,17 @@ def test_any_name_through_every_section_and_figure(nasty: tuple[str, ...], tmp_p
         pd.DataFrame({"<b>_$": [*nasty] * 3}, [f"{name}{i}" for i, name in enumerate(nasty * 3)]),
         pd.DataFrame(index=names),
     )
-    run = quick(GMVAE(len(names), GaussianMixture(2, 3), decoder="linear"), adata, label="<b>_$")
+    run = quick(GMVAE(len(names), GaussianMixture(2, 3), decoder=decoder), adata, label="<b>_$")
     run.settings["data"] = "".join(nasty[:-5])
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"covariates", "directions"}
+    assert set(page.sections) == set(SECTIONS) - others - {"covariates", "directions"}
     assert len(page.all("script")) == 2
     assert not page.all("b")
     subject = Subject(run.on(adata))
     for name in FIGURES:
         write_figure(name, subject, tmp_path / f"{name}.png")
-    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES)
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(FIGURES) - others
 
 
 def test_long_tables_and_lists_are_cut() -> None:
@@ -271,7 +279,8 @@ def test_the_smallest_data_have_every_section(kind: str, n_components: int, tmp_
     run = quick(GMVAE(adata.n_vars, GaussianMixture(2, n_components)), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert set(page.sections) == set(SECTIONS) - {"covariates", "loadings"}
+    missing = {"covariates", "feature-tree", "loadings", "topics"}
+    assert set(page.sections) == set(SECTIONS) - missing
     assert "could not be made" not in page.text
 
 
@@ -285,7 +294,7 @@ def test_a_section_that_fails_costs_a_line(
     with pytest.warns(UserWarning, match="section 'training' .* could not be made .nothing <b>"):
         write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert page.sections == [name for name in SECTIONS if name not in {"covariates", "directions"}]
+    assert page.sections == [name for name in SECTIONS if name not in LEFT_OUT]
     assert "This section could not be made (nothing <b>to</b>)." in page.text
     assert not page.all("b")
 

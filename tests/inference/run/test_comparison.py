@@ -12,7 +12,7 @@ import torch
 from anndata import AnnData
 from scipy import stats
 
-from vae4counts.data import DataError, counts_of
+from vae4counts.data import DataError, read_tables
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, compare, fit
 from vae4counts.inference.posterior.importance import largest_k
@@ -154,9 +154,9 @@ def test_the_model_says_what_it_is_given() -> None:
     given = stats.multinomial.logpmf(counts, total, shares)
     paid = stats.poisson.logpmf(counts, total[:, None] * shares).sum(1)
     np.testing.assert_allclose(given + stats.poisson.logpmf(total, total), paid)
-    assert VAE(7, likelihood=Multinomial()).given_total
-    assert CountMixture(7, likelihood=Multinomial()).given_total
-    assert not VAE(7, likelihood=Poisson()).given_total
+    assert VAE(7, likelihood=Multinomial()).observed("counts").given_total
+    assert CountMixture(7, likelihood=Multinomial()).observed("counts").given_total
+    assert not VAE(7, likelihood=Poisson()).observed("counts").given_total
 
 
 @pytest.mark.filterwarnings("ignore:for over 10 % of the observations")
@@ -173,7 +173,9 @@ def test_data_are_read_once(adata: AnnData, monkeypatch: pytest.MonkeyPatch) -> 
     runs = {name: fitted(adata) for name in "abc"}
     reads = []
     monkeypatch.setattr(
-        alignment, "counts_of", lambda *given, **how: reads.append(1) or counts_of(*given, **how)
+        alignment,
+        "read_tables",
+        lambda *given, **how: reads.append(1) or read_tables(*given, **how),
     )
     compare(runs, adata, num_samples=100)
     assert len(reads) == 1

@@ -20,9 +20,19 @@ from anndata import AnnData
 from torch import nn
 from torch.distributions import constraints
 
-from vae4counts.data import Batch, DataError, MultiData, UnknownName, read_tables
-from vae4counts.guides import ExactGuide
+from vae4counts import models
+from vae4counts.data import (
+    Batch,
+    DataError,
+    MultiData,
+    UnknownName,
+    load,
+    read_tables,
+    write_h5mu,
+)
+from vae4counts.guides import ExactGuide, Guide
 from vae4counts.inference import Run, RunDirectoryError, SettingsError, SplitOptions, fit
+from vae4counts.inference.cli.results import annotate, annotated_name, check_annotation
 from vae4counts.inference.run.fingerprint import fingerprint
 from vae4counts.models import Model, observations
 
@@ -52,19 +62,22 @@ class TwoTables(Model):
         return {"rna": constraints.nonnegative_integer, "level": constraints.real}
 
     def forward(self, batch: Batch) -> torch.Tensor:
+        with observations(batch):
+            return self.observe(batch)
+
+    def observe(self, batch: Batch) -> torch.Tensor:
         families = {
             "rna": dist.Poisson(self.log_rate.exp()),
             "level": dist.Normal(self.mean, torch.ones_like(self.mean)),
         }
-        with observations(batch):
-            for name, family in families.items():
-                table = batch.tables[name]
-                dense = table.values.to_dense() if name == "rna" else table.values
-                whole = dense.new_full((len(batch), dense.shape[1]), torch.nan)
-                whole[slice(None) if table.rows is None else table.rows] = dense
-                known = ~whole.isnan()
-                masked = family.expand(whole.shape).mask(known).to_event(1)
-                pyro.sample(name, masked, obs=whole.nan_to_num(0.0))
+        for name, family in families.items():
+            table = batch.tables[name]
+            dense = table.values.to_dense() if name == "rna" else table.values
+            whole = dense.new_full((len(batch), dense.shape[1]), torch.nan)
+            whole[slice(None) if table.rows is None else table.rows] = dense
+            known = ~whole.isnan()
+            masked = family.expand(whole.shape).mask(known).to_event(1)
+            pyro.sample(name, masked, obs=whole.nan_to_num(0.0))
         return whole
 
 
@@ -269,3 +282,73 @@ def test_older_runs_have_one_table(tmp_path: Path, run: Run, adata: AnnData) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert again.knows(adata)
+
+
+class Latent(TwoTables):
+    """The same with a latent that nothing depends on, so that there is something to write."""
+
+    latents = (models.Latent("z", "latent"),)
+    n_latent = 2
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        with observations(batch):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            return self.observe(batch)
+
+
+class Library(Guide):
+    """A latent that is the total count, by which rows are recognised; -1 without counts."""
+
+    sites = ("z",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1e-3))
+
+    @classmethod
+    def fits(cls, model: Model) -> bool:
+        return model.n_latent == 2
+
+    @classmethod
+    def for_model(cls, model: Model, encoder: Any) -> Guide:
+        return cls()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        table = batch.tables["rna"]
+        total = torch.full((len(batch),), -1.0)
+        total[slice(None) if table.rows is None else table.rows] = table.library
+        loc = torch.stack([total, total], 1)
+        with observations(batch):
+            return pyro.sample("z", dist.Normal(loc, self.scale.abs() + 1e-6).to_event(1))
+
+
+@pytest.mark.parametrize("form", ["multi", "arrays", "file", "mudata"])
+def test_latents_are_written_for_all_observations(
+    form: str, multi: MultiData, arrays: AnnData, tmp_path: Path
+) -> None:
+    data: Any = arrays if form == "arrays" else MultiData({**multi.mod, "rna": multi["rna"][3:]})
+    totals = pd.Series(RNA.sum(1), arrays.obs_names)
+    if form == "file":
+        write_h5mu(data, tmp_path / "a.h5mu")
+        data = load(tmp_path / "a.h5mu")
+    if form == "mudata":
+        data = pytest.importorskip("mudata").MuData(data.mod)
+    places = PLACES if form == "arrays" else None
+    run = fit(Latent(), Library(), data, epochs=1, progress=False, modalities=places)
+    run.annotate(data)
+    wanted = totals.copy()
+    if form != "arrays":
+        wanted[:3] = -1
+    found = pd.Series(data.obsm["X_vae"][:, 0], data.obs_names)
+    np.testing.assert_allclose(found, wanted[data.obs_names], atol=0.1)
+    assert data.uns["vae4counts"]["written"] == ["obsm/X_vae"]
+    run.annotate(data)  # an earlier annotation is replaced
+    if form != "mudata":
+        path = tmp_path / annotated_name(run.on(data).adata)
+        assert path.suffix == (".h5ad" if form == "arrays" else ".h5mu")
+        check_annotation(run.on(data).adata, run.model, None)
+        annotate(run.on(data), path)
+        again = load(path)
+        np.testing.assert_allclose(again.obsm["X_vae"][:, 0], found)
+        assert list(again.obs_names) == list(data.obs_names)
+        assert run.knows(again)
