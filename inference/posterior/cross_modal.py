@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
 @torch.no_grad()
 def conditional_log_likelihoods(
     model: Model,
-    guide: Guide,
+    guide_given: Callable[[Sequence[str]], Guide],
     batches: Iterable[Batch],
     of: str,
     given: Sequence[str],
@@ -70,7 +70,8 @@ def conditional_log_likelihoods(
 
     Args:
         model: The model, in evaluation mode.
-        guide: Its guide, in evaluation mode, which encodes any subset of the tables.
+        guide_given: Returns its guide, in evaluation mode, of the observations with some tables
+            alone: an amortised one, which encodes any of them, or one of their refined posteriors.
         batches: The observations.
         of: The table ``b`` that is predicted, given its library sizes if the model is given them.
         given: The tables ``a``.
@@ -90,7 +91,8 @@ def conditional_log_likelihoods(
     given = check_tables(model, of, given)
     if num_samples < MIN_DRAWS:
         raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
-    parts = [_of_batch(model, guide, batch, of, given, num_samples) for batch in batches]
+    guides = [guide_given(tables) for tables in (given, [*given, of], [of])]
+    parts = [_of_batch(model, guides, batch, of, given, num_samples) for batch in batches]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if np.isnan(found["log_likelihood"]).all():
         raise DataError(f"no observation has both {of!r} and {' or '.join(map(repr, given))}")
@@ -121,13 +123,19 @@ def conditional_summary(found: pd.DataFrame) -> dict[str, float]:
 
 
 def _of_batch(
-    model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
+    model: Model,
+    guides: Sequence[Guide],
+    batch: Batch,
+    of: str,
+    given: list[str],
+    num_samples: int,
 ) -> dict[str, np.ndarray]:
+    of_given, of_both, of_own = guides
     known, whole = batch.only(given), batch.only([*given, of])
     sizes = chunks(num_samples, model, batch)
     weights: dict[str, list[Tensor]] = {"given": [], "own": [], "other": [], "both": [], "of": []}
     for size in sizes:
-        draws = draw(model, guide, known, size)
+        draws = draw(model, of_given, known, size)
         weights["given"].append(draws.log_weights)
         z = draws.values  # noqa: PD011 (a field of Draws)
         own = draws_at(model, batch.only([of]), z, size).log_model
@@ -135,8 +143,8 @@ def _of_batch(
         rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
         other = draws_at(model, batch.only([of]), rolled, size).log_model
         weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
-        weights["both"].append(draw(model, guide, whole, size).log_weights)
-        weights["of"].append(draw(model, guide, batch.only([of]), size).log_weights)
+        weights["both"].append(draw(model, of_both, whole, size).log_weights)
+        weights["of"].append(draw(model, of_own, batch.only([of]), size).log_weights)
     w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
     log_given, given_k = smoothed_log_mean(w["given"])
     log_joint, pareto_k = smoothed_log_mean(w["given"] + w["own"])

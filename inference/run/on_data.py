@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, to_modalities
+from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, Tables, to_modalities
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
@@ -312,15 +312,32 @@ class RunOnData:
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def conditional_log_likelihoods(
-        self, of: str, given: Sequence[str], num_samples: int = 500
+        self, of: str, given: Sequence[str], num_samples: int = 500, *, refine: bool = False
     ) -> pd.DataFrame:
         """Return log p(one table | others) in nats, a row an observation not seen in training.
 
         See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`.
+
+        Args:
+            of: The table that is predicted.
+            given: The tables that it is predicted from.
+            num_samples: Number of draws for each observation, 100 or more.
+            refine: Whether to refine the posteriors given either, and given both, first: then the
+                model is measured, not the guide. Unlike `refined`, they are not kept.
         """
-        pair, batches = (self.run.model, self.run.guide), self._batches(self._held_out_counts())
+        run, counts = self.run, cast(Tables, self._held_out_counts())
+
+        def guide_given(tables: Sequence[str]) -> Guide:
+            if not refine:
+                return run.guide
+            parts = run.model, run.guide, counts.only(tables), self.fingerprint, self.seed
+            return RefinedPosteriors(*parts, progress=run.processes.is_first).guide()
+
+        batches = self._batches(counts)
         with self._seeded():
-            found = conditional_log_likelihoods(*pair, batches, of, given, num_samples)
+            found = conditional_log_likelihoods(
+                run.model, guide_given, batches, of, given, num_samples
+            )
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def posterior_quality(
