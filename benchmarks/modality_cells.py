@@ -166,7 +166,6 @@ def totalvi(adata: AnnData, seed: int, *, epochs: int | None = None) -> Scores:
         accelerator="cpu",
         train_size=0.9,
         enable_progress_bar=False,
-        logger=False,
     )
     seconds = time.perf_counter() - began
     scores: Scores = {"seconds": seconds, "epochs": len(model.history["elbo_train"])}

@@ -52,11 +52,9 @@ def fitted(
     return run, {"seconds": seconds, "epochs": len(run.history)}
 
 
-def conditional(
-    run: Run, adata: AnnData, of: str, given: str, num_samples: int = SAMPLES
-) -> Scores:
+def conditional(run: Run, adata: AnnData, of: str, given: str, *, refine: bool = False) -> Scores:
     """Score a table given another: two estimates, its marginal, and other observations' table."""
-    found = run.conditional_log_likelihoods(adata, of, [given], num_samples)
+    found = run.conditional_log_likelihoods(adata, of, [given], SAMPLES, refine=refine)
     return {
         f"{of} given {given}": found["log_likelihood"].mean(),
         f"{of} given {given}, by difference": found["by_difference"].mean(),

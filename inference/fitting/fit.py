@@ -170,7 +170,7 @@ def fit(
     columns = joined_columns(model.covariates, guide.covariates)
     counts = read_tables(data, model.supports, layer, covariates=columns)
     parts = split_observations(data.obs, counts, split, basic.seed)
-    check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
+    check_pair(model, guide, counts=counts, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
     phase = phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,19 @@ from vae4counts.models import Model, NotInModelError
 # the other, cannot both be right.
 DISAGREEMENT, DISAGREEMENT_NATS = 0.01, 0.5
 MAX_HIGH_SHARE = 0.1
+
+
+def require_subsets(guide: Guide) -> None:
+    """Check that a guide encodes some tables alone.
+
+    Raises:
+        NotInModelError: It is of refined posteriors given all tables.
+    """
+    if not guide.reads_tables:
+        raise NotInModelError(
+            "these posteriors are refined given all tables, and say nothing of some alone: ask "
+            "with refine=False"
+        )
 
 
 def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
@@ -48,7 +61,7 @@ def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
 @torch.no_grad()
 def conditional_log_likelihoods(
     model: Model,
-    guide: Guide,
+    guide_given: Callable[[Sequence[str]], Guide],
     batches: Iterable[Batch],
     of: str,
     given: Sequence[str],
@@ -70,14 +83,16 @@ def conditional_log_likelihoods(
 
     Args:
         model: The model, in evaluation mode.
-        guide: Its guide, in evaluation mode, which encodes any subset of the tables.
-        batches: The observations.
+        guide_given: Returns its guide, in evaluation mode, of the observations with some tables
+            alone: an amortised one, which encodes any of them, or one of their refined posteriors.
+        batches: The observations, in any order: each batch is a pool of others for ``shuffled``.
         of: The table ``b`` that is predicted, given its library sizes if the model is given them.
         given: The tables ``a``.
         num_samples: Number ``S`` of draws for each observation, 100 or more.
 
     Returns:
-        Shape ``(N,)`` each, in nats; NaN for an observation that lacks ``b``, or all of ``a``:
+        Shape ``(N,)`` each, in nats, in the order of the data; NaN for an observation that lacks
+        ``b``, or all of ``a``:
         ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` and
         ``difference_pareto_k`` (of the two; above 0.7 they cannot be trusted), ``marginal``
         (``log p(x_b)``), ``shuffled`` (the first way, given ``x_a`` of another observation) and
@@ -90,8 +105,10 @@ def conditional_log_likelihoods(
     given = check_tables(model, of, given)
     if num_samples < MIN_DRAWS:
         raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
-    parts = [_of_batch(model, guide, batch, of, given, num_samples) for batch in batches]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    guides = [guide_given(tables) for tables in (given, [*given, of], [of])]
+    parts = [_of_batch(model, guides, batch, of, given, num_samples) for batch in batches]
+    order = np.argsort(np.concatenate([part.pop("index") for part in parts]), kind="stable")
+    found = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
     if np.isnan(found["log_likelihood"]).all():
         raise DataError(f"no observation has both {of!r} and {' or '.join(map(repr, given))}")
     _warn_of_disagreement(found, of, given)
@@ -121,22 +138,26 @@ def conditional_summary(found: pd.DataFrame) -> dict[str, float]:
 
 
 def _of_batch(
-    model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
+    model: Model,
+    guides: Sequence[Guide],
+    batch: Batch,
+    of: str,
+    given: list[str],
+    num_samples: int,
 ) -> dict[str, np.ndarray]:
+    of_given, of_both, of_own = guides
     known, whole = batch.only(given), batch.only([*given, of])
     sizes = chunks(num_samples, model, batch)
     weights: dict[str, list[Tensor]] = {"given": [], "own": [], "other": [], "both": [], "of": []}
     for size in sizes:
-        draws = draw(model, guide, known, size)
+        draws = draw(model, of_given, known, size)
         weights["given"].append(draws.log_weights)
         z = draws.values  # noqa: PD011 (a field of Draws)
-        own = draws_at(model, batch.only([of]), z, size).log_model
-        weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
+        weights["own"].append(draws_at(model, batch.only([of]), z, size).log_model[of])
         rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
-        other = draws_at(model, batch.only([of]), rolled, size).log_model
-        weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
-        weights["both"].append(draw(model, guide, whole, size).log_weights)
-        weights["of"].append(draw(model, guide, batch.only([of]), size).log_weights)
+        weights["other"].append(draws_at(model, batch.only([of]), rolled, size).log_model[of])
+        weights["both"].append(draw(model, of_both, whole, size).log_weights)
+        weights["of"].append(draw(model, of_own, batch.only([of]), size).log_weights)
     w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
     log_given, given_k = smoothed_log_mean(w["given"])
     log_joint, pareto_k = smoothed_log_mean(w["given"] + w["own"])
@@ -144,7 +165,7 @@ def _of_batch(
     given_other = np.roll(w["given"], 1, axis=0)
     has = presence(batch)
     absent = ~(has[of] & np.any([has[name] for name in given], axis=0))
-    alone = absent | np.roll(absent, 1)
+    alone = absent | np.roll(absent, 1) | (len(batch) == 1)
     library = batch.tables[of].library
     tokens = np.ones(len(batch))
     if library is not None:
@@ -160,7 +181,7 @@ def _of_batch(
     }
     for name, values in found.items():
         values[alone if name == "shuffled" else absent] = np.nan
-    return found
+    return {**found, "index": batch.index.cpu().numpy()}
 
 
 def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[str]) -> None:
@@ -169,7 +190,8 @@ def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[
     if abs(one - other) <= max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other)):
         return
     ways = {"weighted draws": "pareto_k", "the difference": "difference_pareto_k"}
-    high = {way: float((found[k] > HIGH_K).mean()) for way, k in ways.items()}
+    known = ~np.isnan(found["log_likelihood"])
+    high = {way: float((found[k][known] > HIGH_K).mean()) for way, k in ways.items()}
     trusted = [way for way, share in high.items() if share <= MAX_HIGH_SHARE]
     advice = f"trust {trusted[0]}" if len(trusted) == 1 else "use more draws"
     shares = " and ".join(f"{share:.0%} for {way}" for way, share in high.items())
