@@ -43,6 +43,8 @@ class Modality(Configured, nn.Module):
             not go with the likelihood.
     """
 
+    decoder: nn.Module
+
     def __init__(
         self,
         n_features: int,
@@ -53,7 +55,6 @@ class Modality(Configured, nn.Module):
         super().__init__()
         self.n_features = n_features
         self.likelihood = NegativeBinomial() if likelihood is None else likelihood
-        self.decoder: nn.Module | None
         self.register_module("decoder", None if decoder is None else _decoder(decoder))
         self.library = _library(library, self.likelihood)
 
@@ -71,11 +72,16 @@ class Modality(Configured, nn.Module):
         """
         self.claim()
         self.name, n_latent = name, prior.n_latent
-        if self.decoder is None:
+        if self._modules["decoder"] is None:
             self.decoder = _decoder(prior.default_decoder)
         self.likelihood.build(self.n_features, covariates.n_levels)
         self.n_outputs = self.likelihood.outputs_per_feature * self.n_features
         if isinstance(self.decoder, Decoder):
+            if self.decoder.needs_counts and not self.likelihood.support.counts:
+                raise ValueError(
+                    f"a {type(self.decoder).__name__} has parts of counts, which the values of "
+                    f"{type(self.likelihood).__name__} are not: use another decoder"
+                )
             self.decoder.build(n_latent, self.n_outputs, covariates.width)
         else:
             self._check_outputs(n_latent + covariates.width)

@@ -136,7 +136,9 @@ def _sizes(data: MultiData) -> dict[str, int]:
 
 def how_training_ended(run: FittedPair) -> str:
     """Say when training ended and why, and which epoch's parameters are kept."""
-    if not any(parameter.requires_grad for parameter in run.model.parameters()):
+    from vae4counts.inference.run.fitted_pair import is_trainable
+
+    if not is_trainable(run.model, run.guide):
         return "The model was learnt in one pass over the training observations."
     epochs, kept = len(run.history), run.metrics["epoch_kept"]
     patience = run.settings["schedule"]["patience"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.diagnosis import diagnose
 from vae4counts.inference.run.alignment import labels_of
 from vae4counts.inference.run.fingerprint import fingerprint
-from vae4counts.inference.run.fitted_pair import pair_of, widths_of
+from vae4counts.inference.run.fitted_pair import is_trainable, pair_of, widths_of
 from vae4counts.inference.run.run import Run
 from vae4counts.models import Model
 from vae4counts.models.covariates import joined_columns
@@ -170,9 +170,10 @@ def fit(
     columns = joined_columns(model.covariates, guide.covariates)
     counts = read_tables(data, model.supports, layer, covariates=columns)
     parts = split_observations(data.obs, counts, split, basic.seed)
-    check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
+    check_pair(model, guide, counts=counts, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
+    phase = phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]

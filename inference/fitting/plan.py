@@ -168,9 +168,7 @@ def plan_training(
     batch_size = basic.batch_size or default_batch_size(n_training)
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        epochs = 1  # of a model that only learns from all observations, to measure it
-    elif epochs is None:
+    if epochs is None:
         epochs = default_epochs(n_training, model.n_features)
     if warm_up_steps is None:
         warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)

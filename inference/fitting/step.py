@@ -213,8 +213,6 @@ def _adam(elbo: nn.Module, settings: StepSettings) -> torch.optim.Adam:
         if parameter.requires_grad:
             groups[name.startswith("model.prior.")].append(parameter)
     rates = {False: settings.learning_rate, True: settings.prior_learning_rate}
-    return torch.optim.Adam(
-        [{"params": groups[key], "lr": rates[key]} for key in groups],
-        betas=BETAS,
-        fused=True,
-    )
+    given = [{"params": groups[key], "lr": rates[key]} for key in groups if groups[key]]
+    # an empty group for a pair that has nothing to train
+    return torch.optim.Adam(given or [{"params": []}], betas=BETAS, fused=True)

@@ -40,7 +40,7 @@ def feature_tree(tree: FeatureTree, features: Sequence[str], *, ax: Axes | None 
     share = tree.information[closest] / max(tree.information.max(), np.finfo(float).tiny)
     ax.add_collection(LineCollection(ends, linewidths=0.3 + WIDEST * share, colors=GREY, zorder=1))
     points = np.array([places[node] for node in shown])
-    ax.scatter(*points.T, s=8, color=BLUE, zorder=2)
+    ax.scatter(points[:, 0], points[:, 1], s=8, color=BLUE, zorder=2)
     names = node_names(tree, features)
     for node in shown:
         x, y = places[node]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,19 @@ from vae4counts.models import Model, NotInModelError
 # the other, cannot both be right.
 DISAGREEMENT, DISAGREEMENT_NATS = 0.01, 0.5
 MAX_HIGH_SHARE = 0.1
+
+
+def require_subsets(guide: Guide) -> None:
+    """Check that a guide encodes some tables alone.
+
+    Raises:
+        NotInModelError: It is of refined posteriors given all tables.
+    """
+    if not guide.reads_tables:
+        raise NotInModelError(
+            "these posteriors are refined given all tables, and say nothing of some alone: ask "
+            "with refine=False"
+        )
 
 
 def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
@@ -48,7 +61,7 @@ def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
 @torch.no_grad()
 def conditional_log_likelihoods(
     model: Model,
-    guide: Guide,
+    guide_given: Callable[[Sequence[str]], Guide],
     batches: Iterable[Batch],
     of: str,
     given: Sequence[str],
@@ -64,22 +77,26 @@ def conditional_log_likelihoods(
 
     and as the difference of two importance-weighted log-likelihoods,
     ``log p(x_a, x_b) - log p(x_a)``, with draws from ``q(z | x_a, x_b)`` and ``q(z | x_a)``. All
-    weights are Pareto-smoothed. With enough draws the two are the same.
+    weights are Pareto-smoothed. With enough draws the two are the same. Where ``x_b`` says much
+    more of ``z`` than ``x_a`` does, few draws from ``q(z | x_a)`` come near it: the first way is
+    then too low, and needs far more draws than the second.
 
     Args:
         model: The model, in evaluation mode.
-        guide: Its guide, in evaluation mode, which encodes any subset of the tables.
-        batches: The observations.
+        guide_given: Returns its guide, in evaluation mode, of the observations with some tables
+            alone: an amortised one, which encodes any of them, or one of their refined posteriors.
+        batches: The observations, in any order: each batch is a pool of others for ``shuffled``.
         of: The table ``b`` that is predicted, given its library sizes if the model is given them.
         given: The tables ``a``.
         num_samples: Number ``S`` of draws for each observation, 100 or more.
 
     Returns:
-        Shape ``(N,)`` each, in nats; NaN for an observation that lacks ``b``, or all of ``a``:
-        ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` (of the
-        first; above 0.7 it cannot be trusted), ``marginal`` (``log p(x_b)``), ``shuffled`` (the
-        first way, given ``x_a`` of another observation) and ``tokens`` (the total count of
-        ``x_b``; 1 for values that are not counts).
+        Shape ``(N,)`` each, in nats, in the order of the data; NaN for an observation that lacks
+        ``b``, or all of ``a``:
+        ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` and
+        ``difference_pareto_k`` (of the two; above 0.7 they cannot be trusted), ``marginal``
+        (``log p(x_b)``), ``shuffled`` (the first way, given ``x_a`` of another observation) and
+        ``tokens`` (the total count of ``x_b``; 1 for values that are not counts).
 
     Raises:
         DataError: See `check_tables`; or no observation has both.
@@ -88,8 +105,10 @@ def conditional_log_likelihoods(
     given = check_tables(model, of, given)
     if num_samples < MIN_DRAWS:
         raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
-    parts = [_of_batch(model, guide, batch, of, given, num_samples) for batch in batches]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    guides = [guide_given(tables) for tables in (given, [*given, of], [of])]
+    parts = [_of_batch(model, guides, batch, of, given, num_samples) for batch in batches]
+    order = np.argsort(np.concatenate([part.pop("index") for part in parts]), kind="stable")
+    found = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
     if np.isnan(found["log_likelihood"]).all():
         raise DataError(f"no observation has both {of!r} and {' or '.join(map(repr, given))}")
     _warn_of_disagreement(found, of, given)
@@ -119,54 +138,65 @@ def conditional_summary(found: pd.DataFrame) -> dict[str, float]:
 
 
 def _of_batch(
-    model: Model, guide: Guide, batch: Batch, of: str, given: list[str], num_samples: int
+    model: Model,
+    guides: Sequence[Guide],
+    batch: Batch,
+    of: str,
+    given: list[str],
+    num_samples: int,
 ) -> dict[str, np.ndarray]:
+    of_given, of_both, of_own = guides
     known, whole = batch.only(given), batch.only([*given, of])
     sizes = chunks(num_samples, model, batch)
     weights: dict[str, list[Tensor]] = {"given": [], "own": [], "other": [], "both": [], "of": []}
     for size in sizes:
-        draws = draw(model, guide, known, size)
+        draws = draw(model, of_given, known, size)
         weights["given"].append(draws.log_weights)
         z = draws.values  # noqa: PD011 (a field of Draws)
-        own = draws_at(model, batch.only([of]), z, size).log_model
-        weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
+        weights["own"].append(draws_at(model, batch.only([of]), z, size).log_model[of])
         rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
-        other = draws_at(model, batch.only([of]), rolled, size).log_model
-        weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
-        weights["both"].append(draw(model, guide, whole, size).log_weights)
-        weights["of"].append(draw(model, guide, batch.only([of]), size).log_weights)
+        weights["other"].append(draws_at(model, batch.only([of]), rolled, size).log_model[of])
+        weights["both"].append(draw(model, of_both, whole, size).log_weights)
+        weights["of"].append(draw(model, of_own, batch.only([of]), size).log_weights)
     w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
-    log_given, _ = smoothed_log_mean(w["given"])
+    log_given, given_k = smoothed_log_mean(w["given"])
     log_joint, pareto_k = smoothed_log_mean(w["given"] + w["own"])
+    log_both, both_k = smoothed_log_mean(w["both"])
     given_other = np.roll(w["given"], 1, axis=0)
     has = presence(batch)
     absent = ~(has[of] & np.any([has[name] for name in given], axis=0))
-    alone = absent | np.roll(absent, 1)
+    alone = absent | np.roll(absent, 1) | (len(batch) == 1)
     library = batch.tables[of].library
     tokens = np.ones(len(batch))
     if library is not None:
         tokens[has[of]] = library.cpu().numpy()
     found = {
         "log_likelihood": log_joint - log_given,
-        "by_difference": smoothed_log_mean(w["both"])[0] - log_given,
+        "by_difference": log_both - log_given,
         "pareto_k": pareto_k,
+        "difference_pareto_k": np.maximum(given_k, both_k),
         "marginal": smoothed_log_mean(w["of"])[0],
         "shuffled": logsumexp(given_other + w["other"], axis=1) - logsumexp(given_other, axis=1),
         "tokens": tokens,
     }
     for name, values in found.items():
         values[alone if name == "shuffled" else absent] = np.nan
-    return found
+    return {**found, "index": batch.index.cpu().numpy()}
 
 
 def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[str]) -> None:
-    k = found["pareto_k"][~np.isnan(found["pareto_k"])]
-    high = float((k > HIGH_K).mean())
+    """Warn if the two ways disagree, and say which can be trusted."""
     one, other = (np.nanmean(found[name]) for name in ("log_likelihood", "by_difference"))
-    tolerance = max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other))
-    if abs(one - other) > tolerance or high > MAX_HIGH_SHARE:
-        warn(
-            f"log p({of} | {', '.join(given)}) is not known well: {one:.2f} nats by weighted draws "
-            f"and {other:.2f} as a difference, and for {high:.0%} of the observations the weights "
-            "have too heavy a tail (Pareto k above 0.7); use more draws"
-        )
+    if abs(one - other) <= max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other)):
+        return
+    ways = {"weighted draws": "pareto_k", "the difference": "difference_pareto_k"}
+    known = ~np.isnan(found["log_likelihood"])
+    high = {way: float((found[k][known] > HIGH_K).mean()) for way, k in ways.items()}
+    trusted = [way for way, share in high.items() if share <= MAX_HIGH_SHARE]
+    advice = f"trust {trusted[0]}" if len(trusted) == 1 else "use more draws"
+    shares = " and ".join(f"{share:.0%} for {way}" for way, share in high.items())
+    warn(
+        f"log p({of} | {', '.join(given)}) is {one:.2f} nats by weighted draws, but {other:.2f} as "
+        f"a difference: {advice} (observations with too heavy a tail of the weights, Pareto k "
+        f"above 0.7: {shares})"
+    )

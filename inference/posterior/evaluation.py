@@ -234,7 +234,9 @@ def _scores(
         log_weights.append(draws.log_weights)
         if draws.conditionals is not None:
             conditionals.append(draws.conditionals)
-        found = {f"{PART}{name}": part for name, part in draws.elbo_parts().items()}
+        found: dict[str, Tensor | None] = {
+            f"{PART}{name}": part for name, part in draws.elbo_parts().items()
+        }
         found |= {"responsibilities": draws.mean_responsibilities, "z": draws.z_mean}
         for name, value in found.items():
             if value is not None:

@@ -147,8 +147,8 @@ def components(subject: Subject) -> Section | None:
         contrasts = None
     if contrasts is not None:
         # first, so that they are visible on a phone
-        for i, (name, part) in enumerate(subject.by_table(contrasts).items()):
-            of = "features" if len(subject.run.model.tables) == 1 else f"features of {name}"
+        for i, (modality, part) in enumerate(subject.by_table(contrasts).items()):
+            of = "features" if len(subject.run.model.tables) == 1 else f"features of {modality}"
             described.insert(i, of, _listed(part, positive=True))
     body.append(table(described, "Components"))
     if subject.classes is not None:

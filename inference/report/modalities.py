@@ -77,7 +77,7 @@ def _predictions(subject: Subject) -> Iterator[dict[str, object]]:
                 except DataError:  # no observation has both
                     continue
             label = given[0] if len(given) == 1 else "all others"
-            yield {"of": of, "given": label} | conditional_summary(found)
+            yield {"of": of, "given": label, **conditional_summary(found)}
 
 
 def _shown(predicted: pd.DataFrame) -> list[Markup]:

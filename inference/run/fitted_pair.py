@@ -45,6 +45,11 @@ def widths_of(counts: Counts) -> dict[str, int] | None:
     return {name: member.n_features for name, member in counts.members.items()}
 
 
+def is_trainable(model: Model, guide: Guide) -> bool:
+    """Whether a pair has parameters to train by steps, beside what `Model.learn` finds."""
+    return any(parameter.requires_grad for parameter in pair_of(model, guide).parameters())
+
+
 @dataclass(repr=False)
 class FittedPair:
     """A trained model/guide pair and its record; `Run` adds the questions to it.

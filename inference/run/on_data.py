@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, to_modalities
+from vae4counts.data import CountLoader, Counts, Data, MultiData, Share, Tables, to_modalities
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
@@ -317,16 +317,34 @@ class RunOnData:
         given: Sequence[str],
         num_samples: int = 500,
         rows: np.ndarray | None = None,
+        *,
+        refine: bool = False,
     ) -> pd.DataFrame:
         """Return log p(one table | others) in nats, a row an observation.
 
-        See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`. The
-        observations are those at some positions, by default those that training has not seen.
+        See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`.
+
+        Args:
+            of: The table that is predicted.
+            given: The tables that it is predicted from.
+            num_samples: Number of draws for each observation, 100 or more.
+            rows: Positions of observations; by default those that training has not seen.
+            refine: Whether to refine the posteriors given each of them, and both, first: then the
+                model is measured, not the guide. Unlike `refined`, they are not kept.
         """
-        rows = self.held_out if rows is None else rows
-        pair, batches = (self.run.model, self.run.guide), self._batches(self.counts.subset(rows))
+        run, rows = self.run, self.held_out if rows is None else rows
+        counts = self.counts.subset(rows)
+
+        def guide_given(tables: Sequence[str]) -> Guide:
+            if not refine:
+                return run.guide
+            parts = run.model, run.guide, cast(Tables, counts).only(tables), self.fingerprint
+            return RefinedPosteriors(*parts, self.seed, progress=run.processes.is_first).guide()
+
+        batches = CountLoader(counts, seed=self.seed)  # shuffled, so that shuffled pairs are random
         with self._seeded():
-            found = conditional_log_likelihoods(*pair, batches, of, given, num_samples)
+            parts = run.model, guide_given, batches, of, given, num_samples
+            found = conditional_log_likelihoods(*parts)
         return pd.DataFrame(found, index=self.adata.obs_names[rows])
 
     def posterior_quality(

@@ -174,11 +174,12 @@ class Run(FittedPair):
         num_samples: int = 500,
         *,
         layer: str | AsFitted | None = AS_FITTED,
+        refine: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Say how well tables predict another: see `RunOnData.conditional_log_likelihoods`."""
         on = self.on(adata, layer=layer, seed=seed)
-        return on.conditional_log_likelihoods(of, given, num_samples)
+        return on.conditional_log_likelihoods(of, given, num_samples, refine=refine)
 
     def interpret(
         self,

@@ -46,9 +46,11 @@ def leaf_likelihood(likelihood: Likelihood | None, n_features: int) -> Likelihoo
     """Return a likelihood for the leaves of a joint distribution; negative binomial if None.
 
     Raises:
-        ValueError: It is one of counts given their total.
+        ValueError: It is one of counts given their total, or of other values.
     """
     likelihood = NegativeBinomial() if likelihood is None else likelihood
+    if not likelihood.support.counts:
+        raise ValueError(f"{type(likelihood).__name__} is no likelihood of counts")
     if likelihood.library_is_total:
         raise ValueError(
             f"{type(likelihood).__name__} models counts given their total, which depend on each "

@@ -18,5 +18,8 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
         "independent": "independent.Independent",
         "chow-liu": "chow_liu.ChowLiuTree",
         "latent-tree": "latent_tree.LatentTree",
+        "circuit": "circuit.Circuit",
+        "autoregressive": "autoregressive.Autoregressive",
+        "any-order": "any_order.AnyOrder",
     },
 )

@@ -24,9 +24,9 @@ class Tail:
 
     def add(self, counts: Tensor) -> None:
         """Add observations, CSR, shape ``(B, G)``."""
-        rest = counts.values().double() - self.threshold
-        columns = counts.col_indices()[rest >= 0].cpu().numpy()
-        rest = rest[rest >= 0].cpu().numpy()
+        rest = counts.values().double().cpu().numpy() - self.threshold
+        columns = counts.col_indices().cpu().numpy()[rest >= 0]
+        rest = rest[rest >= 0]
         for power, total in enumerate(self.sums):
             total += np.bincount(columns, weights=rest**power, minlength=len(total))
 

@@ -2,7 +2,6 @@
 
 from .batch_norm import BatchNorm
 from .decoders import DECODERS, Decoder, LinearDecoder, MLPDecoder, TopicDecoder
-from .flows import spline_flow
 from .mlp import ACTIVATIONS, MLP, NORMS, check_layers
 from .sparse_linear import SparseLinear
 
@@ -18,5 +17,4 @@ __all__ = [
     "SparseLinear",
     "TopicDecoder",
     "check_layers",
-    "spline_flow",
 ]

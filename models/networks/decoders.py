@@ -23,7 +23,12 @@ class Decoder(Configured, nn.Module, abc.ABC):
 
     Covariates enter beside the latents, and beside the hidden units: the output layer has an
     offset for each of them, so that what differs between batches need not pass through the units.
+
+    Attributes:
+        needs_counts: Whether it makes sense for a likelihood of counts alone.
     """
+
+    needs_counts: bool = False
 
     def build(self, n_latent: int, n_outputs: int, n_covariates: int = 0) -> None:
         """Make the layers. Called once, by the model.
@@ -165,6 +170,8 @@ class TopicDecoder(Decoder):
     Topics start at `nonnegative_parts` of the training observations: from random ones, several of
     them become alike.
     """
+
+    needs_counts = True
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See `Decoder.forward`."""

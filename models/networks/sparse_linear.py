@@ -59,12 +59,23 @@ def _transpose(counts: Tensor) -> Tensor:
     )
 
 
+def sparse_product(inputs: Tensor, weight: Tensor) -> Tensor:
+    """Multiply a CSR (or dense) matrix by a dense one, with the gradient by the dense one.
+
+    It is never computed in half precision, which sparse products do not support and which cannot
+    represent large counts.
+    """
+    with torch.autocast(inputs.device.type, enabled=False):
+        if inputs.layout == torch.strided:
+            return inputs @ weight
+        return _SparseProduct.apply(inputs, weight)
+
+
 class SparseLinear(nn.Module):
     """A linear layer without bias whose input is a CSR (or dense) matrix.
 
     The weight has shape ``(n_inputs, n_outputs)``: the row of a feature is contiguous, and the
-    product costs one row for every non-zero. It is never computed in half precision, which sparse
-    products do not support and which cannot represent large counts.
+    product costs one row for every non-zero, see `sparse_product`.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -74,10 +85,7 @@ class SparseLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return ``inputs @ weight``, shape ``(B, n_outputs)``."""
-        with torch.autocast(inputs.device.type, enabled=False):
-            if inputs.layout == torch.strided:
-                return inputs @ self.weight
-            return _SparseProduct.apply(inputs, self.weight)
+        return sparse_product(inputs, self.weight)
 
     def extra_repr(self) -> str:
         """Return the layer's shape."""

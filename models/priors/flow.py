@@ -12,7 +12,7 @@ from torch.distributions import AffineTransform
 from zuko.distributions import NormalizingFlow
 from zuko.transforms import ComposedTransform
 
-from vae4counts.models.networks import spline_flow
+from vae4counts.models.networks.flows import spline_flow
 
 from .base import Prior
 

@@ -44,6 +44,10 @@ def test_decoder_starts_at_the_mean_counts(
 def test_decoder_starts_at_the_mean_of_other_values(name: str, decoder: str) -> None:
     values = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 1]])
     likelihood = LIKELIHOODS[name]()
+    if DECODERS[decoder].needs_counts:
+        with pytest.raises(ValueError, match="has parts of counts, which the values of"):
+            VAE(3, StandardNormal(2), likelihood, decoder)
+        return
     if likelihood.support.missing:
         values[0] = torch.nan
     model = VAE(3, StandardNormal(2), likelihood, decoder)

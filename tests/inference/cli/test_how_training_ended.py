@@ -23,6 +23,7 @@ from vae4counts.inference.cli.fit import how_training_ended
 def test_every_end_is_said(phases: list[str], kept: int, early: bool, said: list[str]) -> None:
     run: Any = SimpleNamespace(
         model=torch.nn.Linear(1, 1),
+        guide=torch.nn.Identity(),
         history=pd.DataFrame({"phase": phases}),
         metrics={"epoch_kept": kept, "stopped_early": early},
         settings={"schedule": {"patience": 3}},
@@ -33,5 +34,5 @@ def test_every_end_is_said(phases: list[str], kept: int, early: bool, said: list
 
 
 def test_a_model_that_nothing_was_left_to_train_of() -> None:
-    run: Any = SimpleNamespace(model=torch.nn.Identity())
+    run: Any = SimpleNamespace(model=torch.nn.Identity(), guide=torch.nn.Identity())
     assert "in one pass" in how_training_ended(run)

@@ -9,7 +9,9 @@ from vae4counts.models.joint.leaves import log_leaves
 from vae4counts.models.likelihoods import LIKELIHOODS, CountDistribution
 
 COUNTS = torch.tensor([[0, 0, 3.0], [1, 0, 0], [0, 0, 0], [2, 7, 1]], dtype=torch.float64)
-NAMES = [name for name, kind in LIKELIHOODS.items() if not kind.library_is_total]
+NAMES = [
+    name for name, kind in LIKELIHOODS.items() if kind.support.counts and not kind.library_is_total
+]
 
 
 def leaves(name: str, outputs: torch.Tensor) -> CountDistribution:
