@@ -101,6 +101,7 @@ def test_what_does_not_apply_is_left_out(name: str, adata: AnnData, tmp_path: Pa
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"<h1>{make.__name__} on data</h1>" in page
     shown = {section for section in SECTIONS if f'<section id="{section}"' in page}
-    assert shown == set(SECTIONS) - missing - {"covariates", "feature-tree", "topics"}
+    others = {"covariates", "feature-tree", "modalities", "topics"}
+    assert shown == set(SECTIONS) - missing - others
     subject = Subject(run.on(adata))
     assert {name for name, draw in FIGURES.items() if draw(subject) is not None} == figures

@@ -132,7 +132,7 @@ def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
 
 
 # Of a mixture with a linear decoder.
-LEFT_OUT = {"covariates", "topics", "directions"}
+LEFT_OUT = {"covariates", "directions", "feature-tree", "modalities", "topics"}
 MODELS: dict[str, tuple[Callable[[], Model], set[str]]] = {
     "vae": (lambda: VAE(7, StandardNormal(2)), {"components", "diagnosis", "loadings"}),
     "linear vae": (
@@ -162,7 +162,7 @@ def test_sections_are_those_that_the_model_has(name: str, adata: AnnData, tmp_pa
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
     others = {"loadings", "directions"} if name == "topics" else {"topics"}
-    others |= {"covariates", "feature-tree"}
+    others |= {"covariates", "feature-tree", "modalities"}
     assert set(page.sections) == set(SECTIONS) - missing - others
     assert "may be rotated" not in page.text or name == "linear vae"
     assert ("same after any rotation" in page.text) == (name == "linear vae")
@@ -200,6 +200,7 @@ def test_any_name_through_every_section_and_figure(
     run.settings["data"] = "".join(nasty[:-5])
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
+    others = others | {"feature-tree", "modalities"}
     assert set(page.sections) == set(SECTIONS) - others - {"covariates", "directions"}
     assert len(page.all("script")) == 2
     assert not page.all("b")
@@ -279,7 +280,7 @@ def test_the_smallest_data_have_every_section(kind: str, n_components: int, tmp_
     run = quick(GMVAE(adata.n_vars, GaussianMixture(2, n_components)), adata)
     write_report(run, adata, tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    missing = {"covariates", "feature-tree", "loadings", "topics"}
+    missing = {"covariates", "feature-tree", "loadings", "modalities", "topics"}
     assert set(page.sections) == set(SECTIONS) - missing
     assert "could not be made" not in page.text
 
