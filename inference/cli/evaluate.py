@@ -97,6 +97,6 @@ def evaluate_command(
     if on.is_fitted:
         result["n_test"] = result["n"]
     show_metrics(result, title=f"{directory} on {source.name}")
-    if predicted is not None:
+    if predicted is not None and of is not None:
         others = ", ".join(givens(run, of, given))
         show_prediction(predicted, f"log p({of} | {others}), nats per observation")

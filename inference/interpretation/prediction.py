@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vae4counts.data import CountLoader
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.posterior.cross_modal import check_tables, presence, require_subsets
+from vae4counts.inference.posterior.cross_modal import check_tables, require_subsets
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, chunks, draw
 from vae4counts.inference.posterior.sizes import check_size
+from vae4counts.inference.posterior.tables import presence
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from vae4counts.data import DataError
 from vae4counts.inference import plots
@@ -75,12 +76,15 @@ def _predictions(subject: Subject) -> Iterator[dict[str, object]]:
                     found = on.conditional_log_likelihoods(of, given, DRAWS, rows=np.sort(rows))
                 except DataError:  # no observation has both
                     continue
-            yield {"of": of, "given": " and ".join(given)} | conditional_summary(found)
+            label = given[0] if len(given) == 1 else "all others"
+            yield {"of": of, "given": label, **conditional_summary(found)}
 
 
-def _shown(predicted: pd.DataFrame) -> list:
+def _shown(predicted: pd.DataFrame) -> list[Markup]:
     gains = predicted.assign(gain=predicted["log_likelihood"] - predicted["marginal"])
-    heat = gains.pivot_table(index="of", columns="given", values="gain", sort=False)
+    heat = gains.pivot_table(index="of", columns="given", values="gain")
+    order = [*dict.fromkeys(gains["of"]), "all others"]
+    heat = heat.reindex(index=order[:-1], columns=[name for name in order if name in heat])
     drawn = blank_figure(3.5 + 1.3 * heat.shape[1], 1.8 + 0.6 * len(heat))
     plots.gains_heatmap(heat, ax=drawn.add_subplot())
     best = gains.loc[gains["gain"].idxmax()]

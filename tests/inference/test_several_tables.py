@@ -265,7 +265,7 @@ def test_report(run: Run, linear_run: Run, data: MultiData, tmp_path: Path) -> N
             "Of 120 observations, 50 have all of these tables.",
             "What each table says",
             "By how many nats per observation a table is better predicted given others",
-            "rna and methylation",
+            "given all others",
             "features of methylation",
             "Data and replicates of protein",
         ):
