@@ -179,8 +179,7 @@ def fit(
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
     _learn_covariates(model, guide, training, columns, warm_start=warm_start)
-    known_by = fingerprint(data.obs_names, counts)
-    features = features_of(data)
+    known_by, features = fingerprint(data.obs_names, counts), features_of(data)
     job = TrainingJob(
         training=training,
         validation=validation,

@@ -147,10 +147,9 @@ def components(subject: Subject) -> Section | None:
         contrasts = None
     if contrasts is not None:
         # first, so that they are visible on a phone
-        for i, (table_name, part) in enumerate(subject.by_table(contrasts).items()):
-            has_one = len(subject.run.model.tables) == 1
-            title = "features" if has_one else f"features of {table_name}"
-            described.insert(i, title, _listed(part, positive=True))
+        for i, (modality, part) in enumerate(subject.by_table(contrasts).items()):
+            of = "features" if len(subject.run.model.tables) == 1 else f"features of {modality}"
+            described.insert(i, of, _listed(part, positive=True))
     body.append(table(described, "Components"))
     if subject.classes is not None:
         shares = largest_rows(by_label(subject.classes, subject.components))

@@ -298,12 +298,9 @@ class RunOnData:
             return check(run.model, guide, batches, run.features, num_replicates, replicates, table)
 
     def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
-        """Return log-likelihoods (nats) of the observations that training has not seen.
+        """Return log-likelihoods (nats), a row an observation that training has not seen.
 
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
-
-        Returns:
-            A row an observation: ``log_likelihood``, ``pareto_k`` and ``effective_draws``.
         """
         batches = self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
@@ -358,8 +355,7 @@ class RunOnData:
             refine: Whether to refine their posteriors first, see `refined`.
 
         Returns:
-            A row an observation: ``pareto_k`` and ``effective_draws``, see
-            `vae4counts.inference.posterior.importance.smoothed_estimates`.
+            A row an observation: ``pareto_k`` and ``effective_draws``, see `smoothed_estimates`.
         """
         counts = self.counts if rows is None else self.counts.subset(rows)
         names = self.adata.obs_names if rows is None else self.adata.obs_names[rows]
