@@ -122,7 +122,7 @@ def _given(
     device = pair.counts.device
     values = torch.zeros((1, len(pair.features)), device=device)
     nothing = torch.zeros(len(pair.features), dtype=torch.bool, device=device)
-    columns = pair.columns(list(given))
+    columns = pair.columns(given if isinstance(given, str) else list(given))
     _check_values(pair, given, columns)
     known = _index(columns, device)
     if not isinstance(given, Mapping):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.tables import joint_distribution, only_table
+from vae4counts.inference.posterior.tables import count_table, joint_distribution
 from vae4counts.models import Model, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
@@ -108,7 +108,7 @@ def draw(
         NotInModelError: Conditionals of a model that does not describe one table of counts by a
             joint distribution which has them.
     """
-    predicted = batch.tables[only_table(model)].values if conditionals else None
+    predicted = batch.tables[count_table(model, None)].values if conditionals else None
     drawn = _drawn(guide, batch, num_samples)
     drawn.compute_log_prob()
     samples = pyro.plate("samples", num_samples, dim=-2)
