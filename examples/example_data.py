@@ -17,7 +17,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
 
-from vae4counts.data import DATASETS, load, load_pbmc68k_reduced
+from vae4counts.data import DATASETS, DataError, load, load_pbmc68k_reduced
 
 QUICK = os.environ.get("VAE4COUNTS_QUICK") == "1"
 
@@ -83,6 +83,28 @@ def tumours() -> tuple[AnnData, str]:
     return _real_or("tcga-pancancer-top5000", "VAE4COUNTS_TCGA", made_tumours, "made tumours")
 
 
+def captioned_pictures() -> tuple[AnnData, str]:
+    """Return pictures x objects with the words of their captions in ``obsm["captions"]``."""
+    adata, what = made_captions(), "a substitute, made scenes with captions"
+    if DATASETS["coco2017-val"].is_here:
+        try:
+            adata = load("coco2017-val", modalities=["captions"], offline=True)
+            what = "the real data, coco2017-val and its captions"
+        except DataError:  # the captions are not here
+            pass
+    sc.pp.filter_cells(adata, min_counts=1)
+    return adata, f"{adata.n_obs:,} pictures: {what}"
+
+
+def cells_with_proteins() -> tuple[AnnData, str]:
+    """Return cells x genes with proteins in ``obsm["protein"]``, types in ``obs["celltype"]``."""
+    if path := os.environ.get("VAE4COUNTS_CITESEQ"):
+        adata, what = load(path), "the data that VAE4COUNTS_CITESEQ names"
+    else:
+        adata, what = made_cells_with_proteins(), "a substitute, made cells"
+    return adata, f"{adata.n_obs:,} x {adata.n_vars:,}: {what}"
+
+
 def made_scenes(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
     """Draw pictures: a scene, how busy it is, and Poisson numbers of its objects.
 
@@ -97,6 +119,90 @@ def made_scenes(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
     counts = rng.poisson(rates.fillna(0).to_numpy().T[scene] * busy + 0.01)
     obs = pd.DataFrame({"scene": pd.Categorical(np.array(list(SCENES))[scene])})
     return _annotated(counts, obs, objects, "picture")
+
+
+def made_captions(n: int = 600 if QUICK else 4000, seed: int = 0) -> AnnData:
+    """Draw the pictures of `made_scenes` with the words of about five captions each.
+
+    A picture has 20 words on average. Half of them are about its objects, each as often as there
+    are of it (``"fork"`` is the word of a fork; one word in ten is a ``"thing"`` instead); a
+    quarter about its scene, two words that no object has; the others are words of any caption.
+    """
+    adata = made_scenes(n, seed)
+    rng = np.random.default_rng(seed + 1)
+    scenes, objects = list(SCENES), list(adata.var_names)
+    of_scenes = [f"{scene} {what}" for scene in scenes for what in ("photo", "moment")]
+    words = [*objects, "thing", *of_scenes, "a", "the", "with", "and", "next", "standing"]
+    counts = adata.X.toarray()
+    about = np.zeros((n, len(words)))
+    total = np.maximum(counts.sum(1, keepdims=True), 1)
+    about[:, : len(objects)] = 0.5 * 0.9 * counts / total
+    about[:, len(objects)] = 0.05
+    scene = adata.obs["scene"].cat.set_categories(scenes).cat.codes.to_numpy()
+    for k in range(2):
+        about[np.arange(n), len(objects) + 1 + 2 * scene + k] = 0.125
+    about[:, -6:] = 0.25 / 6
+    adata.obsm["captions"] = sp.csr_matrix(rng.poisson(20 * about).astype(np.int32))
+    adata.uns["captions_features"] = np.array(words)
+    return adata
+
+
+# Blood cells: how common each type is, the genes that mark it and the proteins on its surface.
+BLOOD: dict[str, tuple[float, list[str], list[str]]] = {
+    "CD4 T": (0.32, ["IL7R", "CD3D", "CD3E", "LTB"], ["CD3", "CD4"]),
+    "CD8 T": (0.18, ["CD8A", "CD3D", "CD3E", "CCL5"], ["CD3", "CD8"]),
+    "NK": (0.10, ["GNLY", "NKG7", "CCL5", "KLRD1"], ["CD16", "CD56"]),
+    "B": (0.14, ["MS4A1", "CD79A", "CD79B", "CD74"], ["CD19", "CD20"]),
+    "monocyte": (0.26, ["LYZ", "S100A8", "S100A9", "CD14"], ["CD14", "CD11b"]),
+}
+
+
+def made_cells_with_proteins(n: int = 400 if QUICK else 3000, seed: int = 0) -> AnnData:
+    """Draw blood cells with the counts of 300 genes and of 10 surface proteins.
+
+    A gene that marks a type is increased 8 times in it. Of T cells, "naive" or "memory" is a
+    continuous state between 0 and 1 that moves 20 genes (``state_1`` ...) and the proteins CD45RA
+    and CD45RO. The RNA is shallow: 800 counts in a cell. A protein has a background of 5 to 20
+    counts in every cell, and 20 times as many on the types that carry it. Negative binomial counts,
+    of dispersion 0.3.
+    """
+    rng = np.random.default_rng(seed)
+    types = list(BLOOD)
+    markers = sorted({gene for _, genes, _ in BLOOD.values() for gene in genes})
+    n_genes, state_genes = 300, [f"state_{i + 1}" for i in range(20)]
+    genes = [*markers, *state_genes]
+    genes += [f"gene_{i + 1}" for i in range(n_genes - len(genes))]
+    proteins = sorted({name for _, _, names in BLOOD.values() for name in names})
+    proteins += ["CD45RA", "CD45RO"]
+    shares = np.array([share for share, _, _ in BLOOD.values()])
+    kind = rng.choice(len(types), size=n, p=shares)
+    state = rng.beta(0.6, 0.6, size=n)
+    log_rates = np.tile(rng.normal(0, 1, size=n_genes), (n, 1))
+    background = rng.uniform(5, 20, size=len(proteins))
+    mean = np.tile(background, (n, 1))
+    for k, (_, marked, carried) in enumerate(BLOOD.values()):
+        rows = kind == k
+        for gene in marked:
+            log_rates[rows, genes.index(gene)] += np.log(8)
+        for name in carried:
+            mean[rows, proteins.index(name)] *= 20
+    is_t = kind < 2
+    signs = np.where(np.arange(len(state_genes)) % 2, 1, -1)
+    moved = slice(len(markers), len(markers) + len(state_genes))
+    log_rates[:, moved] += np.where(is_t, state - 0.5, 0)[:, None] * signs * np.log(16)
+    mean[is_t, -2] *= 1 + 19 * (1 - state[is_t])
+    mean[is_t, -1] *= 1 + 19 * state[is_t]
+    rates = np.exp(log_rates)
+    depth = rng.lognormal(np.log(800), 0.3, size=(n, 1))
+    expected = depth * rates / rates.sum(1, keepdims=True)
+    counts = rng.poisson(expected * rng.gamma(1 / 0.3, 0.3, size=expected.shape))
+    obs = pd.DataFrame(
+        {"celltype": pd.Categorical(np.array(types)[kind]), "state": np.where(is_t, state, np.nan)}
+    )
+    adata = _annotated(counts, obs, genes, "cell")
+    seen = rng.poisson(mean * rng.gamma(1 / 0.3, 0.3, size=mean.shape))
+    adata.obsm["protein"] = pd.DataFrame(seen, adata.obs_names, proteins)
+    return adata
 
 
 def made_tumours(

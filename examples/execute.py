@@ -25,8 +25,10 @@ NAMES = (
     "posterior_inspection",
     "write_your_own",
     "protocols",
+    "captions",
+    "cite_seq",
 )
-REAL = ("VAE4COUNTS_PBMC68K", "VAE4COUNTS_COCO", "VAE4COUNTS_TCGA")
+REAL = ("VAE4COUNTS_PBMC68K", "VAE4COUNTS_COCO", "VAE4COUNTS_TCGA", "VAE4COUNTS_CITESEQ")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 

@@ -28,7 +28,13 @@ def sampled_sites(model: Model) -> set[str]:
 
 
 class Guide(Configured, nn.Module, abc.ABC):
-    """q(latents | values): a Pyro guide of a batch."""
+    """q(latents | values): a Pyro guide of a batch.
+
+    Attributes:
+        reads_tables: Whether it encodes whatever tables a batch holds, as amortised guides do.
+    """
+
+    reads_tables: bool = True
 
     @classmethod
     @abc.abstractmethod

@@ -113,6 +113,7 @@ class LocalGuide(Guide):
         scale_tril: Lower triangular ``C`` with a positive diagonal, shape ``(N, M, D, D)``.
     """
 
+    reads_tables = False
     log_weights: Tensor
     loc: Tensor
     scale_tril: Tensor

@@ -11,14 +11,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.batch import Batch, Table
 from vae4counts.guides.base import sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.gaussian import GaussianGuide
 from vae4counts.guides.heads import GaussianHead
 from vae4counts.models.base import Model, observations
 from vae4counts.models.config import Configured
-from vae4counts.models.covariates import NO_COLUMNS, Columns, Covariates
+from vae4counts.models.covariates import Covariates
 
 EXPERTS = "experts"
 """The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
@@ -38,6 +38,15 @@ class Opinion:
     shift: Tensor
     present: Tensor | None = None
 
+    def only(self, rows: Tensor) -> Opinion:
+        """Return the opinion about some observations, none about the others.
+
+        Args:
+            rows: Which, shape ``(B,)``, of truth values.
+        """
+        kept = rows.unsqueeze(-1)
+        return Opinion(self.precision * kept, self.shift * kept, rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Opinions:
@@ -46,15 +55,20 @@ class Opinions:
     Attributes:
         prior: What is said of an observation without any modality.
         tables: The opinions by the tables that they are read off.
+        together: What is said, beyond these, of an observation that has all modalities; None if
+            the batch does not hold all.
     """
 
     prior: Opinion
     tables: Mapping[str, Opinion]
+    together: Opinion | None = None
 
     def posterior(self, names: Iterable[str] | None = None) -> dist.Normal:
         """Return q(z | some tables), of batch shape ``(B, L)``; given all of them if None."""
-        chosen = self.tables if names is None else names
-        return product([self.prior, *(self.tables[name] for name in chosen)])
+        if names is not None:
+            return product([self.prior, *(self.tables[name] for name in names)])
+        further = [] if self.together is None else [self.together]
+        return product([self.prior, *self.tables.values(), *further])
 
 
 def product(opinions: Iterable[Opinion]) -> dist.Normal:
@@ -97,25 +111,29 @@ class Expert(Configured, nn.Module):
         """See `Configured.own_part`: the observations that have this modality."""
         return batch.of_table(self.name)
 
-    def opinion(self, values: Tensor, covariates: Columns = NO_COLUMNS) -> Opinion:
-        """Return the Gaussians of observations, given their values ``(B, G)``."""
-        loc, scale = self.head(self.encoder(values, covariates))
-        precision = scale.pow(-2)
-        return Opinion(precision, loc * precision)
+    def forward(self, batch: Batch) -> tuple[Tensor, Opinion]:
+        """Return features of a batch, ``(B, H)``, and the Gaussians that are read off them.
 
-    def forward(self, batch: Batch) -> Opinion:
-        """Return the Gaussians of a batch, of weight zero where this modality is absent."""
+        Where this modality is absent, features and the weight of the Gaussian are zero.
+        """
         own, rows = batch.of_table(self.name), batch.tables[self.name].rows
-        found = self.opinion(own.counts, own.covariates)
+        features = self.encoder(own.counts, own.covariates)
+        opinion = opinion_of(self.head, features)
         if rows is None:
-            return found
-        shape = len(batch), found.precision.shape[-1]
-        precision, shift = (
-            part.new_zeros(shape).index_copy(0, rows, part)
-            for part in (found.precision, found.shift)
+            return features, opinion
+        features, precision, shift = (
+            part.new_zeros(len(batch), part.shape[-1]).index_copy(0, rows, part)
+            for part in (features, opinion.precision, opinion.shift)
         )
         present = torch.zeros(len(batch), dtype=torch.bool, device=rows.device)
-        return Opinion(precision, shift, present.index_fill(0, rows, value=True))
+        return features, Opinion(precision, shift, present.index_fill(0, rows, value=True))
+
+
+def opinion_of(head: GaussianHead, features: Tensor) -> Opinion:
+    """Return Gaussians that are read off features ``(B, H)``, in natural parameters."""
+    loc, scale = head(features)
+    precision = scale.pow(-2)
+    return Opinion(precision, loc * precision)
 
 
 class ProductGuide(GaussianGuide):
@@ -144,6 +162,8 @@ class ProductGuide(GaussianGuide):
         for name, expert in self._experts.items():
             expert.build(name, n_latent)
         self.log_precision = nn.Parameter(torch.zeros(n_latent))
+        widths = [expert.encoder.hidden[-1] for expert in self._experts.values()]
+        self.together = GaussianHead(sum(widths), n_latent) if len(widths) > 1 else None
 
     @classmethod
     def fits(cls, model: Model) -> bool:
@@ -183,9 +203,9 @@ class ProductGuide(GaussianGuide):
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """See `GaussianGuide.posterior`."""
         parts = counts.split([expert.n_features for expert in self._experts.values()], -1)
-        experts = zip(self._experts.values(), parts, strict=True)
-        opinions = [expert.opinion(part) for expert, part in experts]
-        z = product([self.prior_opinion(len(counts)), *opinions])
+        tables = dict(zip(self._experts, map(Table, parts), strict=True))
+        nothing = torch.arange(len(counts), device=counts.device)
+        z = self.opinions(Batch(tables, nothing, len(counts))).posterior()
         return z.loc, z.scale
 
     @property
@@ -197,19 +217,34 @@ class ProductGuide(GaussianGuide):
         """See `Guide.flip`."""
         for expert in self._experts.values():
             expert.head.flip(signs)
+        if self.together is not None:
+            self.together.flip(signs)
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Guide.forward`. Tables that the batch does not hold are left out."""
-        opinions = {
-            name: expert(batch)
-            for name, expert in self._experts.items()
-            if name in batch.tables and len(batch.tables[name].values)
-        }
-        found = Opinions(self.prior_opinion(len(batch)), opinions)
+        found = self.opinions(batch)
         # for what trains the experts on subsets of the modalities
         infer: Any = {EXPERTS: found}
         with observations(batch):
             return pyro.sample("z", found.posterior().to_event(1), infer=infer)
+
+    def opinions(self, batch: Batch) -> Opinions:
+        """Return what the experts say of a batch."""
+        said = {
+            name: expert(batch)
+            for name, expert in self._experts.items()
+            if name in batch.tables and len(batch.tables[name].values)
+        }
+        tables = {name: opinion for name, (_, opinion) in said.items()}
+        prior = self.prior_opinion(len(batch))
+        if self.together is None or len(said) < len(self._experts):
+            return Opinions(prior, tables)
+        features = torch.cat([own for own, _ in said.values()], -1)
+        together = opinion_of(self.together, features)
+        present = [each.present for each in tables.values() if each.present is not None]
+        if present:
+            together = together.only(torch.stack(present).all(0))
+        return Opinions(prior, tables, together)
 
     def prior_opinion(self, n: int) -> Opinion:
         """Return what is said of ``n`` observations without any modality."""

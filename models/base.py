@@ -196,6 +196,11 @@ class Model(Configured, nn.Module, abc.ABC):
         return dict.fromkeys(self.tables, "log1p")
 
     @property
+    def library_sizes(self) -> Mapping[str, Tensor]:
+        """Typical library sizes of the tables that have one, NaN where that is not known."""
+        return {COUNTS: torch.tensor(torch.nan)} if self.scales_with_library else {}
+
+    @property
     def title(self) -> str:
         """A name for the model in messages and reports."""
         return type(self).__name__

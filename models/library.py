@@ -32,6 +32,11 @@ class Library(Configured, nn.Module, abc.ABC):
     given: bool = False
     latents: Sequence[Latent] = ()
 
+    @property
+    def typical(self) -> Tensor:
+        """The geometric mean of the training observations' library sizes; NaN if not known."""
+        return torch.tensor(torch.nan)
+
     def build(self, n_levels: Mapping[str, int]) -> None:
         """Make what depends on the model's covariates. Called once, by the model.
 
@@ -60,6 +65,22 @@ class ObservedLibrary(Library):
     """The observed total count of each observation."""
 
     given = True
+    geometric_mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("geometric_mean", torch.tensor(torch.nan))
+
+    @property
+    def typical(self) -> Tensor:
+        """See `Library.typical`."""
+        return self.geometric_mean
+
+    def initialise(self, batch: Batch) -> None:
+        """Remember the library sizes of training observations that have counts."""
+        has_counts = batch.library > 0
+        if has_counts.any():
+            self.geometric_mean.copy_(batch.library[has_counts].log().mean().exp())
 
     def forward(self, batch: Batch) -> Tensor:
         """See `Library.forward`."""
@@ -86,6 +107,11 @@ class LatentLibrary(Library):
         self.by = by
         self.register_buffer("loc", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def typical(self) -> Tensor:
+        """See `Library.typical`: of an average level."""
+        return self.loc.mean().exp()
 
     def build(self, n_levels: Mapping[str, int]) -> None:
         """See `Library.build`: make a prior for each level.

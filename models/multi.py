@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import Latent, Model, Observed, Posterior, observations
+from vae4counts.models.base import OBSERVATIONS, Latent, Model, Observed, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
@@ -144,6 +144,12 @@ class MultiVAE(Model):
         """See `Model.latents`."""
         sizes = [latent for each in self._modalities.values() for latent in each.library.latents]
         return (*sizes, *self.prior.latents)
+
+    @property
+    def library_sizes(self) -> Mapping[str, Tensor]:
+        """See `Model.library_sizes`."""
+        each = self._modalities.items()
+        return {name: m.library.typical for name, m in each if m.library.scales}
 
     @property
     def title(self) -> str:
@@ -329,7 +335,8 @@ def _default_prior(n_tables: int, labels: Labels | None) -> Prior:
 def _check_names(modalities: Mapping[str, Modality]) -> None:
     if not modalities:
         raise ValueError("there is no modality: name one or more")
-    taken = {"z", "component", "library", "type", *dir(nn.ModuleDict())}
+    taken = {"z", "component", "library", "weights", OBSERVATIONS, "samples", "type"}
+    taken |= set(dir(nn.ModuleDict()))
     for name, modality in modalities.items():
         if not isinstance(modality, Modality):
             raise ValueError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
@@ -51,6 +52,8 @@ def cells() -> AnnData:
     adata.obs["part"] = parts[np.arange(adata.n_obs) % 5]
     random = np.random.default_rng(0)
     adata.obs["batch"] = random.choice(["A", "B", "C"], adata.n_obs)
+    proteins = random.poisson(5.0, (adata.n_obs, 3))
+    adata.obsm["protein"] = pd.DataFrame(proteins, adata.obs_names, ["CD3", "CD4", "CD8"])
     adata.obs["treatment"] = random.choice(["drug", "none"], adata.n_obs)
     return adata
 

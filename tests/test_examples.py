@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 import torch
@@ -85,7 +86,10 @@ def test_all_examples_are_listed() -> None:
     assert all(f"({name}.ipynb)" in readme for name in here)
 
 
-@pytest.mark.parametrize("name", ["pbmc68k", "scene_understanding", "tcga_pancancer"])
+@pytest.mark.parametrize(
+    "name", ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq"]
+)
+@pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,3 +235,30 @@ def test_made_tumours_are_what_they_are_said_to_be() -> None:
     assert np.corrcoef(samples.obs["proliferation"], ratio)[0, 1] > 0.97
     depth = np.asarray(samples.X.sum(axis=1)).ravel()
     assert np.median(depth) == pytest.approx(5e6, rel=0.1)
+
+
+def test_made_captions_are_about_their_pictures() -> None:
+    pictures = example_data.made_captions(5_000, seed=3)
+    words = pd.DataFrame(
+        pictures.obsm["captions"].toarray(), columns=pictures.uns["captions_features"]
+    )
+    # the word of an object is never there without it; half of 20 words are about objects
+    forks = pictures[:, "fork"].X.toarray().ravel()
+    assert words["fork"][forks == 0].sum() == 0
+    some = np.asarray(pictures.X.sum(1)).ravel() > 0
+    about = words[list(pictures.var_names)].sum(axis=1)[some]
+    assert about.mean() == pytest.approx(9, abs=0.15)
+    meals = (pictures.obs["scene"] == "meal").to_numpy()
+    assert words["meal photo"][meals].mean() == pytest.approx(2.5, abs=0.15)
+    assert words["meal photo"][~meals].sum() == 0
+
+
+def test_made_cells_carry_the_proteins_of_their_types() -> None:
+    cells = example_data.made_cells_with_proteins(4_000, seed=3)
+    proteins, kind = cells.obsm["protein"], cells.obs["celltype"]
+    means = proteins.groupby(kind, observed=True).mean()
+    assert means.loc["B", "CD19"] / means.loc["NK", "CD19"] == pytest.approx(20, rel=0.1)
+    t_cells = kind == "CD4 T"
+    state = cells.obs["state"][t_cells]
+    assert np.corrcoef(state, np.log1p(proteins["CD45RO"][t_cells]))[0, 1] > 0.7
+    assert np.corrcoef(state, np.log1p(proteins["CD45RA"][t_cells]))[0, 1] < -0.7

@@ -114,9 +114,10 @@ class DataOptions(Options):
                 )
         return adata
 
-    def settings_with(self, source: str) -> dict[str, Any]:
+    def settings_with(self, source: str, modalities: Collection[str] = ()) -> dict[str, Any]:
         """Return what a run says of the data that it was fitted to."""
         return {
+            "load_modalities": further_modalities(source, modalities),
             "ignore_label": self.ignored_labels,
             "data": resolved(source),
             "out_of_core": self.out_of_core,

@@ -73,12 +73,16 @@ def evaluate_command(
     """
     with one_line_errors():
         from vae4counts.inference import SettingsError
-        from vae4counts.inference.posterior.cross_modal import conditional_summary
+        from vae4counts.inference.posterior.cross_modal import check_tables, conditional_summary
+        from vae4counts.inference.posterior.importance import MIN_DRAWS
 
+        if given and of is None:
+            raise SettingsError("--given is for a table that is predicted: name it with --of")
         source = source_of(
             directory, data, layers, labels, out_of_core=out_of_core, offline=offline
         )
         on, run = source.on, source.on.run
+        others = [] if of is None else check_tables(run.model, of, givens(run, of, given))
         is_own = on.is_fitted and on.label == run.label
         is_missing = is_own and not is_evaluated(run, refine=refine)
         predicts = leave_one_out or None
@@ -88,15 +92,12 @@ def evaluate_command(
             result |= refined.refined_metrics()
         predicted = None
         if of is not None:
-            found = on.conditional_log_likelihoods(of, givens(run, of, given), max(samples, 100))
+            found = on.conditional_log_likelihoods(of, others, max(samples, MIN_DRAWS))
             predicted = conditional_summary(found)
-        elif given:
-            raise SettingsError("--given is for a table that is predicted: name it with --of")
         if is_missing:  # as where the disk was full when the fit came to it
             save_metrics(run, directory)
     if on.is_fitted:
         result["n_test"] = result["n"]
     show_metrics(result, title=f"{directory} on {source.name}")
     if predicted is not None:
-        others = ", ".join(givens(run, of, given))
-        show_prediction(predicted, f"log p({of} | {others}), nats per observation")
+        show_prediction(predicted, f"log p({of} | {', '.join(others)}), nats per observation")

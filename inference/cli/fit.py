@@ -112,7 +112,7 @@ def fit_command(
                         compute=compute,
                     )
                 run.modalities = places
-                run.settings |= table.settings_with(data) | {"command": command}
+                run.settings |= table.settings_with(data, tables) | {"command": command}
                 if is_first:
                     _publish(run, out)
                 on = run.on(adata)

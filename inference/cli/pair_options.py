@@ -189,9 +189,13 @@ class PairOptions(Options):
         from vae4counts.models.multi import LATENTS_PER_TABLE
 
         make_model = _pick("model", self.model, MODELS)
-        of_several = [name for name, kind in LATENT_MODELS.items() if issubclass(kind, MultiVAE)]
-        if self.model not in of_several:
-            names = " and ".join(of_several)
+        with_prior = [
+            name
+            for name, kind in LATENT_MODELS.items()
+            if "prior" in inspect.signature(kind).parameters
+        ]
+        if self.model not in with_prior:
+            names = " and ".join(with_prior)
             raise SettingsError(f"the model {self.model} has one table; --modality is for {names}")
         modalities = {}
         for name, n_features in sizes.items():

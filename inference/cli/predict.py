@@ -37,7 +37,7 @@ def predict_command(
     out: Annotated[
         Path,
         typer.Option(
-            help="The file to make: .csv of expected values, or .h5ad with quantiles too."
+            help="The file to make: .csv of expected values, or .h5ad, also of quantiles."
         ),
     ],
     quantile: Annotated[

@@ -16,7 +16,7 @@ from vae4counts.inference.parallel.processes import started_here
 from vae4counts.models import Model, NotInModelError
 
 
-def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) -> None:
+def check_pair(model: Model, guide: Guide, *, counts: Counts, n_training: int) -> None:
     """Check that model and guide fit together, and the data.
 
     Raises:
@@ -33,11 +33,14 @@ def check_pair(model: Model, guide: Guide, *, n_features: int, n_training: int) 
         model.config(), guide.config()
     except TypeError as error:
         warn(f"this run cannot be saved: {error}")
-    if n_features != model.n_features:
-        raise SettingsError(
-            f"the model has {model.n_features} features but the data have {n_features}: "
-            "make the model with n_features=adata.n_vars"
-        )
+    n_features = [member.n_features for member in counts.members.values()]
+    for (name, wanted), found in zip(model.table_sizes.items(), n_features, strict=True):
+        where = "" if len(n_features) == 1 else f" of {name!r}"
+        if found != wanted:
+            raise SettingsError(
+                f"the model has {wanted} features{where} but the data have {found}: "
+                "make the model with n_features=adata.n_vars"
+            )
     for latent in model.latents:
         if (latent.states or 0) > n_training:
             raise SettingsError(

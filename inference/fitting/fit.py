@@ -170,18 +170,16 @@ def fit(
     columns = joined_columns(model.covariates, guide.covariates)
     counts = read_tables(data, model.supports, layer, covariates=columns)
     parts = split_observations(data.obs, counts, split, basic.seed)
-    check_pair(model, guide, n_features=counts.n_features, n_training=len(parts.train))
+    check_pair(model, guide, counts=counts, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
     phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
-    if not is_trainable(model, guide):
-        phase = replace(phase, epochs=1, warm_up_steps=0)  # to measure what it learns at once
+    phase = phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
     _learn_covariates(model, guide, training, columns, warm_start=warm_start)
-    known_by = fingerprint(data.obs_names, counts)
-    features = features_of(data)
+    known_by, features = fingerprint(data.obs_names, counts), features_of(data)
     job = TrainingJob(
         training=training,
         validation=validation,

@@ -33,7 +33,8 @@ class SubsetExperts(Handler):
         self.loss: Tensor | float = 0.0
 
     def _pyro_post_sample(self, message: dict[str, Any]) -> None:
-        experts = message["infer"].get(EXPERTS)
+        # taken away, so that the model's site, which is replayed from the guide's, has none
+        experts = message["infer"].pop(EXPERTS, None)
         if experts is not None:
             (plate,) = (f for f in message["cond_indep_stack"] if f.name == "observations")
             self.loss = plate.full_size * divergence(experts, message["value"].detach())

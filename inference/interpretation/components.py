@@ -62,6 +62,8 @@ def component_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
 def component_names(pair: PairOnData, *, n: int = 3, num_samples: int = 256) -> pd.Series:
     """Name each component by the features that it raises most: see `component_contrasts`.
 
+    Those of several tables take turns.
+
     Args:
         pair: A pair and data.
         n: Number of features in a name.
@@ -75,8 +77,11 @@ def component_names(pair: PairOnData, *, n: int = 3, num_samples: int = 256) -> 
         NotInModelError: See `component_contrasts`.
     """
     contrasts = component_contrasts(pair, num_samples=num_samples)
-    top = strongest_features(contrasts, n)
-    top = top[top["value"] > 0]
+    columns = (pair.table_columns(table) for table in pair.model.tables)
+    tops = [strongest_features(contrasts.iloc[own], n) for own in columns]
+    # the first of each table, then the second: a large one does not hide a small one
+    top = pd.concat(tops).sort_values("rank", kind="stable")
+    top = top[top["value"] > 0].groupby("component", sort=False).head(n)
     names = top["feature"].astype(str).groupby(top["component"].astype(str)).agg(", ".join)
     numbers = contrasts.columns.to_series()
     names = names.reindex(contrasts.columns).fillna(numbers).rename("name")

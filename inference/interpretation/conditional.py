@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from vae4counts.data import DataError
 from vae4counts.data.warning import warn
@@ -121,19 +122,32 @@ def _given(
     device = pair.counts.device
     values = torch.zeros((1, len(pair.features)), device=device)
     nothing = torch.zeros(len(pair.features), dtype=torch.bool, device=device)
-    if not isinstance(given, Mapping):
-        columns = np.unique(pair.columns(given))
-        return columns, values, nothing, nothing.index_fill(0, _index(columns, device), True)
-    for name, value in given.items():
-        is_number = np.isfinite(value)
-        if pair.model.holds_counts:
-            is_number &= value >= 0 and value == int(value)
-        if not is_number:
-            raise DataError(f"{name!r} is given as {value!r}: it must be a whole number, 0 or more")
-    columns = pair.columns(list(given))
+    columns = pair.columns(given if isinstance(given, str) else list(given))
+    _check_values(pair, given, columns)
     known = _index(columns, device)
+    if not isinstance(given, Mapping):
+        return np.unique(columns), values, nothing, nothing.index_fill(0, known, True)
     values[0, known] = torch.tensor([float(v) for v in given.values()], device=device)
     return columns, values, nothing.index_fill(0, known, True), nothing
+
+
+def _check_values(
+    pair: PairOnData, given: Mapping[str, float] | Sequence[str], columns: np.ndarray
+) -> None:
+    """Check that the tables that the features are in can hold what is given."""
+    supports = list(pair.model.supports.values())
+    tables = np.repeat(np.arange(len(supports)), list(pair.model.table_sizes.values()))
+    for name, column in zip(given, columns, strict=True):
+        support = supports[tables[column]]
+        is_count = support is constraints.nonnegative_integer
+        if not isinstance(given, Mapping):
+            if not support.is_discrete:
+                raise DataError(f"{name!r} is no count, which could be there or not: give a value")
+            continue
+        value = torch.tensor(float(given[name]))
+        if not (value.isfinite() and support.check(value)):
+            wanted = "a whole number, 0 or more" if is_count else f"in {support}"
+            raise DataError(f"{name!r} is given as {given[name]!r}: it must be {wanted}")
 
 
 def _index(columns: np.ndarray, device: torch.device) -> Tensor:

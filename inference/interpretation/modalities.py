@@ -15,8 +15,10 @@ from torch.distributions import constraints
 from vae4counts.data import Batch
 from vae4counts.inference.interpretation.directions import latent_effects
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
+from vae4counts.inference.posterior.cross_modal import require_subsets
 from vae4counts.inference.posterior.draws import draw, draw_latents
 from vae4counts.inference.posterior.tables import presence
+from vae4counts.models import NotInModelError
 
 SMALLEST = np.finfo(float).tiny
 # Of the search for axes: largest angles of a turn, in radians, and how many are tried up to them.
@@ -44,8 +46,11 @@ def modality_table(pair: PairOnData, *, num_samples: int = 10) -> pd.DataFrame:
           observations whose most likely component is the same by both.
 
     Raises:
-        NotInModelError: The model has no latent space.
+        NotInModelError: The model has no latent space of several tables, or posteriors are refined.
     """
+    require_subsets(pair.guide)
+    if pair.model.n_latent is None or len(pair.model.tables) == 1:
+        raise NotInModelError(f"{pair.model.title} has no latent space of several tables")
     rows = [row for batch in pair.batches() for row in _rows(pair, batch, num_samples)]
     means = pd.DataFrame(rows).groupby("modality", sort=False)
     table = means.sum().div(means["observations"].sum(), axis=0)

@@ -116,14 +116,17 @@ class PairOnData:
     def library_sizes(self) -> Tensor:
         """Return the total counts of the observations in each of the model's ``M`` tables.
 
-        Where an observation lacks a table it is the geometric mean of the others; 1 in a table of
-        values that are not counts.
+        Where an observation lacks a table it is the geometric mean of the others, or of training
+        if all lack it; 1 in a table of values that are not counts.
 
         Returns:
             Shape ``(N, M)``.
         """
-        known = self.counts.libraries
-        columns = [_filled(known[name]) if name in known else None for name in self.model.tables]
+        known, typical = self.counts.libraries, self.model.library_sizes
+        columns = [
+            _filled(known[name], typical.get(name)) if name in known else None
+            for name in self.model.tables
+        ]
         one = torch.ones(len(self.counts), device=self.counts.device)
         return torch.stack([one if each is None else each for each in columns], -1)
 
@@ -207,9 +210,14 @@ class PairOnData:
         Returns:
             That of each feature, shape ``(G,)``: of the table that it is in.
         """
-        sizes = self.library_sizes().double().cpu().numpy()
-        if not self.model.scales_with_library:
-            sizes = np.ones_like(sizes)
+        sizes = np.ones((len(self.counts), len(self.model.tables)))
+        scales = self.model.library_sizes
+        for number, name in enumerate(self.model.tables):
+            totals = self.counts.libraries.get(name)
+            if totals is not None:
+                own = totals.double().cpu().numpy()
+                known = np.ones_like(own) if name not in scales else np.nan_to_num(own)
+                sizes[:, number] = np.where(np.isnan(own), 0.0, known)
         rates = 1 / np.maximum(weights @ sizes, 1)
         return np.repeat(rates, list(self.model.table_sizes.values()))
 
@@ -219,11 +227,14 @@ class PairOnData:
         return self.model.n_latent
 
 
-def _filled(library: Tensor) -> Tensor:
-    """Library sizes with the geometric mean of those that are known in place of the others."""
+def _filled(library: Tensor, typical: Tensor | None) -> Tensor:
+    """Library sizes with the geometric mean of those that are known in place of the others.
+
+    Where none is known it is the typical one of training, if that is.
+    """
     known = library[library > 0]  # NaN is not
-    typical = known.log().mean().exp() if len(known) else library.new_ones(())
-    return torch.where(library.isnan(), typical, library)
+    mean = known.log().mean().exp() if len(known) or typical is None else typical
+    return torch.where(library.isnan(), mean.to(library).nan_to_num(1.0), library)
 
 
 def latent_names(n: int) -> pd.Index:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vae4counts.data import CountLoader
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
-from vae4counts.inference.posterior.cross_modal import check_tables
+from vae4counts.inference.posterior.cross_modal import check_tables, require_subsets
 from vae4counts.inference.posterior.draws import CHUNK_NUMBERS, chunks, draw
 from vae4counts.inference.posterior.sizes import check_size
+from vae4counts.inference.posterior.tables import presence
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def predict(
               w_s \propto \frac{p(x_a, z_s)}{q(z_s \mid x_a)}, \qquad z_s \sim q(z \mid x_a),
 
     so that errors of the guide are corrected by importance weights. The table itself is never
-    looked at, its library sizes excepted. Covariates have each observation's own values.
+    looked at, its library sizes excepted. Covariates have each observation's own values. An
+    observation that has none of the tables given has no prediction (NaN).
 
     Args:
         pair: A pair and data.
@@ -71,7 +73,7 @@ def predict(
 
     Raises:
         DataError: Nothing is given, or the table itself.
-        NotInModelError: The model has no latent space.
+        NotInModelError: The model has no latent space, or posteriors are refined.
         TooLargeError: The draws would take over 4 GiB.
         UnknownName: The model has no such table.
         ValueError: A quantile is out of range, or there is no draw.
@@ -79,6 +81,7 @@ def predict(
     model = pair.model
     given = [name for name in model.tables if name != of] if given is None else given
     given = check_tables(model, of, given)
+    require_subsets(pair.guide)
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be 1 or more")
     for q in quantiles:
@@ -104,9 +107,12 @@ def predict(
         expected = model.given_latents(of, z, sizes[batch.index], batch.covariates)
         means.append(torch.einsum("sb,sbg->bg", weights, expected.mean).cpu().numpy())
         effective.append((1 / weights.square().sum(0) / num_samples).cpu().numpy())
+        unknown = ~np.any(list(presence(known).values()), axis=0)
+        means[-1][unknown] = effective[-1][unknown] = np.nan
         if quantiles or keep_draws:
             again = _resampled(z, weights)
             drawn = model.given_latents(of, again, sizes[batch.index], batch.covariates).sample()
+            drawn[:, torch.from_numpy(unknown)] = torch.nan
             levels.append([drawn.float().quantile(q, 0).cpu().numpy() for q in quantiles])
             values += [drawn.cpu().numpy()] if keep_draws else []
     names = [pair.features[j] for j in columns]

@@ -1,6 +1,13 @@
 """Figures: one function a figure, drawn on given axes and returned."""
 
-from .heatmaps import component_heatmap, cooccurrence_heatmap, top_features_heatmap, topic_heatmap
+from .heatmaps import (
+    component_heatmap,
+    cooccurrence_heatmap,
+    gains_heatmap,
+    latent_shares_heatmap,
+    top_features_heatmap,
+    topic_heatmap,
+)
 from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
 from .mixture import (
     component_overlaps,
@@ -26,7 +33,9 @@ __all__ = [
     "component_weights",
     "cooccurrence_heatmap",
     "feature_tree",
+    "gains_heatmap",
     "how_many_groups",
+    "latent_shares_heatmap",
     "latent_space",
     "pareto_shapes",
     "top_features_heatmap",

@@ -103,6 +103,50 @@ def topic_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def latent_shares_heatmap(shares: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how much of each table's variation is along each latent.
+
+    Args:
+        shares: Latents x tables, of `latent_shares`; at most 48 latents are shown.
+        ax: Where to draw; new axes if None.
+    """
+    shown = shares.iloc[:MOST_ROWS]
+    ax = axes(ax, 3 + 0.9 * shown.shape[1], 1.8 + 0.3 * len(shown))
+    image = ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    _numbers(ax, shown, [value > 0.5 for value in shown.to_numpy().ravel()], "{:.2f}")
+    _ticks(ax, shown)
+    ax.set(xlabel="table", ylabel="latent", title="Variation along each latent")
+    ax.figure.colorbar(image, ax=ax, label="share of the table's variation")
+    return ax
+
+
+def gains_heatmap(gains: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw by how much tables are better predicted given others.
+
+    Args:
+        gains: ``log p(table | others) - log p(table)`` in nats, tables x others; NaN for none.
+        ax: Where to draw; new axes if None.
+    """
+    ax = axes(ax, 3.5 + 1.3 * gains.shape[1], 1.8 + 0.6 * len(gains))
+    values = gains.to_numpy(dtype=float)
+    most = max(float(np.abs(values[np.isfinite(values)]).max(initial=0)), 1e-12)
+    image = ax.imshow(values, cmap=DIVERGING, vmin=-most, vmax=most, aspect="auto")
+    _numbers(ax, gains, [abs(value) < 0.6 * most for value in values.ravel()], "{:+.1f}")
+    _ticks(ax, gains)
+    ax.set(xlabel="given", ylabel="predicted", title="What tables say of each other")
+    ax.figure.colorbar(image, ax=ax, label="nats per observation gained")
+    return ax
+
+
+def _numbers(ax: Axes, table: pd.DataFrame, black: list[bool], form: str) -> None:
+    """Write the values that are there into the cells, in black or white."""
+    values = table.to_numpy(dtype=float)
+    for ((i, j), value), is_black in zip(np.ndenumerate(values), black, strict=True):
+        if np.isfinite(value):
+            colour = "black" if is_black else "white"
+            ax.text(j, i, form.format(value), ha="center", va="center", color=colour, fontsize=8)
+
+
 def cooccurrence_heatmap(
     lift: pd.DataFrame, *, title: str = "Together, against chance", ax: Axes | None = None
 ) -> Axes:

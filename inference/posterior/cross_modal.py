@@ -24,6 +24,19 @@ DISAGREEMENT, DISAGREEMENT_NATS = 0.01, 0.5
 MAX_HIGH_SHARE = 0.1
 
 
+def require_subsets(guide: Guide) -> None:
+    """Check that a guide encodes some tables alone.
+
+    Raises:
+        NotInModelError: It is of refined posteriors given all tables.
+    """
+    if not guide.reads_tables:
+        raise NotInModelError(
+            "these posteriors are refined given all tables, and say nothing of some alone: ask "
+            "with refine=False"
+        )
+
+
 def check_tables(model: Model, of: str, given: Sequence[str]) -> list[str]:
     """Return the tables that are given, after checking that a question about them makes sense.
 
@@ -72,13 +85,14 @@ def conditional_log_likelihoods(
         model: The model, in evaluation mode.
         guide_given: Returns its guide, in evaluation mode, of the observations with some tables
             alone: an amortised one, which encodes any of them, or one of their refined posteriors.
-        batches: The observations.
+        batches: The observations, in any order: each batch is a pool of others for ``shuffled``.
         of: The table ``b`` that is predicted, given its library sizes if the model is given them.
         given: The tables ``a``.
         num_samples: Number ``S`` of draws for each observation, 100 or more.
 
     Returns:
-        Shape ``(N,)`` each, in nats; NaN for an observation that lacks ``b``, or all of ``a``:
+        Shape ``(N,)`` each, in nats, in the order of the data; NaN for an observation that lacks
+        ``b``, or all of ``a``:
         ``log_likelihood`` (the first way), ``by_difference`` (the second), ``pareto_k`` and
         ``difference_pareto_k`` (of the two; above 0.7 they cannot be trusted), ``marginal``
         (``log p(x_b)``), ``shuffled`` (the first way, given ``x_a`` of another observation) and
@@ -93,7 +107,8 @@ def conditional_log_likelihoods(
         raise ValueError(f"num_samples is {num_samples}: it must be {MIN_DRAWS} or more")
     guides = [guide_given(tables) for tables in (given, [*given, of], [of])]
     parts = [_of_batch(model, guides, batch, of, given, num_samples) for batch in batches]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(np.concatenate([part.pop("index") for part in parts]), kind="stable")
+    found = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
     if np.isnan(found["log_likelihood"]).all():
         raise DataError(f"no observation has both {of!r} and {' or '.join(map(repr, given))}")
     _warn_of_disagreement(found, of, given)
@@ -138,11 +153,9 @@ def _of_batch(
         draws = draw(model, of_given, known, size)
         weights["given"].append(draws.log_weights)
         z = draws.values  # noqa: PD011 (a field of Draws)
-        own = draws_at(model, batch.only([of]), z, size).log_model
-        weights["own"].append(own[of] if of in own else torch.zeros_like(draws.log_weights))
+        weights["own"].append(draws_at(model, batch.only([of]), z, size).log_model[of])
         rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
-        other = draws_at(model, batch.only([of]), rolled, size).log_model
-        weights["other"].append(other[of] if of in other else torch.zeros_like(draws.log_weights))
+        weights["other"].append(draws_at(model, batch.only([of]), rolled, size).log_model[of])
         weights["both"].append(draw(model, of_both, whole, size).log_weights)
         weights["of"].append(draw(model, of_own, batch.only([of]), size).log_weights)
     w = {name: torch.cat(part).double().T.cpu().numpy() for name, part in weights.items()}
@@ -152,7 +165,7 @@ def _of_batch(
     given_other = np.roll(w["given"], 1, axis=0)
     has = presence(batch)
     absent = ~(has[of] & np.any([has[name] for name in given], axis=0))
-    alone = absent | np.roll(absent, 1)
+    alone = absent | np.roll(absent, 1) | (len(batch) == 1)
     library = batch.tables[of].library
     tokens = np.ones(len(batch))
     if library is not None:
@@ -168,7 +181,7 @@ def _of_batch(
     }
     for name, values in found.items():
         values[alone if name == "shuffled" else absent] = np.nan
-    return found
+    return {**found, "index": batch.index.cpu().numpy()}
 
 
 def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[str]) -> None:
@@ -177,7 +190,8 @@ def _warn_of_disagreement(found: Mapping[str, np.ndarray], of: str, given: list[
     if abs(one - other) <= max(DISAGREEMENT_NATS, DISAGREEMENT * abs(other)):
         return
     ways = {"weighted draws": "pareto_k", "the difference": "difference_pareto_k"}
-    high = {way: float((found[k] > HIGH_K).mean()) for way, k in ways.items()}
+    known = ~np.isnan(found["log_likelihood"])
+    high = {way: float((found[k][known] > HIGH_K).mean()) for way, k in ways.items()}
     trusted = [way for way, share in high.items() if share <= MAX_HIGH_SHARE]
     advice = f"trust {trusted[0]}" if len(trusted) == 1 else "use more draws"
     shares = " and ".join(f"{share:.0%} for {way}" for way, share in high.items())

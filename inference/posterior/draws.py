@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.guides import Guide
-from vae4counts.inference.posterior.tables import joint_distribution
+from vae4counts.inference.posterior.tables import count_table, joint_distribution
 from vae4counts.models import Model, plate_sites
 
 # Size of the largest tensor of a chunk of draws, in numbers: 16 MiB in float32.
@@ -108,6 +108,7 @@ def draw(
         NotInModelError: Conditionals of a model that does not describe one table of counts by a
             joint distribution which has them.
     """
+    predicted = batch.tables[count_table(model, None)].values if conditionals else None
     drawn = _drawn(guide, batch, num_samples)
     drawn.compute_log_prob()
     samples = pyro.plate("samples", num_samples, dim=-2)
@@ -119,7 +120,7 @@ def draw(
         **_guide_parts(model, drawn, shape),
         log_guide={name: log_q.expand(shape) for name, log_q in _log_probs(drawn).items()},
         shape=shape,
-        predicted=batch.counts if conditionals else None,
+        predicted=predicted,
     )
 
 
@@ -239,6 +240,9 @@ def _draws(
     enumerated = _enumerated(model)
     summed = [name for name in reversed(log_probs) if name in enumerated and name not in values]
     log_model, log_states = _sum_out(summed, log_probs, shape)
+    nothing = torch.zeros(shape, device=next(iter(log_probs.values())).device)
+    for name in model.tables:  # a table that no observation of the batch has
+        log_model.setdefault(name, nothing)
     joint = None if log_states is None else log_states.exp()
     conditionals = None
     if predicted is not None:

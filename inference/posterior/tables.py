@@ -13,6 +13,20 @@ from vae4counts.models import Model, NotInModelError
 from vae4counts.models.joint import JointDistribution, SideBySide
 
 
+def only_table(model: Model) -> str:
+    """Return the name of a model's only table, which is also that of the site that observes it.
+
+    Raises:
+        NotInModelError: The model has several tables.
+    """
+    if len(model.tables) != 1:
+        raise NotInModelError(
+            f"{model.title} has {len(model.tables)} tables ({', '.join(model.tables)}): this needs "
+            "a model of one"
+        )
+    return model.tables[0]
+
+
 def count_tables(model: Model) -> list[str]:
     """Return the names of the tables whose sites hold counts."""
     return [name for name in model.tables if model.observed(name).holds_counts]

@@ -6,7 +6,7 @@ it does not apply to the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,17 @@ def diagnosis(subject: Subject) -> Figure | None:
 def loadings(subject: Subject) -> Figure | None:
     """Draw the loadings of a linear decoder."""
     loaded = subject.run.loadings()
-    return None if loaded is None else loadings_figure(loaded)
+    return None if loaded is None else loadings_figure(subject.by_table(loaded))
+
+
+def latent_shares_figure(subject: Subject) -> Figure | None:
+    """Draw how much of each table's variation is along each latent, for several tables."""
+    if len(subject.run.model.tables) == 1 or subject.run.model.n_latent is None:
+        return None
+    shares = subject.view.latent_shares()
+    figure = blank_figure(3 + 0.9 * shares.shape[1] + label_room(shares), 1.8 + 0.3 * len(shares))
+    plots.latent_shares_heatmap(shares, ax=figure.add_subplot())
+    return figure
 
 
 def feature_tree(subject: Subject) -> Figure | None:
@@ -107,6 +117,7 @@ FIGURES: dict[str, Callable[[Subject], Figure | None]] = {
     "components": components,
     "diagnosis": diagnosis,
     "loadings": loadings,
+    "modalities": latent_shares_figure,
     "feature-tree": feature_tree,
     "topics": topics,
 }
@@ -142,20 +153,41 @@ def diagnosis_figure(metrics: dict[str, Any]) -> Figure:
     return figure
 
 
-def loadings_figure(loadings: pd.DataFrame) -> Figure:
-    """Draw the features at both ends of each latent of a linear decoder."""
-    n = max(1, min(2, len(loadings) // 2))
-    columns = min(loadings.shape[1], MOST_ROWS)
-    room = label_room(loadings)
-    figure = blank_figure(3.5 + 0.4 * columns + room, 2 + 0.4 * n * columns)
-    plots.top_features_heatmap(
-        loadings,
-        n=n,
-        both_ends=True,
-        title="Loadings",
-        unit="loading (nats per unit of z)",
-        ax=figure.add_subplot(),
+def loadings_figure(loadings: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw the features at both ends of each latent of a linear decoder, table by table."""
+    return _top_features_figure(
+        loadings, n=2, both_ends=True, title="Loadings", unit="loading (per unit of z)"
     )
+
+
+def contrasts_figure(contrasts: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw the features that each component raises most, table by table."""
+    title = "Top features of each component"
+    return _top_features_figure(contrasts, n=3, title=title, unit="log2 fold change")
+
+
+def _top_features_figure(
+    parts: Mapping[str, pd.DataFrame], *, n: int, title: str, unit: str, both_ends: bool = False
+) -> Figure:
+    """Draw a heat map for each table, one below the other, so that none hides another."""
+    ends = 1 + both_ends
+    columns = min(next(iter(parts.values())).shape[1], MOST_ROWS)
+    shown = {name: max(1, min(n, len(part) // ends)) for name, part in parts.items()}
+    heights = [
+        1.5 + 0.19 * min(ends * shown[name] * columns, len(part)) for name, part in parts.items()
+    ]
+    width = 3.5 + 0.4 * columns + max(map(label_room, parts.values()))
+    figure = blank_figure(width, sum(heights))
+    axes = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (name, part) in zip(axes, parts.items(), strict=True):
+        plots.top_features_heatmap(
+            part,
+            n=shown[name],
+            both_ends=both_ends,
+            title=title if len(parts) == 1 else f"{title}: {name}",
+            unit=unit,
+            ax=ax,
+        )
     return figure
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from vae4counts.data import DataError
 from vae4counts.inference import plots
 from vae4counts.inference.interpretation import NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.interpretation.how_many import FEWEST
 from vae4counts.inference.plots import checks as check_plots
-from vae4counts.inference.plots.style import MOST_ROWS, label_room, largest_rows
+from vae4counts.inference.plots.style import largest_rows
 from vae4counts.inference.posterior.importance import HIGH_K
+from vae4counts.inference.posterior.tables import count_tables
 from vae4counts.inference.report.elements import facts, figure, paragraph, table
 from vae4counts.inference.report.figures import (
     blank_figure,
     components_figure,
+    contrasts_figure,
     diagnosis_figure,
     loadings_figure,
 )
@@ -142,7 +147,9 @@ def components(subject: Subject) -> Section | None:
         contrasts = None
     if contrasts is not None:
         # first, so that they are visible on a phone
-        described.insert(0, "features", _listed(contrasts, positive=True))
+        for i, (modality, part) in enumerate(subject.by_table(contrasts).items()):
+            of = "features" if len(subject.run.model.tables) == 1 else f"features of {modality}"
+            described.insert(i, of, _listed(part, positive=True))
     body.append(table(described, "Components"))
     if subject.classes is not None:
         shares = largest_rows(by_label(subject.classes, subject.components))
@@ -151,9 +158,7 @@ def components(subject: Subject) -> Section | None:
         alt = f"Heat map of {len(shares)} classes by {shares.shape[1]} components"
         body.append(figure(components_figure(shares), f"{alt}. {_main(shares)}", caption))
     if contrasts is not None:
-        columns = min(contrasts.shape[1], MOST_ROWS)
-        drawn = blank_figure(3.5 + 0.4 * columns + label_room(contrasts), 2 + 0.5 * columns)
-        plots.top_features_heatmap(contrasts, n=3, ax=drawn.add_subplot())
+        drawn = contrasts_figure(subject.by_table(contrasts))
         caption = "The top three features of each component, in all components."
         body.append(figure(drawn, "Heat map of the top features listed in the table.", caption))
     return Section("Components", body)
@@ -216,13 +221,14 @@ def loadings(subject: Subject) -> Section | None:
         "The decoder is linear: a loading is the change of a feature's log-rate (nats) per unit "
         "of a latent. Loadings are point estimates. " + rotation
     )
+    parts = subject.by_table(loaded)
     drawn = figure(
-        loadings_figure(loaded),
+        loadings_figure(parts),
         "Heat map of the features with the largest and smallest loadings, listed in the table.",
         "Features at both ends of each latent.",
     )
     return Section(
-        "Loadings", [paragraph(words), _two_ends(loaded, "Loadings at both ends"), drawn]
+        "Loadings", [paragraph(words), *_two_ends(parts, "Loadings at both ends"), drawn]
     )
 
 
@@ -237,15 +243,16 @@ def directions(subject: Subject) -> Section | None:
         "standard deviation below to one above the latent's mean, averaged over the data."
     )
     return Section(
-        "What the latents do", [paragraph(words), _two_ends(effects, "Features that change most")]
+        "What the latents do",
+        [paragraph(words), *_two_ends(subject.by_table(effects), "Features that change most")],
     )
 
 
 def checks(subject: Subject) -> Section | None:
     """Compare the data with replicates that the model draws."""
-    if not subject.run.model.holds_counts:
+    tables = count_tables(subject.run.model)
+    if not tables:
         return None
-    found = subject.on.check(REPLICATES)
     words = (
         f"The model drew {REPLICATES} replicates of the evaluated data. The discrepancy measures "
         "how far the features are from the replicates, and is about 1 for a true model; the "
@@ -253,6 +260,17 @@ def checks(subject: Subject) -> Section | None:
         "look at where it fails, and by how much. Where the library size is observed, p-values are "
         "approximate: the data add up to it exactly, and the replicates only nearly."
     )
+    shown = [part for name in tables for part in _check(subject, name)]
+    return Section("Predictive checks", [paragraph(words), *shown])
+
+
+def _check(subject: Subject, name: str) -> list[Markup]:
+    """Compare one table with replicates."""
+    try:
+        found = subject.on.check(REPLICATES, table=name)
+    except DataError:  # no evaluated observation has it
+        return []
+    of = "" if len(subject.run.model.tables) == 1 else f" of {name}"
     drawn = []
     for draw in check_plots.FIGURES.values():
         shown = blank_figure(6, 4.5)
@@ -262,17 +280,19 @@ def checks(subject: Subject) -> Section | None:
         drawn.append(figure(shown, f"{what} {ax.get_title()}.", what))
     pictures = Markup('<div class="pictures">{}</div>').format(Markup().join(drawn))
     renamed = found.table.rename(columns={"p_value": "p-value"})
-    return Section(
-        "Predictive checks", [paragraph(words), table(renamed, "Data and replicates"), pictures]
-    )
+    return [table(renamed, f"Data and replicates{of}"), pictures]
 
 
-def _two_ends(values: pd.DataFrame, caption: str) -> Markup:
-    """A table of the features at both ends of each column."""
-    ends = pd.DataFrame(
-        {"up": _listed(values, positive=True), "down": _listed(values, positive=False)}
-    )
-    return table(ends.rename_axis(values.columns.name), caption)
+def _two_ends(parts: Mapping[str, pd.DataFrame], caption: str) -> list[Markup]:
+    """A table of the features at both ends of each column, for each modality."""
+    found = []
+    for name, values in parts.items():
+        ends = pd.DataFrame(
+            {"up": _listed(values, positive=True), "down": _listed(values, positive=False)}
+        )
+        of = "" if len(parts) == 1 else f": {name}"
+        found.append(table(ends.rename_axis(values.columns.name), f"{caption}{of}"))
+    return found
 
 
 def _listed(values: pd.DataFrame, *, positive: bool) -> pd.Series:

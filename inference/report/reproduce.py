@@ -74,27 +74,49 @@ def _data_lines(run: FittedPair, imports: Imports) -> Iterator[str]:
         yield "adata = ...  # the data that the run was fitted to"
         return
     imports["vae4counts.data"].add("load")
-    defaults = {"transpose": None, "feature_type": None, "out_of_core": False}
-    options = {name: run.settings.get(name, default) for name, default in defaults.items()}
+    settings = run.settings | {"modalities": run.settings.get("load_modalities")}
+    defaults = {
+        "transpose": None,
+        "feature_type": None,
+        "modalities": None,
+        "out_of_core": False,
+    }
+    options = {name: settings.get(name, default) for name, default in defaults.items()}
     given = [f", {name}={value!r}" for name, value in options.items() if value != defaults[name]]
     yield f"adata = load({source!r}{''.join(given)})"
     layer = "" if run.layer is None else f", layer={run.layer!r}"
     if run.settings.get("round"):
         imports["vae4counts.data"].add("round_counts")
         yield f"adata = round_counts(adata{layer})"
-    if frequent := run.settings.get("min_observations"):
-        imports["vae4counts.data"].add("frequent_features")
-        yield f"adata = frequent_features(adata, {frequent}{layer})"
-    if (top := run.settings.get("top_features")) is not None:
-        imports["vae4counts.data"].add("top_features")
-        method = run.settings.get("feature_method", "deviance")
-        chosen_by = "" if method == "deviance" else f", method={method!r}"
-        yield f"adata = top_features(adata, {top}{layer}{chosen_by})"
+    if not _chooses_features(run):
+        return
+    of_each = [layer]
+    if run.modalities is not None:
+        imports["vae4counts.data"].add("modalities_of")
+        yield f"adata = modalities_of(adata, modalities={run.modalities!r})"
+        counted = (name for name in run.model.tables if run.model.observed(name).holds_counts)
+        of_each = [f", modality={name!r}" for name in counted]
+    for which in of_each:
+        if frequent := run.settings.get("min_observations"):
+            imports["vae4counts.data"].add("frequent_features")
+            yield f"adata = frequent_features(adata, {frequent}{which})"
+        if (top := run.settings.get("top_features")) is not None:
+            imports["vae4counts.data"].add("top_features")
+            method = run.settings.get("feature_method", "deviance")
+            chosen_by = "" if method == "deviance" else f", method={method!r}"
+            yield f"adata = top_features(adata, {top}{which}{chosen_by})"
+
+
+def _chooses_features(run: FittedPair) -> bool:
+    """Whether the command line chose features, of modalities that it then found already."""
+    settings = run.settings
+    return bool(settings.get("min_observations")) or settings.get("top_features") is not None
 
 
 def _arguments(run: FittedPair, imports: Imports) -> Iterator[str]:
     """The arguments of the fit that are not at their defaults."""
-    given = {"layer": run.layer, "label": run.label, "modalities": run.modalities, **run.settings}
+    places = None if _chooses_features(run) else run.modalities
+    given = {"layer": run.layer, "label": run.label, "modalities": places, **run.settings}
     for name, parameter in inspect.signature(fit).parameters.items():
         if name not in given:
             continue
@@ -134,6 +156,9 @@ def _expression(config: Any, imports: Imports, between: str = ", ") -> str:
         return f"[{', '.join(_expression(each, imports) for each in config)}]"
     if not isinstance(config, dict):
         return repr(config)
+    if "type" not in config:  # parts by name, such as modalities
+        named = (f"{name!r}: {_expression(part, imports)}" for name, part in config.items())
+        return f"{{{', '.join(named)}}}"
     kind = find_class(config["type"])
     outermost, _, _ = kind.__qualname__.partition(".")
     if "<locals>" in kind.__qualname__:

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
+import torch
 from markupsafe import Markup
 from torch import nn
 
-from vae4counts.data import CountLoader, Member
+from vae4counts.data import CountLoader, Member, Tables
 from vae4counts.inference.report import insights
 from vae4counts.inference.report.covariates import covariates
 from vae4counts.inference.report.elements import code, facts, figure, paragraph, shown, table
 from vae4counts.inference.report.figures import history_figure
+from vae4counts.inference.report.modalities import modalities
 from vae4counts.inference.report.reproduce import python_lines, versions
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.report.topics import topics
@@ -44,6 +46,9 @@ def data(subject: Subject) -> Section:
         words.append(
             f"{len(member):,} observations of {member.n_features:,} features{of}{_totals(member)}."
         )
+    if isinstance(counts, Tables) and len(counts.members) > 1:
+        every = int(torch.stack(list(counts.present.values())).all(0).sum())
+        words.append(f"Of {len(counts):,} observations, {every:,} have all of these tables.")
     if subject.on.layer is not None:
         words.append(f"The counts are in the layer '{subject.on.layer}'.")
     if subject.classes is not None:
@@ -195,6 +200,7 @@ SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
     "held-out": held_out,
     "posteriors": insights.posteriors,
     "latent-space": insights.latent_space,
+    "modalities": modalities,
     "covariates": covariates,
     "feature-tree": insights.feature_tree,
     "components": insights.components,

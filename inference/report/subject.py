@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.posterior.annotation import assigned
+from vae4counts.inference.posterior.tables import feature_columns
 from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models.covariates import At
@@ -59,6 +60,11 @@ class Subject:
     def view(self) -> Interpretation:
         """The run's view of the data."""
         return self.on.interpretation.holding(self.at)
+
+    def by_table(self, features: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Return a table of the model's features in parts, by the modality that they are of."""
+        model = self.run.model
+        return {name: features.iloc[feature_columns(model, name)] for name in model.tables}
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

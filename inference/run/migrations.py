@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vae4counts.models.config import Configured
@@ -112,6 +113,8 @@ MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2, 3: 
 """For each older format, what turns its ``config.json`` into the next one's."""
 
 # Up to format 3 a VAE was one table, whose parts were its own.
+# It did not keep typical library sizes.
+_NEW = "library.geometric_mean"
 _MOVED = re.compile(r"^model\.(?=(decoder|likelihood|library)\.)")
 
 
@@ -123,4 +126,6 @@ def renamed_weights(state: Mapping[str, Tensor], wanted: Collection[str]) -> dic
         wanted: The names of those that the run's description asks for.
     """
     today = {name: _MOVED.sub("model.modalities.counts.", name) for name in state}
-    return {today[name] if today[name] in wanted else name: x for name, x in state.items()}
+    found = {today[name] if today[name] in wanted else name: x for name, x in state.items()}
+    new = (name for name in wanted if name.endswith(_NEW) and name not in found)
+    return {**found, **{name: torch.tensor(torch.nan) for name in new}}

@@ -298,12 +298,9 @@ class RunOnData:
             return check(run.model, guide, batches, run.features, num_replicates, replicates, table)
 
     def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
-        """Return log-likelihoods (nats) of the observations that training has not seen.
+        """Return log-likelihoods (nats), a row an observation that training has not seen.
 
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
-
-        Returns:
-            A row an observation: ``log_likelihood``, ``pareto_k`` and ``effective_draws``.
         """
         batches = self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
@@ -312,9 +309,15 @@ class RunOnData:
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def conditional_log_likelihoods(
-        self, of: str, given: Sequence[str], num_samples: int = 500, *, refine: bool = False
+        self,
+        of: str,
+        given: Sequence[str],
+        num_samples: int = 500,
+        rows: np.ndarray | None = None,
+        *,
+        refine: bool = False,
     ) -> pd.DataFrame:
-        """Return log p(one table | others) in nats, a row an observation not seen in training.
+        """Return log p(one table | others) in nats, a row an observation.
 
         See `vae4counts.inference.posterior.cross_modal.conditional_log_likelihoods`.
 
@@ -322,23 +325,24 @@ class RunOnData:
             of: The table that is predicted.
             given: The tables that it is predicted from.
             num_samples: Number of draws for each observation, 100 or more.
-            refine: Whether to refine the posteriors given either, and given both, first: then the
+            rows: Positions of observations; by default those that training has not seen.
+            refine: Whether to refine the posteriors given each of them, and both, first: then the
                 model is measured, not the guide. Unlike `refined`, they are not kept.
         """
-        run, counts = self.run, cast(Tables, self._held_out_counts())
+        run, rows = self.run, self.held_out if rows is None else rows
+        counts = self.counts.subset(rows)
 
         def guide_given(tables: Sequence[str]) -> Guide:
             if not refine:
                 return run.guide
-            parts = run.model, run.guide, counts.only(tables), self.fingerprint, self.seed
-            return RefinedPosteriors(*parts, progress=run.processes.is_first).guide()
+            parts = run.model, run.guide, cast(Tables, counts).only(tables), self.fingerprint
+            return RefinedPosteriors(*parts, self.seed, progress=run.processes.is_first).guide()
 
-        batches = self._batches(counts)
+        batches = CountLoader(counts, seed=self.seed)  # shuffled, so that shuffled pairs are random
         with self._seeded():
-            found = conditional_log_likelihoods(
-                run.model, guide_given, batches, of, given, num_samples
-            )
-        return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
+            parts = run.model, guide_given, batches, of, given, num_samples
+            found = conditional_log_likelihoods(*parts)
+        return pd.DataFrame(found, index=self.adata.obs_names[rows])
 
     def posterior_quality(
         self, rows: np.ndarray | None = None, num_samples: int = 500, *, refine: bool = False
@@ -351,8 +355,7 @@ class RunOnData:
             refine: Whether to refine their posteriors first, see `refined`.
 
         Returns:
-            A row an observation: ``pareto_k`` and ``effective_draws``, see
-            `vae4counts.inference.posterior.importance.smoothed_estimates`.
+            A row an observation: ``pareto_k`` and ``effective_draws``, see `smoothed_estimates`.
         """
         counts = self.counts if rows is None else self.counts.subset(rows)
         names = self.adata.obs_names if rows is None else self.adata.obs_names[rows]

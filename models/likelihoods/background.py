@@ -123,7 +123,8 @@ class NegativeBinomialBackground(Likelihood):
     background's share ``p_j`` of each observation and feature is a decoder output. It is the
     mixture of totalVI (Gayoso et al. 2021), where the foreground is a multiple of the background,
     ``b (1 + a)`` with ``a = m / b``; its background is a latent variable of each cell, here one
-    number for each feature by default. The `rates` are the signal, without the background.
+    number for each feature by default. The `rates` are the expected signal, ``(1 - p) m``, without
+    the background.
 
     Args:
         dispersion: The extent of ``r``: "shared", "feature" or "observation".
@@ -164,6 +165,11 @@ class NegativeBinomialBackground(Likelihood):
             outputs["background"] = background.log()
         signal = (2 * (mean - background)).maximum(0.1 * mean)
         return torch.cat([signal.log(), *outputs.values()])
+
+    def rates(self, outputs: Tensor, library: Tensor | None) -> Tensor:
+        """See `Likelihood.rates`: the expected signal, without the background."""
+        rate, *_, gate = self.split(outputs)
+        return rates(rate, library) * torch.sigmoid(-gate)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> NegativeBinomialBackgroundCounts:
         """See `Likelihood.forward`."""

@@ -57,6 +57,21 @@ def test_an_absent_table_has_no_say(guide: ProductGuide) -> None:
         torch.testing.assert_close(q.scale[0], whole.scale[row])
 
 
+def test_what_all_tables_say_together_is_for_observations_that_have_all(
+    guide: ProductGuide,
+) -> None:
+    tables = some_tables()
+    batch = tables.batch(torch.arange(N))
+    before = q_of_z(guide, batch)
+    assert guide.together is not None
+    with torch.no_grad():
+        guide.together.linear.bias += 1.0
+    after = q_of_z(guide, batch)
+    changed = (after.loc != before.loc).any(1)
+    has_all = torch.stack(list(tables.present.values())).all(0)
+    assert changed.tolist() == has_all.tolist()
+
+
 def test_without_a_table_the_first_factor_is_left(guide: ProductGuide) -> None:
     q = q_of_z(guide, some_tables().batch(torch.arange(N)).only([]))
     torch.testing.assert_close(q.scale, torch.exp(-guide.log_precision / 2).expand(N, 2))

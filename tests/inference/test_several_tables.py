@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vae4counts.inference import (
     fit,
 )
 from vae4counts.inference.fitting.step import Steps
+from vae4counts.inference.report.reproduce import python_lines
 from vae4counts.models import (
     VAE,
     Covariates,
@@ -239,6 +241,45 @@ def test_interpretation(run: Run, linear_run: Run, data: MultiData) -> None:
         assert not view.expected_given({"r0": 5}).empty
     assert run.loadings() is None
     assert list(linear_run.loadings().index) == features
+
+
+def test_component_names_are_of_all_tables(run: Run, data: MultiData) -> None:
+    view = run.interpret(data)
+    contrasts = view.component_contrasts()
+    for component, name in view.component_names(n=3).items():
+        strongest = [
+            contrasts.loc[list(data[table].var_names), component].idxmax() for table in SIZES
+        ]
+        assert set(name.split(", ")) <= set(strongest) or (contrasts[component] <= 0).any()
+
+
+@pytest.mark.filterwarnings("ignore:some axes have no")
+def test_report(run: Run, linear_run: Run, data: MultiData, tmp_path: Path) -> None:
+    for name, each in {"net": run, "linear": linear_run}.items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "the section")
+            each.report(data, tmp_path / f"{name}.html")
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        for words in (
+            "80 observations of 3 features in protein",
+            "Of 120 observations, 50 have all of these tables.",
+            "What each table says",
+            "By how many nats per observation a table is better predicted given others",
+            "given all others",
+            "features of methylation",
+            "Data and replicates of protein",
+        ):
+            assert words in page, words
+        assert "Data and replicates of methylation" not in page
+    assert "Loadings at both ends: protein" in page
+
+
+def test_the_lines_of_a_report_make_the_pair_again(run: Run) -> None:
+    made_again: dict[str, Any] = {}
+    lines = python_lines(run).replace("adata = ...", "adata = None").partition("run = fit(")[0]
+    exec(lines, made_again)  # noqa: S102
+    assert made_again["model"].config() == run.model.config()
+    assert made_again["guide"].config() == run.guide.config()
 
 
 def test_annotate(run: Run) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -12,9 +14,11 @@ import pytest
 from anndata import AnnData
 from typer.testing import Result
 
-from vae4counts.data import MultiData, load
+from vae4counts import inference
+from vae4counts.data import DATASETS, MultiData, features_of, load
 from vae4counts.data.modalities.h5mu import write_h5mu
 from vae4counts.inference import Run
+from vae4counts.inference.report.reproduce import python_lines
 from vae4counts.models.likelihoods import Gaussian, NegativeBinomial, NegativeBinomialBackground
 
 pytestmark = pytest.mark.slow
@@ -52,7 +56,11 @@ def ok(done: Result) -> Result:
 
 
 def test_arrays_of_an_h5ad_file(
-    run: Callable[..., Result], h5ad: Path, tmp_path: Path, without_figures: None
+    run: Callable[..., Result],
+    h5ad: Path,
+    tmp_path: Path,
+    without_figures: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "run"
     ok(run("fit", h5ad, "--out", out, *BOTH, "--top-features", 8, "--label", "group", *QUICK))
@@ -61,6 +69,14 @@ def test_arrays_of_an_h5ad_file(
     assert fitted.widths == {"rna": 8, "protein": 3}
     assert fitted.model.title == "MultiVAE with GaussianMixture"
     assert isinstance(fitted.model.modalities["protein"].likelihood, Gaussian)
+    asked: dict[str, Any] = {}
+    note = lambda model, _, data, **options: asked.update(options, model=model, data=data)  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "fit", note)
+        exec(python_lines(fitted), {})  # noqa: S102
+    assert asked["model"].config() == fitted.model.config()
+    assert features_of(asked["data"]) == fitted.features
+    assert "modalities" not in asked  # they were found before their features were chosen
     annotated = ad.read_h5ad(out / "annotated.h5ad")
     assert annotated.obsm["X_vae"].shape == (90, 2)
     done = ok(run("evaluate", out, "--of", "protein"))
@@ -70,7 +86,7 @@ def test_arrays_of_an_h5ad_file(
     other = tmp_path / "other"
     ok(run("fit", h5ad, "--out", other, *BOTH, "--top-features", 8, "--decoder", "linear", *QUICK))
     done = ok(run("compare", out, other, "--samples", 100))
-    assert "nothing of protein" in done.output.replace("\n", " ") or "library" in done.output
+    assert "Log-likelihood of held-out observations" in done.output
 
 
 def test_an_h5mu_file(
@@ -126,6 +142,30 @@ def test_predict(
         refused(run("predict", out, *words), said)
 
 
+def test_further_tables_of_a_data_set(
+    run: Callable[..., Result],
+    counts: AnnData,
+    tmp_path: Path,
+    without_figures: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = counts[:, :5].copy()
+    words.var_names = [f"word{j}" for j in range(5)]
+    known = replace(
+        DATASETS["digits"],
+        loader=lambda _: counts.copy(),
+        modalities={"captions": lambda _: words.copy()},
+    )
+    monkeypatch.setitem(DATASETS, "both", known)
+    out = tmp_path / "run"
+    options = ("--modality", "objects", "--modality", "captions=multinomial")
+    ok(run("fit", "both", "--out", out, *options, *QUICK))
+    fitted = Run.load(out)
+    assert fitted.modalities == {"objects": "X", "captions": "obsm/captions"}
+    assert "load('both', modalities=['captions'])" in python_lines(fitted)
+    ok(run("evaluate", out, "--of", "captions", "--given", "objects"))
+
+
 def refused(done: Result, said: str) -> None:
     assert done.exit_code == 2, done.output
     assert said in done.output.replace("\n", " ")
@@ -144,7 +184,7 @@ def refused(done: Result, said: str) -> None:
         (["--modality", "a", "--modality", "b"], "'a' and 'b' are both X: say where they are"),
         (["--modality", "rna=poisson@obsm/adt"], "no array in obsm 'adt'"),
         (["--modality", "rna=poisson@here"], "is said to be at 'here', but a place is"),
-        (["--modality", "protein=poisson"], "'protein' has the value"),
+        (["--modality", "protein=poisson"], "'protein' has a negative value"),
         (["--modality", "rna", "--round"], "--round is for one table"),
         (["--modality", "rna", "--model", "count-mixture"], "--modality is for gmvae and vae"),
         ([*BOTH, "--library", "latent"], "the library size of 'rna' is latent"),

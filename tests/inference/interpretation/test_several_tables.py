@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
 
 from tests.several_tables import SIZES, N, some_tables, three_modalities
 from vae4counts.data import CountLoader, DataError, UnknownName
@@ -46,9 +45,9 @@ def widen(guide: Guide) -> None:
     assert isinstance(guide, ProductGuide)
     with torch.no_grad():
         guide.log_precision.fill_(-1.4)
-        for expert in guide.experts.values():
-            expert.head.linear.weight.zero_()
-            expert.head.linear.bias.copy_(torch.tensor([0.0, 0.0, 9.0, 9.0]))
+        for head in (guide.together, *(expert.head for expert in guide.experts.values())):
+            head.linear.weight.zero_()
+            head.linear.bias.copy_(torch.tensor([0.0, 0.0, 9.0, 9.0]))
 
 
 def by_grid(look: Interpretation, of: str, given: str, row: int) -> np.ndarray:
@@ -72,10 +71,11 @@ def test_predictions_are_posterior_means(look: Interpretation, of: str, given: s
     widen(look.guide)
     found = look.predict(of, [given], num_samples=20_000)
     assert list(found.mean.columns) == [FEATURES[j] for j in look.table_columns(of)]
+    assert found.mean.notna().all(axis=None) == (given == "rna")
     for row in (0, 3, 10):
         wanted = by_grid(look, of, given, row)
         np.testing.assert_allclose(found.mean.iloc[row], wanted, rtol=0.05, atol=0.03)
-    assert (found.effective_draws > 0.01).all()
+    assert (found.effective_draws.dropna() > 0.01).all()
 
 
 def test_a_prediction_does_not_look_at_what_it_predicts(look: Interpretation) -> None:
@@ -132,9 +132,6 @@ def test_intervals_of_predictions_cover() -> None:
     inside = (found.quantiles[0.1].to_numpy() <= truth) & (truth <= found.quantiles[0.9].to_numpy())
     # 400 values, of an expected share of 80 %
     assert 0.73 < inside.mean() < 0.87
-    narrower = found.quantiles[0.9] - found.quantiles[0.1]
-    wider = stats.iqr(truth, axis=0, rng=(10, 90))
-    assert (narrower.mean() < wider + 0.1).all()
 
 
 def test_tables_that_are_not_there(look: Interpretation) -> None:

@@ -59,6 +59,8 @@ TREE = FeatureTree(
     nodes=np.array([0, 0, 2, 3]),
     information=np.array([0.1, 0.0, 0.3, 0.2]),
 )
+SHARES = pd.DataFrame({"rna": [0.9, 0.1], "protein": [0.25, 0.75]}, index=["z0", "z1"])
+GAINS = pd.DataFrame({"rna": [np.nan, 2.5], "protein": [-0.5, np.nan]}, index=["rna", "protein"])
 FIGURES: dict[str, Callable[..., Axes]] = {
     "latent_space": lambda **ax: plots.latent_space(PLANE, CLASSES, **ax),
     "traversal": lambda **ax: plots.traversal(ALONG, **ax),
@@ -66,6 +68,8 @@ FIGURES: dict[str, Callable[..., Axes]] = {
         pd.DataFrame([[3, 0], [1, 2]], ["a", "b"], ["0", "1"]), **ax
     ),
     "top_features_heatmap": lambda **ax: plots.top_features_heatmap(TABLE, **ax),
+    "latent_shares_heatmap": lambda **ax: plots.latent_shares_heatmap(SHARES, **ax),
+    "gains_heatmap": lambda **ax: plots.gains_heatmap(GAINS, **ax),
     "topic_heatmap": lambda **ax: plots.topic_heatmap(TABLE.abs(), **ax),
     "cooccurrence_heatmap": lambda **ax: plots.cooccurrence_heatmap(LIFT, **ax),
     "training_history": lambda **ax: plots.training_history(HISTORY, **ax),
@@ -159,6 +163,8 @@ def test_top_features_of_a_heat_map() -> None:
 def test_numbers_in_heat_maps() -> None:
     assert sorted(texts(FIGURES["component_heatmap"]())) == ["1", "2", "3"]
     assert texts(FIGURES["cooccurrence_heatmap"]()) == ["4.0", "4.0"]
+    assert texts(FIGURES["latent_shares_heatmap"]()) == ["0.90", "0.25", "0.10", "0.75"]
+    assert texts(FIGURES["gains_heatmap"]()) == ["-0.5", "+2.5"]
 
 
 def test_every_pareto_k_is_counted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.several_tables import N, some_tables, three_modalities
 from vae4counts.data import CountLoader, DataError, UnknownName
 from vae4counts.data.counts.tables import Tables
 from vae4counts.data.counts.values import ValueMatrix
-from vae4counts.guides import Encoder, Guide, guide_for
+from vae4counts.guides import Encoder, Guide, ProductGuide, guide_for
 from vae4counts.inference.posterior.cross_modal import conditional_log_likelihoods
 from vae4counts.inference.posterior.refined_posteriors import RefinedPosteriors
 from vae4counts.models import Modality, MultiVAE
@@ -43,6 +44,12 @@ def gaussians() -> tuple[MultiVAE, np.ndarray, np.ndarray]:
     return model.eval(), bias.detach().numpy(), covariance.detach().numpy()
 
 
+def heads(guide: Guide) -> list[Any]:
+    """All that the guide's Gaussians are read off by."""
+    assert isinstance(guide, ProductGuide)
+    return [guide.together, *(expert.head for expert in guide.experts.values())]
+
+
 def test_both_ways_are_the_conditional_density_of_a_linear_gaussian_model() -> None:
     model, mean, covariance = gaussians()
     random = np.random.default_rng(0)
@@ -51,9 +58,9 @@ def test_both_ways_are_the_conditional_density_of_a_linear_gaussian_model() -> N
     a, b = (ValueMatrix(torch.from_numpy(part)) for part in (x[:, :3], x[:, 3:]))
     tables = Tables({"a": a, "b": b}, {"a": None, "b": None})
     guide = guide_for(model, "product", Encoder((4,), norm="none")).eval()
-    for expert in guide.experts.values():  # wide: draws are nearly from the prior
-        expert.head.linear.weight.data.zero_()
-        expert.head.linear.bias.data.copy_(torch.tensor([0.0, 0.0, 3.0, 3.0]))
+    for head in heads(guide):  # wide: draws are nearly from the prior
+        head.linear.weight.data.zero_()
+        head.linear.bias.data.copy_(torch.tensor([0.0, 0.0, 3.0, 3.0]))
     found = conditional_log_likelihoods(
         model, lambda _: guide, CountLoader(tables, shuffle=False, batch_size=7), "b", ["a"], 20_000
     )
@@ -82,9 +89,9 @@ def test_refined_posteriors_given_each_subset_measure_the_model_and_not_the_guid
     has_b = torch.tensor([0, 1, 2, 3, -1, 5, 6, 7, 8, 9, 10, 11])
     tables = Tables(members, {"a": None, "b": has_b})
     guide = guide_for(model, "product", Encoder((4,), norm="none")).eval()
-    for expert in guide.experts.values():  # far from the posteriors, and narrow
-        expert.head.linear.weight.data.zero_()
-        expert.head.linear.bias.data.copy_(torch.tensor([3.0, -3.0, -2.0, -2.0]))
+    for head in heads(guide):  # far from the posteriors, and narrow
+        head.linear.weight.data.zero_()
+        head.linear.bias.data.copy_(torch.tensor([3.0, -3.0, -2.0, -2.0]))
 
     def refined(names: Sequence[str]) -> Guide:
         return RefinedPosteriors(model, guide, tables.only(names), "", 0, progress=False).guide()

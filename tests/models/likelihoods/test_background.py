@@ -50,9 +50,10 @@ def test_rates_are_the_signal(library: torch.Tensor | None) -> None:
     likelihood.build(3)
     outputs = torch.randn(1, 6)
     signal = outputs[:, :3].exp() if library is None else library * outputs[:, :3].softmax(-1)
-    torch.testing.assert_close(likelihood.rates(outputs, library), signal)
+    expected = torch.sigmoid(-outputs[:, 3:]) * signal
+    torch.testing.assert_close(likelihood.rates(outputs, library), expected)
     above = likelihood(outputs, library).mean - likelihood.own["background"].exp()
-    torch.testing.assert_close(above, torch.sigmoid(-outputs[:, 3:]) * signal)
+    torch.testing.assert_close(above, expected)
 
 
 def test_the_background_starts_below_the_foreground() -> None:
