@@ -19,6 +19,7 @@ from vae4counts.data import load
 from vae4counts.inference import Run
 from vae4counts.models import Covariates, Modality, MultiVAE
 from vae4counts.models.likelihoods import NegativeBinomialBackground
+from vae4counts.models.multi import LATENTS_PER_TABLE
 from vae4counts.models.priors import GaussianMixture
 
 TABLES = {"rna": "X", "protein": "obsm/protein"}
@@ -43,10 +44,11 @@ def modalities(adata: AnnData, background: bool) -> dict[str, Modality]:
     return {"rna": Modality(adata.n_vars), "protein": protein}
 
 
-def mixture(adata: AnnData) -> GaussianMixture:
-    """Return a prior of as many components as labels."""
+def mixture(adata: AnnData, n_tables: int) -> GaussianMixture:
+    """Return a prior of as many components as labels, with ten latents for each table."""
     labels = adata.obs[LABEL].astype(str)
-    return GaussianMixture(n_components=labels[labels != NO_LABEL].nunique())
+    n_components = labels[labels != NO_LABEL].nunique()
+    return GaussianMixture(LATENTS_PER_TABLE * n_tables, n_components=n_components)
 
 
 def ours(
@@ -58,7 +60,7 @@ def ours(
 ) -> Scores:
     """Fit our model of some of the tables."""
     chosen = {name: each for name, each in modalities(adata, background).items() if name in tables}
-    model = MultiVAE(chosen, mixture(adata))
+    model = MultiVAE(chosen, mixture(adata, len(chosen)))
     run, scores = fitted(model, adata, {name: TABLES[name] for name in tables}, seed)
     scores["held-out"] = run.evaluate(adata, num_samples=SAMPLES).iw_log_likelihood
     scores["ARI"] = component_ari(run, adata)
@@ -108,8 +110,8 @@ def two_batches(adata: AnnData, seed: int) -> Scores:
     both = anndata.concat({FIRST: adata, SECOND: other}, label="batch", index_unique="-")
     both.obs["has_protein"] = (both.obs["batch"] == FIRST).to_numpy()
     model = MultiVAE(
-        modalities(adata, background=False),
-        mixture(adata),
+        modalities(adata, background=True),
+        mixture(adata, len(TABLES)),
         covariates=Covariates.of(both, ["batch"]),
     )
     run, scores = fitted(model, both, TABLES, seed)
@@ -137,7 +139,7 @@ def second(adata: AnnData, seed: int) -> AnnData:
 def second_alone(adata: AnnData, seed: int) -> Scores:
     """Fit the second batch's RNA by itself."""
     other = second(adata, seed)
-    model = MultiVAE({"rna": Modality(other.n_vars)}, mixture(adata))
+    model = MultiVAE({"rna": Modality(other.n_vars)}, mixture(adata, 1))
     run, scores = fitted(model, other, {"rna": "X"}, seed)
     return scores | {"held-out 5k": run.evaluate(other, num_samples=SAMPLES).iw_log_likelihood}
 

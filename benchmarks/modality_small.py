@@ -13,7 +13,6 @@ from modality_scores import PART, SAMPLES, Scores, conditional, fitted, rows_of,
 from vae4counts.data import load
 from vae4counts.models import Covariates, Labels, Modality, MultiVAE
 from vae4counts.models.likelihoods import Gaussian
-from vae4counts.models.priors import GaussianMixture
 
 OAKS = {"bacteria": "X", "fungi": "obsm/fungi"}
 OMICS = {"rna": "X", "mirna": "obsm/mirna", "protein": "obsm/protein_rppa"}
@@ -79,7 +78,6 @@ def omics(adata: AnnData, seed: int, *, seen: bool = False) -> Scores:
     }
     model = MultiVAE(
         {name: Modality(size, Gaussian()) for name, size in sizes.items()},
-        GaussianMixture(n_components=len(labels.classes)),
         labels=labels,
     )
     data = adata

@@ -19,6 +19,9 @@ from vae4counts.models.modality import Modality
 from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
 
+LATENTS_PER_TABLE = 10
+"""Of the priors that are made where none is given: what tables share, and what is their own."""
+
 EXAMPLES = {
     "prior": "GaussianMixture(n_latent=10)",
     "likelihood": "NegativeBinomial()",
@@ -41,8 +44,8 @@ class MultiVAE(Model):
 
     Args:
         modalities: The tables by name, which is that of the site that observes each.
-        prior: p(z). `StandardNormal` if None; with labels a `GaussianMixture` of a component for
-            each class.
+        prior: p(z). `StandardNormal` if None, with 10 latents for each table; with labels a
+            `GaussianMixture` of a component for each class.
         covariates: What is known about each observation, see `Covariates.of`; of which the model
             makes its own copy. None for none.
         labels: Classes that are known of some observations, see `Labels.of`: the components of a
@@ -70,9 +73,7 @@ class MultiVAE(Model):
         if covariates is not None:
             self.covariates = covariates.anew()
         self.labels = labels
-        if prior is None and labels is not None:
-            prior = GaussianMixture(n_components=len(labels.classes))
-        self.prior = StandardNormal() if prior is None else prior
+        self.prior = _default_prior(len(modalities), labels) if prior is None else prior
         if labels is not None:
             self._check_labels(labels)
         self.prior.build(self.n_features)
@@ -322,6 +323,13 @@ def check_kinds(**parts: tuple[object, type]) -> None:
     for name, (part, kind) in parts.items():
         if part is not None and not isinstance(part, kind):
             raise ValueError(f"{name} is {part!r}: give an object such as {EXAMPLES[name]}")
+
+
+def _default_prior(n_tables: int, labels: Labels | None) -> Prior:
+    n_latent = LATENTS_PER_TABLE * n_tables
+    if labels is None:
+        return StandardNormal(n_latent)
+    return GaussianMixture(n_latent, n_components=len(labels.classes))
 
 
 def _check_names(modalities: Mapping[str, Modality]) -> None:

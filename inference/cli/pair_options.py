@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vae4counts.data.text import reason_of
@@ -76,7 +76,11 @@ class PairOptions(Options):
     guide: str | None = option(
         None, "By default the first that fits the model.", choices=tuple(GUIDES)
     )
-    latents: int | None = option(None, "Dimensions of the latent space; 10 by default.", minimum=1)
+    latents: int | None = option(
+        None,
+        "Dimensions of the latent space; by default 10, or 10 for each of several tables.",
+        minimum=1,
+    )
     components: int | None = option(
         None,
         "Components of the mixture; 10 by default, or as many as there are known labels.",
@@ -182,6 +186,7 @@ class PairOptions(Options):
         from vae4counts.guides import guide_for
         from vae4counts.inference import SettingsError
         from vae4counts.models import Modality, MultiVAE
+        from vae4counts.models.multi import LATENTS_PER_TABLE
 
         make_model = _pick("model", self.model, MODELS)
         with_prior = [
@@ -202,7 +207,8 @@ class PairOptions(Options):
                 Modality, f"modality {name}", parts, n_features, among={"modality": Modality}
             )
         parts = _said({"covariates": covariates, "labels": labels})
-        parts["prior"] = self._prior(make_model, labels)
+        sized = replace(self, latents=self.latents or LATENTS_PER_TABLE * len(sizes))
+        parts["prior"] = sized._prior(make_model, labels)
         model = _make(MultiVAE, f"model {self.model}", parts, modalities, among=MODELS)
         return model, guide_for(model, self.guide)
 

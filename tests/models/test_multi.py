@@ -20,6 +20,7 @@ from vae4counts.models import (
     VAE,
     Covariates,
     Factor,
+    Labels,
     Modality,
     MultiVAE,
     from_config,
@@ -243,6 +244,19 @@ def test_mistakes() -> None:
     shared = Modality(3)
     with pytest.raises(ValueError, match="part of another model"):
         MultiVAE({"a": shared, "b": shared})
+
+
+def test_each_table_has_latents_in_the_prior_that_is_made_where_none_is_given() -> None:
+    sizes = {"rna": 4, "protein": 3, "methylation": 2}
+    labels = Labels("type", ["A", "B", "C"])
+    for n in (1, 3):
+        modalities = {name: Modality(size) for name, size in list(sizes.items())[:n]}
+        assert MultiVAE(modalities).n_latent == 10 * n
+        modalities = {name: Modality(size) for name, size in list(sizes.items())[:n]}
+        labelled = MultiVAE(modalities, labels=labels)
+        assert labelled.n_latent == 10 * n
+        assert labelled.prior.mixture is not None
+        assert labelled.prior.mixture.n_components == 3
 
 
 class _GivenNoise(Messenger):
