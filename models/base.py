@@ -178,8 +178,14 @@ class Model(Configured, nn.Module, abc.ABC):
 
     @property
     def table_sizes(self) -> Mapping[str, int]:
-        """The number of features of each table; together they are the model's, in this order."""
-        return {COUNTS: self.n_features}
+        """The number of features of each table; together they are the model's, in this order.
+
+        Raises:
+            NotInModelError: There are several tables, and the model does not say.
+        """
+        if len(self.tables) > 1:
+            raise NotInModelError(f"{type(self).__name__} has several tables: define table_sizes")
+        return {self.tables[0]: self.n_features}
 
     def observed(self, table: str) -> Observed:  # noqa: ARG002
         """Return what the model declares of a table: of its only one, what its attributes say."""

@@ -35,11 +35,13 @@ def check_pair(model: Model, guide: Guide, *, counts: Counts, n_training: int) -
         warn(f"this run cannot be saved: {error}")
     n_features = [member.n_features for member in counts.members.values()]
     for (name, wanted), found in zip(model.table_sizes.items(), n_features, strict=True):
-        where = "" if len(n_features) == 1 else f" of {name!r}"
+        is_only = len(n_features) == 1
+        where = "" if is_only else f" of {name!r}"
+        right = "n_features=adata.n_vars" if is_only else f"Modality({found})"
         if found != wanted:
             raise SettingsError(
-                f"the model has {wanted} features{where} but the data have {found}: "
-                "make the model with n_features=adata.n_vars"
+                f"the model has {wanted} features{where} but the data have {found}: make the model "
+                f"with {right}"
             )
     for latent in model.latents:
         if (latent.states or 0) > n_training:

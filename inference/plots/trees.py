@@ -47,7 +47,7 @@ def feature_tree(tree: FeatureTree, features: Sequence[str], *, ax: Axes | None 
         turned = np.degrees(np.arctan2(y, x))
         flipped = abs(turned) > 90
         ax.annotate(
-            plain(names[node], LONGEST),
+            plain(names[node], LONGEST) if names[node] else "",  # of no feature
             (x, y),
             rotation=turned - 180 * np.sign(turned) if flipped else turned,
             rotation_mode="anchor",

@@ -58,6 +58,10 @@ class TwoTables(Model):
         self.mean = nn.Parameter(torch.zeros(level))
 
     @property
+    def table_sizes(self) -> Mapping[str, int]:
+        return {"rna": self.rna, "level": self.level}
+
+    @property
     def supports(self) -> Mapping[str, Any]:
         return {"rna": constraints.nonnegative_integer, "level": constraints.real}
 
@@ -252,7 +256,7 @@ def test_bad_input(multi: MultiData, arrays: AnnData) -> None:
     with pytest.raises(DataError, match=r"^Modality 'level' has the value inf at row 2"):
         fitted(multi)
     few = MultiData({"rna": multi["rna"], "level": multi["level"][:, [0, 2]].copy()})
-    with pytest.raises(SettingsError, match="7 features but the data have 6"):
+    with pytest.raises(SettingsError, match="3 features of 'level' but the data have 2: make the model with Modality"):
         fitted(few)
 
 
