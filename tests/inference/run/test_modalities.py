@@ -256,7 +256,10 @@ def test_bad_input(multi: MultiData, arrays: AnnData) -> None:
     with pytest.raises(DataError, match=r"^Modality 'level' has the value inf at row 2"):
         fitted(multi)
     few = MultiData({"rna": multi["rna"], "level": multi["level"][:, [0, 2]].copy()})
-    with pytest.raises(SettingsError, match="3 features of 'level' but the data have 2: make the model with Modality"):
+    with pytest.raises(
+        SettingsError,
+        match="3 features of 'level' but the data have 2: make the model with Modality",
+    ):
         fitted(few)
 
 
