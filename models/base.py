@@ -203,8 +203,8 @@ class Model(Configured, nn.Module, abc.ABC):
 
     @property
     def library_sizes(self) -> Mapping[str, Tensor]:
-        """Typical library sizes of the tables that have one, NaN where that is not known."""
-        return {COUNTS: torch.tensor(torch.nan)} if self.scales_with_library else {}
+        """Typical library sizes of the tables that have one, 1 where that is not known."""
+        return {COUNTS: torch.ones(())} if self.scales_with_library else {}
 
     @property
     def title(self) -> str:

@@ -34,8 +34,8 @@ class Library(Configured, nn.Module, abc.ABC):
 
     @property
     def typical(self) -> Tensor:
-        """The geometric mean of the training observations' library sizes; NaN if not known."""
-        return torch.tensor(torch.nan)
+        """The geometric mean of the training observations' library sizes; 1 if not known."""
+        return torch.ones(())
 
     def build(self, n_levels: Mapping[str, int]) -> None:
         """Make what depends on the model's covariates. Called once, by the model.
@@ -69,7 +69,7 @@ class ObservedLibrary(Library):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("geometric_mean", torch.tensor(torch.nan))
+        self.register_buffer("geometric_mean", torch.ones(()))
 
     @property
     def typical(self) -> Tensor:

@@ -19,6 +19,7 @@ COMMANDS = (
     "adapt",
     "evaluate",
     "annotate",
+    "predict",
     "figures",
     "report",
     "compare",

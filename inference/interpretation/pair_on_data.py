@@ -234,7 +234,7 @@ def _filled(library: Tensor, typical: Tensor | None) -> Tensor:
     """
     known = library[library > 0]  # NaN is not
     mean = known.log().mean().exp() if len(known) or typical is None else typical
-    return torch.where(library.isnan(), mean.to(library).nan_to_num(1.0), library)
+    return torch.where(library.isnan(), mean.to(library), library)
 
 
 def latent_names(n: int) -> pd.Index:

@@ -128,4 +128,4 @@ def renamed_weights(state: Mapping[str, Tensor], wanted: Collection[str]) -> dic
     today = {name: _MOVED.sub("model.modalities.counts.", name) for name in state}
     found = {today[name] if today[name] in wanted else name: x for name, x in state.items()}
     new = (name for name in wanted if name.endswith(_NEW) and name not in found)
-    return {**found, **{name: torch.tensor(torch.nan) for name in new}}
+    return {**found, **{name: torch.ones(()) for name in new}}
