@@ -167,8 +167,9 @@ class ProductGuide(GaussianGuide):
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model that leaves ``z`` alone to the guide."""
-        return model.n_latent is not None and sampled_sites(model) == {"z"}
+        """See `Guide.fits`: a model of several tables that leaves ``z`` alone to the guide."""
+        has_one = model.n_latent is not None and len(model.tables) > 1
+        return has_one and sampled_sites(model) == {"z"}
 
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> ProductGuide:
