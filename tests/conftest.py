@@ -108,15 +108,19 @@ class Spec:
         return GUIDES[self.guide].fits(self.make_model())
 
 
+SOME_GUIDES = ("marginal", "joint", "exact")
+
+
 def _specs() -> Iterator[Spec]:
-    """Yield every model with every prior and guide, then the other parts varied in one model."""
+    """Yield every model with every prior, one with every guide; then its other parts varied."""
     for model, kind in MODELS.items():
         takes_prior = "prior" in inspect.signature(kind).parameters
+        # those that sample the component, and one that sums it out: others differ in q(z | x) alone
+        guides = GUIDES if model == "vae" else SOME_GUIDES
         for prior in PRIORS if takes_prior else ["gaussian-mixture"]:
-            yield from (Spec(model, prior, guide) for guide in GUIDES)
-        yield from (Spec(model, "gaussian-mixture", guide, library="latent") for guide in GUIDES)
-    # those that sum the component out and those that sample it: others differ in q(z | x) alone
-    for guide in ("marginal", "joint", "exact"):
+            yield from (Spec(model, prior, guide) for guide in guides)
+        yield from (Spec(model, "gaussian-mixture", guide, library="latent") for guide in guides)
+    for guide in SOME_GUIDES:
         base = ("vae", "gaussian-mixture", guide)
         for likelihood in LIKELIHOODS:
             yield from (Spec(*base, likelihood, library) for library in LIBRARIES)

@@ -20,6 +20,7 @@ from vae4counts.data.counts.batch import Table
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
 from vae4counts.models import observations
+from vae4counts.models.joint import AnyOrder
 from vae4counts.models.networks import BatchNorm
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,10 @@ def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(pair: Pair, bat
     The moments of a batch take processes that speak to each other: see test_processes.py.
     """
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)(*pair).train()
+    if not any(parameter.requires_grad for parameter in elbo.parameters()):
+        pytest.skip("nothing is trained by steps")
+    if isinstance(pair[0], AnyOrder):
+        pytest.skip("each row draws what is known of it: other processes draw other numbers")
     for module in elbo.modules():
         module.train(not isinstance(module, BatchNorm))
 
