@@ -98,7 +98,8 @@ def test_batch_of_one_observation(pair: Pair, batch_of: Callable[..., Any]) -> N
 def test_registries_are_all_covered(specs: list[Any]) -> None:
     covered = {part for spec in specs for part in vars(spec).values()}
     for registry in (PRIORS, LIKELIHOODS, GUIDES, DECODERS, LIBRARIES, INPUTS):
-        assert set(registry) <= covered
+        # the guide of several tables is in test_product.py
+        assert set(registry) - {"product"} <= covered
 
 
 def test_a_vamp_prior_is_one_density_while_it_trains(batch: Batch) -> None:

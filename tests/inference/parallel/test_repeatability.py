@@ -193,7 +193,9 @@ def test_a_fit_does_not_freeze_the_objects_of_its_caller(adata: AnnData) -> None
 
     before = gc.get_freeze_count()
     fitted("marginal", adata, schedule=Schedule(handlers=[Watching(1)]))
-    assert set(counts) == {before}
+    # what was frozen before, by another test, may be freed meanwhile
+    assert counts
+    assert max(counts) <= before
 
 
 def test_data_are_left_alone(adata: AnnData) -> None:
