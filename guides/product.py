@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.data.counts.batch import Batch, Table
+from vae4counts.data.counts.batch import Batch, Table, spread
 from vae4counts.guides.base import sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.gaussian import GaussianGuide
@@ -122,11 +122,10 @@ class Expert(Configured, nn.Module):
         if rows is None:
             return features, opinion
         features, precision, shift = (
-            part.new_zeros(len(batch), part.shape[-1]).index_copy(0, rows, part)
-            for part in (features, opinion.precision, opinion.shift)
+            spread(part, rows, len(batch)) for part in (features, opinion.precision, opinion.shift)
         )
-        present = torch.zeros(len(batch), dtype=torch.bool, device=rows.device)
-        return features, Opinion(precision, shift, present.index_fill(0, rows, value=True))
+        present = batch.tables[self.name].present(len(batch))
+        return features, Opinion(precision, shift, present)
 
 
 def opinion_of(head: GaussianHead, features: Tensor) -> Opinion:

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vae4counts.data.counts.batch import Batch
+from vae4counts.data.counts.batch import Batch, spread
 from vae4counts.models.base import Observed
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
@@ -208,15 +208,13 @@ class OfRows(TorchDistribution):
             value: The values of the ``R`` rows.
         """
         own = self.base.log_prob(value)
-        return own.new_zeros(*own.shape[:-1], self.batch_shape[-1]).index_copy(-1, self.rows, own)
+        return spread(own, self.rows, self.batch_shape[-1], axis=-1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         """Draw values of all rows, shape ``(*sample_shape, *batch, B, *event)``."""
         own = self.base.sample(sample_shape)
-        at = -1 - len(self.event_shape)
-        shape = list(own.shape)
-        shape[at] = self.batch_shape[-1]
-        return own.new_full(shape, torch.nan).index_copy(at, self.rows, own)
+        axis = -1 - len(self.event_shape)
+        return spread(own, self.rows, self.batch_shape[-1], axis, fill=torch.nan)
 
 
 def _decoder(decoder: str | nn.Module) -> nn.Module:

@@ -38,6 +38,13 @@ class Table:
     library: Tensor | None = None
     rows: Tensor | None = None
 
+    def present(self, n: int) -> Tensor:
+        """Return which of the ``n`` observations of the batch have the modality, boolean."""
+        if self.rows is None:
+            return torch.ones(n, dtype=torch.bool, device=self.values.device)
+        found = torch.zeros(n, dtype=torch.bool, device=self.rows.device)
+        return found.index_fill(0, self.rows, value=True)
+
     def to(self, device: torch.device | str) -> Table:
         """Copy the table to ``device``; tensors that are on it already are not copied."""
         return Table(
@@ -129,7 +136,7 @@ class Batch:
             {name: replace(table, rows=None)},
             self.index[table.rows],
             self.n_observations,
-            {column: values[table.rows] for column, values in self.covariates.items()},
+            rows_of(self.covariates, table.rows),
         )
 
     @property
@@ -143,7 +150,7 @@ class Batch:
             self,
             tables={name: table.to(device) for name, table in self.tables.items()},
             index=self.index.to(device),
-            covariates={name: column.to(device) for name, column in self.covariates.items()},
+            covariates=on_device(self.covariates, device),
         )
 
     @property
@@ -184,4 +191,29 @@ def _first_rows(table: Table, n: int) -> Tensor:
         ).to_dense()
     if table.rows is None:
         return dense
-    return dense.new_zeros(n, values.shape[1]).index_copy(0, rows, dense)
+    return spread(dense, rows, n)
+
+
+def spread(values: Tensor, rows: Tensor, n: int, axis: int = 0, fill: float = 0.0) -> Tensor:
+    """Return values of some rows among those of all.
+
+    Args:
+        values: Those of ``R`` rows, along an axis.
+        rows: Their positions, int64, shape ``(R,)``.
+        n: The number of all rows.
+        axis: The axis of the rows.
+        fill: What the others have.
+    """
+    shape = list(values.shape)
+    shape[axis] = n
+    return values.new_full(shape, fill).index_copy(axis, rows, values)
+
+
+def rows_of(columns: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    """Return some rows of columns ``(N,)``, by their positions on any device."""
+    return {name: x.index_select(0, index.to(x.device)) for name, x in columns.items()}
+
+
+def on_device(columns: Mapping[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
+    """Copy columns to ``device``; those that are on it already are not copied."""
+    return {name: column.to(device) for name, column in columns.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import COUNTS, Batch, Table
+from vae4counts.data.counts.batch import COUNTS, Batch, Table, rows_of
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
 from vae4counts.data.counts.cutting import batches_on_disk
@@ -133,7 +133,7 @@ class CountFile:
             self,
             rows=self.rows[index.numpy()],
             library=self.library[index],
-            covariates={name: column[index] for name, column in self.covariates.items()},
+            covariates=rows_of(self.covariates, index),
         )
 
     def batches(
@@ -181,11 +181,7 @@ class CountFile:
                 f"{self.stored.name} has changed since it was opened: rows that added up to "
                 f"{known:.0f} counts now add up to {read:.0f}. Put the file back and start again."
             )
-        buffer = CountMatrix.from_checked(
-            counts,
-            library,
-            {name: column[index] for name, column in self.covariates.items()},
-        )
+        buffer = CountMatrix.from_checked(counts, library, rows_of(self.covariates, index))
         return buffer.to(self.device)
 
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import COUNTS, Batch, Table
+from vae4counts.data.counts.batch import COUNTS, Batch, Table, on_device, rows_of
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.columns import CovariateNames, covariate_tensors
 from vae4counts.data.counts.cutting import batches_in_memory
@@ -148,7 +148,7 @@ class CountMatrix:
             indices=self.indices.to(device),
             values=self.values.to(device),
             library=self.library.to(device),
-            covariates={name: column.to(device) for name, column in self.covariates.items()},
+            covariates=on_device(self.covariates, device),
         )
 
     def batches(
@@ -181,7 +181,7 @@ class CountMatrix:
         """
         index = index.to(self.device)
         return Batch(
-            {COUNTS: self.table(index)}, index, self.n_observations, self._covariates(index)
+            {COUNTS: self.table(index)}, index, self.n_observations, rows_of(self.covariates, index)
         )
 
     def table(self, index: Tensor) -> Table:
@@ -212,7 +212,7 @@ class CountMatrix:
             starts=self.starts.index_select(0, index),
             ends=self.ends.index_select(0, index),
             library=self.library.index_select(0, index),
-            covariates=self._covariates(index),
+            covariates=rows_of(self.covariates, index),
         )
 
     def _entries(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,6 +228,3 @@ class CountMatrix:
         jumps = starts - torch.cat([starts.new_ones(1), ends[:-1]])
         steps.index_add_(0, crow[:-1], jumps)
         return crow, steps.cumsum(0)[:n_entries]
-
-    def _covariates(self, index: Tensor) -> dict[str, Tensor]:
-        return {name: column.index_select(0, index) for name, column in self.covariates.items()}

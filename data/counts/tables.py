@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import Batch, Table
+from vae4counts.data.counts.batch import Batch, Table, on_device, rows_of
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.cutting import batches_in_memory, batches_on_disk
 from vae4counts.data.counts.file import CountFile
@@ -124,7 +124,7 @@ class Tables:
                 name: None if rows is None else rows.to(device)
                 for name, rows in self.positions.items()
             },
-            {name: column.to(device) for name, column in self.covariates.items()},
+            on_device(self.covariates, device),
         )
 
     def only(self, names: Iterable[str]) -> Tables:
@@ -154,7 +154,7 @@ class Tables:
         for name, member in self.members.items():
             chosen, positions[name] = _compact(self._rows(name, index))
             members[name] = member.subset(chosen)
-        return Tables(members, positions, self._covariates(index))
+        return Tables(members, positions, rows_of(self.covariates, index))
 
     def batch(self, index: Tensor) -> Batch:
         """Cut out a mini-batch, see `CountMatrix.batch`.
@@ -171,7 +171,7 @@ class Tables:
             if positions is not None:
                 table = Table(table.values, table.library, (rows >= 0).nonzero().squeeze(1))
             tables[name] = table
-        return Batch(tables, index, self.n_observations, self._covariates(index))
+        return Batch(tables, index, self.n_observations, rows_of(self.covariates, index))
 
     def batches(
         self,
@@ -213,7 +213,7 @@ class Tables:
                 members[name] = member.read(chosen)
             else:
                 members[name], positions[name] = member, rows.to(self.device)
-        return Tables(members, positions, self._covariates(index.to(self.device))).to(self.device)
+        return Tables(members, positions, rows_of(self.covariates, index)).to(self.device)
 
     @property
     def _files(self) -> dict[str, CountFile]:
@@ -223,12 +223,6 @@ class Tables:
         """Return the rows of some observations in a member, -1 where they are absent."""
         rows = self.positions[name]
         return index if rows is None else rows.index_select(0, index.to(rows.device))
-
-    def _covariates(self, index: Tensor) -> dict[str, Tensor]:
-        return {
-            name: column.index_select(0, index.to(column.device))
-            for name, column in self.covariates.items()
-        }
 
 
 Counts: TypeAlias = CountMatrix | CountFile | ValueMatrix | Tables

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae4counts.data.counts.batch import COUNTS, Batch, Table
+from vae4counts.data.counts.batch import COUNTS, Batch, Table, on_device, rows_of
 from vae4counts.data.counts.batch_parts import Share
 from vae4counts.data.counts.cutting import batches_in_memory
 
@@ -65,13 +65,13 @@ class ValueMatrix:
 
     def to(self, device: torch.device | str) -> ValueMatrix:
         """Copy the values to ``device``; tensors that are on it already are not copied."""
-        covariates = {name: column.to(device) for name, column in self.covariates.items()}
+        covariates = on_device(self.covariates, device)
         return ValueMatrix(self.values.to(device), covariates)
 
     def subset(self, rows: Tensor | np.ndarray | Sequence[int]) -> ValueMatrix:
         """Return a copy of some observations, see `CountMatrix.subset`."""
         index = torch.as_tensor(rows, dtype=torch.int64).to(self.device)
-        return ValueMatrix(self.values.index_select(0, index), self._covariates(index))
+        return ValueMatrix(self.values.index_select(0, index), rows_of(self.covariates, index))
 
     def table(self, index: Tensor) -> Table:
         """Cut the rows at some positions out of the table."""
@@ -81,7 +81,7 @@ class ValueMatrix:
         """Cut out a mini-batch, see `CountMatrix.batch`."""
         index = index.to(self.device)
         return Batch(
-            {COUNTS: self.table(index)}, index, self.n_observations, self._covariates(index)
+            {COUNTS: self.table(index)}, index, self.n_observations, rows_of(self.covariates, index)
         )
 
     def batches(
@@ -93,6 +93,3 @@ class ValueMatrix:
     ) -> Iterator[Batch]:
         """Cut all observations into mini-batches, see `CountMatrix.batches`."""
         return batches_in_memory(self, batch_size, random, start, share)
-
-    def _covariates(self, index: Tensor) -> dict[str, Tensor]:
-        return {name: column.index_select(0, index) for name, column in self.covariates.items()}

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from pyro import poutine
-from torch.distributions import constraints
 
 from vae4counts.data import Batch
 from vae4counts.inference.interpretation.directions import latent_effects
@@ -193,9 +192,9 @@ def _effects_by_table(pair: PairOnData, num_points: int) -> dict[str, np.ndarray
     """
     effects = latent_effects(pair, num_points=num_points).to_numpy()
     found = {}
-    for name, support in pair.model.supports.items():
+    for name in pair.model.tables:
         own = effects[pair.table_columns(name)]
-        if support is not constraints.nonnegative_integer:
+        if not pair.model.observed(name).holds_counts:
             own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), SMALLEST)
         found[name] = own / max(np.linalg.norm(own), SMALLEST)
     return found

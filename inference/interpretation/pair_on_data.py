@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import constraints
 
 from vae4counts.data import CountLoader, Counts, DataError
 from vae4counts.guides import Guide
@@ -159,8 +158,7 @@ class PairOnData:
         logs = (rates + offset).clamp_min(SMALLEST_RATE).log2()
         if self.model.holds_counts:
             return logs
-        supports = self.model.supports
-        is_count = [supports[name] is constraints.nonnegative_integer for name in supports]
+        is_count = [self.model.observed(name).holds_counts for name in self.model.tables]
         sizes = torch.tensor(list(self.model.table_sizes.values()))
         chosen = torch.tensor(is_count).repeat_interleave(sizes).to(rates.device)
         return torch.where(chosen, logs, rates)

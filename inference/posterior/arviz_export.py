@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vae4counts.data import Batch, UnknownName
+from vae4counts.data.counts.batch import spread
 from vae4counts.inference.posterior.arviz import convert
 from vae4counts.inference.posterior.draws import (
     Draws,
@@ -20,7 +21,6 @@ from vae4counts.inference.posterior.samplers import Sampler
 from vae4counts.inference.posterior.sizes import check_size
 from vae4counts.inference.posterior.tables import (
     feature_columns,
-    presence,
     require_likelihoods,
 )
 from vae4counts.models import Model
@@ -214,13 +214,9 @@ def _numbers(model: Model, table: str, values: Tensor) -> np.ndarray:
 def _all_rows(batch: Batch, table: str) -> Tensor:
     """Return a table's values for all observations of a batch, NaN for those that lack it."""
     values, rows = batch.tables[table].values.to_dense(), batch.tables[table].rows
-    if rows is None:
-        return values
-    absent = values.new_full((len(batch), values.shape[1]), torch.nan)
-    return absent.index_copy(0, rows, values)
+    return values if rows is None else spread(values, rows, len(batch), fill=torch.nan)
 
 
 def _where_present(log_probs: Tensor, batch: Batch, table: str) -> Tensor:
     """Return log-probabilities ``(S, B)``, NaN for the observations that lack a table."""
-    present = torch.from_numpy(presence(batch)[table]).to(log_probs.device)
-    return log_probs.masked_fill(~present, torch.nan)
+    return log_probs.masked_fill(~batch.tables[table].present(len(batch)), torch.nan)

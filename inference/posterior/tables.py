@@ -13,20 +13,6 @@ from vae4counts.models import Model, NotInModelError
 from vae4counts.models.joint import JointDistribution, SideBySide
 
 
-def only_table(model: Model) -> str:
-    """Return the name of a model's only table, which is also that of the site that observes it.
-
-    Raises:
-        NotInModelError: The model has several tables.
-    """
-    if len(model.tables) != 1:
-        raise NotInModelError(
-            f"{model.title} has {len(model.tables)} tables ({', '.join(model.tables)}): this needs "
-            "a model of one"
-        )
-    return model.tables[0]
-
-
 def count_tables(model: Model) -> list[str]:
     """Return the names of the tables whose sites hold counts."""
     return [name for name in model.tables if model.observed(name).holds_counts]
@@ -90,13 +76,7 @@ def feature_columns(model: Model, table: str) -> slice:
 
 def presence(batch: Batch) -> Mapping[str, np.ndarray]:
     """Return which observations of a batch have each table, shape ``(B,)`` of truth values."""
-    found = {}
-    for name, table in batch.tables.items():
-        has = np.ones(len(batch), dtype=bool)
-        if table.rows is not None:
-            has = np.isin(np.arange(len(batch)), table.rows.cpu().numpy())
-        found[name] = has
-    return found
+    return {name: table.present(len(batch)).cpu().numpy() for name, table in batch.tables.items()}
 
 
 def joint_distribution(model: Model, nodes: Any) -> JointDistribution:

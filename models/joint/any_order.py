@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import mean_counts
-from vae4counts.models.joint.distribution import NO_SHAPE, JointDistribution, dense_counts
-from vae4counts.models.joint.independent import leaf_likelihood
+from vae4counts.models.joint.distribution import NO_SHAPE, OneForAll, dense_counts
+from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.log_probs import log_probs
 from vae4counts.models.joint.model import JointModel
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
 from vae4counts.models.likelihoods.distribution import Shape
 from vae4counts.models.networks import MLP
-
-Self = TypeVar("Self", bound="AnyOrderCounts")
 
 
 class AnyOrder(JointModel):
@@ -99,12 +94,12 @@ class AnyOrder(JointModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start at independent counts of the mean counts, as far as outputs are small."""
-        mean = mean_counts(batch).clamp_min(1 / len(batch))
+        mean = positive_means(batch)
         self.output.weight.mul_(0.1)
         self.output.bias.copy_(self.likelihood.initial_outputs(mean))
 
 
-class AnyOrderCounts(JointDistribution):
+class AnyOrderCounts(OneForAll):
     """The counts of an `AnyOrder` model.
 
     Args:
@@ -118,12 +113,6 @@ class AnyOrderCounts(JointDistribution):
         event_shape = torch.Size((model.n_features,))
         super().__init__(NO_SHAPE, event_shape, validate_args=validate_args)
 
-    def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
-        """Expand the batch shape: the same distribution for each observation."""
-        new = copy.copy(self)
-        new._batch_shape = torch.Size(batch_shape)
-        return new
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of each observation, in nats.
 
@@ -136,7 +125,7 @@ class AnyOrderCounts(JointDistribution):
         """
         rows = self._dense(value).reshape(-1, value.shape[-1])
         found = self._of_rows(rows).reshape(value.shape[:-1])
-        return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
+        return self._over_batch(found)
 
     def log_marginal(
         self, values: Tensor, observed: Tensor, present: Tensor | None = None
@@ -148,7 +137,7 @@ class AnyOrderCounts(JointDistribution):
         """
         values = self._counts_alone(values, present)
         found = self._in_all_orders(values, observed.expand_as(values))
-        return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
+        return self._over_batch(found)
 
     @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
@@ -161,7 +150,7 @@ class AnyOrderCounts(JointDistribution):
             column = torch.tensor([feature], device=values.device)
             counts = self.model.conditionals(values, known)
             found[:, feature] = counts.log_prob_at(column, values[:, column]).squeeze(-1)
-        return found.expand(*torch.broadcast_shapes(self.batch_shape, found.shape[:-1]), -1)
+        return self._over_batch(found, 1)
 
     @torch.no_grad()
     def expected_given(

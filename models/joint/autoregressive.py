@@ -5,21 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import mean_counts
-from vae4counts.models.joint.distribution import NO_SHAPE, JointDistribution, dense_counts
-from vae4counts.models.joint.independent import leaf_likelihood
+from vae4counts.models.joint.distribution import NO_SHAPE, OneForAll, dense_counts
+from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.masked_network import MaskedNetwork, OrderedNetwork
 from vae4counts.models.joint.model import JointModel
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
 from vae4counts.models.likelihoods.distribution import Shape
-
-Self = TypeVar("Self", bound="AutoregressiveCounts")
 
 
 class Autoregressive(JointModel):
@@ -76,11 +72,11 @@ class Autoregressive(JointModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start at independent counts of the mean counts, as far as outputs are small."""
-        mean = mean_counts(batch).clamp_min(1 / len(batch))
+        mean = positive_means(batch)
         self.network.bias.copy_(self.likelihood.initial_outputs(mean))
 
 
-class AutoregressiveCounts(JointDistribution):
+class AutoregressiveCounts(OneForAll):
     """The counts of an `Autoregressive` model.
 
     Args:
@@ -97,12 +93,6 @@ class AutoregressiveCounts(JointDistribution):
     ) -> None:
         self.networks, self.likelihood = networks, likelihood
         super().__init__(NO_SHAPE, networks[0].order.shape, validate_args=validate_args)
-
-    def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
-        """Expand the batch shape: the same distribution for each observation."""
-        new = copy.copy(self)
-        new._batch_shape = torch.Size(batch_shape)
-        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of each observation, in nats.
@@ -121,7 +111,7 @@ class AutoregressiveCounts(JointDistribution):
         )
         found = by_order.logsumexp(0) - math.log(len(self.networks))
         found = found.reshape(value.shape[:-1])
-        return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
+        return self._over_batch(found)
 
     @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
@@ -141,7 +131,7 @@ class AutoregressiveCounts(JointDistribution):
             tried[..., feature] = classes.unsqueeze(-1)
             found[:, feature] = self.log_prob(tried).logsumexp(0)
         found = self.log_prob(values).unsqueeze(-1) - found
-        return found.expand(*torch.broadcast_shapes(self.batch_shape, found.shape[:-1]), -1)
+        return self._over_batch(found, 1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Shape = NO_SHAPE) -> Tensor:

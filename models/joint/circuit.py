@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import mean_counts
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.joint.cooccurrence import CoOccurrence
-from vae4counts.models.joint.independent import leaf_likelihood
+from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.layers import Layers
 from vae4counts.models.joint.leaf_distribution import LeafDistribution
 from vae4counts.models.joint.model import JointModel
@@ -114,7 +113,7 @@ class Circuit(JointModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start the states of each feature around its mean count."""
-        mean = mean_counts(batch).clamp_min(1 / len(batch))
+        mean = positive_means(batch)
         for row in self.outputs:
             spread = (INITIAL_SPREAD * torch.randn_like(mean)).exp()
             row.copy_(self.likelihood.initial_outputs(mean * spread))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+import copy
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -12,6 +13,8 @@ from torch import Tensor
 from vae4counts.models.base import NotInModelError
 
 NO_SHAPE = torch.Size()
+
+Self = TypeVar("Self", bound="OneForAll")
 
 
 class JointDistribution(TorchDistribution, abc.ABC):
@@ -141,6 +144,22 @@ class JointDistribution(TorchDistribution, abc.ABC):
 
     def _cannot(self, what: str) -> NotInModelError:
         return NotInModelError(f"a {type(self).__name__} has no {what}")
+
+
+class OneForAll(JointDistribution, abc.ABC):
+    """A joint distribution that is the same for all observations of a batch."""
+
+    def expand(self: Self, batch_shape: Any, _instance: Self | None = None) -> Self:
+        """Expand the batch shape: the same distribution for each observation."""
+        new = copy.copy(self)
+        new._batch_shape = torch.Size(batch_shape)
+        return new
+
+    def _over_batch(self, found: Tensor, event_dim: int = 0) -> Tensor:
+        """Expand answers to the batch shape; their last ``event_dim`` axes are of the answer."""
+        n = found.dim() - event_dim
+        shape = torch.broadcast_shapes(self.batch_shape, found.shape[:n])
+        return found.expand(*shape, *found.shape[n:])
 
 
 def dense_counts(values: Tensor) -> Tensor:

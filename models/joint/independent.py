@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import mean_counts
@@ -38,8 +38,7 @@ class Independent(JointModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start at the mean counts."""
-        mean = mean_counts(batch).clamp_min(1 / len(batch))
-        self.outputs.copy_(self.likelihood.initial_outputs(mean))
+        self.outputs.copy_(self.likelihood.initial_outputs(positive_means(batch)))
 
 
 def leaf_likelihood(likelihood: Likelihood | None, n_features: int) -> Likelihood:
@@ -58,3 +57,8 @@ def leaf_likelihood(likelihood: Likelihood | None, n_features: int) -> Likelihoo
         )
     likelihood.build(n_features)
     return likelihood
+
+
+def positive_means(batch: Batch) -> Tensor:
+    """Return the mean of each count, one in all observations at least, shape ``(G,)``."""
+    return mean_counts(batch).clamp_min(1 / len(batch))

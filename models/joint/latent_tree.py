@@ -1,4 +1,4 @@
-"""Latent trees: a tree of hidden states, on which the counts hang."""
+"""Latent trees: a tree of hidden states, on which the counts depend."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from scipy.spatial.distance import squareform
 from torch import nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import mean_counts
 from vae4counts.models.joint.cooccurrence import CoOccurrence, maximum_spanning_tree
-from vae4counts.models.joint.independent import leaf_likelihood
+from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.tree import TreeDistribution, rooted
 from vae4counts.models.joint.tree_model import TreeModel
 from vae4counts.models.likelihoods import Likelihood
@@ -25,7 +24,7 @@ SPREAD = 1.0
 
 
 class LatentTree(TreeModel):
-    r"""A tree of hidden nodes of ``H`` states each, on which the counts hang.
+    r"""A tree of hidden nodes of ``H`` states each, on which the counts depend.
 
     .. math:: p(x) = \sum_h p(h_{root}) \prod_n p(h_n | h_{parent(n)}) \prod_g p(x_g | h_{n(g)})
 
@@ -100,7 +99,7 @@ class LatentTree(TreeModel):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start the leaves around the mean counts."""
-        mean = mean_counts(batch).clamp_min(1 / len(batch))
+        mean = positive_means(batch)
         self.outputs.add_(self.likelihood.initial_outputs(mean))
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import abc
 import copy
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from vae4counts.models.joint.distribution import NO_SHAPE, JointDistribution, dense_counts
+from vae4counts.models.joint.distribution import NO_SHAPE, OneForAll, dense_counts
 from vae4counts.models.joint.leaves import log_leaves
 from vae4counts.models.likelihoods.distribution import CountDistribution, Shape
-
-Self = TypeVar("Self", bound="LeafDistribution")
 
 # No leaf is less likely than the likeliest of its feature by more nats: where the others speak for
 # it, its share must not underflow in float64.
 DEEPEST = 300.0
 
 
-class LeafDistribution(JointDistribution, abc.ABC):
+class LeafDistribution(OneForAll, abc.ABC):
     r"""Counts that are independent given which of ``H`` leaves each of them comes from.
 
     .. math:: p(x) = \sum_h p(h_1, ..., h_G) \prod_g p_{g h_g}(x_g)
@@ -65,12 +62,6 @@ class LeafDistribution(JointDistribution, abc.ABC):
             Numbers of leaves, int64, shape ``(B, G)``.
         """
 
-    def expand(self: Self, batch_shape: Shape, _instance: Self | None = None) -> Self:
-        """Expand the batch shape: the same distribution for each observation."""
-        new = copy.copy(self)
-        new._batch_shape = torch.Size(batch_shape)
-        return new
-
     def log_leaves(self, values: Tensor) -> Tensor:
         """Return log-probabilities of counts ``(B, G)`` under each leaf, shape ``(B, G, H)``."""
         return log_leaves(self.leaves, values)
@@ -89,14 +80,14 @@ class LeafDistribution(JointDistribution, abc.ABC):
             self.leaves._validate_sample(value)
         rows = value if value.dim() == 2 else value.reshape(-1, value.shape[-1])
         found = self.log_evidence(self.log_leaves(rows)).reshape(value.shape[:-1])
-        return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
+        return self._over_batch(found)
 
     def log_marginal(
         self, values: Tensor, observed: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """See `JointDistribution.log_marginal`."""
         found = self.log_evidence(self._known(values, observed, present))
-        return found.expand(torch.broadcast_shapes(self.batch_shape, found.shape))
+        return self._over_batch(found)
 
     @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
@@ -104,7 +95,7 @@ class LeafDistribution(JointDistribution, abc.ABC):
         known = self._floored(self.log_leaves(values).double())
         log_shares = self._log_shares(known)
         found = -(log_shares - known).logsumexp(-1)
-        return found.expand(*torch.broadcast_shapes(self.batch_shape, found.shape[:-1]), -1)
+        return self._over_batch(found, 1)
 
     @torch.no_grad()
     def expected_given(
@@ -117,8 +108,7 @@ class LeafDistribution(JointDistribution, abc.ABC):
         mean = self.leaves.mean.expand(shape).t().to(shares)
         here = -torch.expm1(self._log_zero().to(shares))
         answers = ((shares * each).sum(-1) for each in (mean, here))
-        batch_shape = torch.broadcast_shapes(self.batch_shape, shares.shape[:1])
-        expected, presence = (answer.expand(*batch_shape, -1) for answer in answers)
+        expected, presence = (self._over_batch(answer, 1) for answer in answers)
         return expected, presence
 
     @property

@@ -1,4 +1,4 @@
-"""Trees of states, and the distribution of counts that hang on them."""
+"""Trees of states, and the distribution of counts that depend on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Levels:
 
         Args:
             parents: The parent of each node, -1 for the root, int64, shape ``(N,)``.
-            nodes: The node that each feature hangs on, int64, shape ``(G,)``.
+            nodes: The node whose state each feature depends on, int64, shape ``(G,)``.
         """
         above = parents.cpu().numpy()
         depth = np.full(len(above), -1)
@@ -85,7 +85,7 @@ def rooted(n_nodes: int, edges: np.ndarray) -> np.ndarray:
 
 
 class TreeDistribution(LeafDistribution):
-    r"""Counts that hang on a tree of states, one state of ``H`` at each of its ``N`` nodes.
+    r"""Counts that depend on a tree of states, one state of ``H`` at each of its ``N`` nodes.
 
     .. math:: p(x) = \sum_h p(h_{root}) \prod_{n} p(h_n | h_{parent(n)})
               \prod_g p_{g h_{n(g)}}(x_g)

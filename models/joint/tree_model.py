@@ -1,4 +1,4 @@
-"""The base class of models whose counts hang on a tree of states."""
+"""The base class of models whose counts depend on a tree of states."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vae4counts.models.joint.tree import Levels, TreeDistribution
 
 
 class TreeModel(JointModel, abc.ABC):
-    """Counts that hang on a tree, which is found by `learn`.
+    """Counts that depend on a tree, which is found by `learn`.
 
     Attributes:
         parents: The parent of each node, -1 for the root, shape ``(N,)``.
-        nodes: The node that each feature hangs on, shape ``(G,)``.
+        nodes: The node whose state each feature depends on, shape ``(G,)``.
     """
 
     parents: Tensor
