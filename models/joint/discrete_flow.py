@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class DiscreteFlow(JointModel):
         n_states: int = 3,
         tail: str | None = "negative-binomial",
         hidden: Sequence[int] = (100,),
-        n_layers: int = 2,
+        n_layers: int = 4,
         dropout: float = 0.0,
         temperature: float = 0.1,
     ) -> None:
@@ -84,18 +85,20 @@ class DiscreteFlow(JointModel):
         self.hidden, self.n_layers = tuple(hidden), n_layers
         self.dropout, self.temperature = dropout, temperature
         self.lumped_from = n_states - 1 if tail is None else None
-        self.layers = nn.ModuleList(
+        layers = [
             ModularLayer(n_features, n_states, hidden, dropout, temperature)
             for _ in range(n_layers)
-        )
+        ]
+        self.layers = nn.ModuleList(layers)
         self.logits = nn.Parameter(ASYMMETRY * torch.randn(n_features, n_states))
         self.rest = nn.Parameter(torch.ones(2, n_features), requires_grad=False)
-        self.numbers_per_draw = max(layer.numbers_per_row for layer in self.layers)
+        self.numbers_per_draw = layers[0].numbers_per_row
 
     def distribution(self) -> DiscreteFlowCounts:
         """See `JointModel.distribution`: in training, its gradients pass straight through."""
         tail = None if self.tail is None else NegativeBinomialCounts(*self.rest)
-        return DiscreteFlowCounts(self.layers, self.logits.log_softmax(-1), tail)
+        layers = cast(Sequence[ModularLayer], self.layers)
+        return DiscreteFlowCounts(layers, self.logits.log_softmax(-1), tail)
 
     @torch.no_grad()
     def learn(self, batches: Iterable[Batch]) -> None:
@@ -119,7 +122,7 @@ class DiscreteFlowCounts(OneForAll):
     """The counts of a `DiscreteFlow`.
 
     Args:
-        layers: Each a `ModularLayer`, from the counts to independent states.
+        layers: Those from the states of the counts to independent ones.
         log_base: Log-probabilities of the independent states, shape ``(G, K)``.
         tail: The distribution of what counts of the last state have beyond it; None takes them as
             one.
@@ -128,7 +131,7 @@ class DiscreteFlowCounts(OneForAll):
 
     def __init__(
         self,
-        layers: nn.ModuleList,
+        layers: Sequence[ModularLayer],
         log_base: Tensor,
         tail: CountDistribution | None,
         validate_args: bool | None = None,

@@ -16,7 +16,7 @@ def affine_maps(n_states: int) -> Tensor:
     r"""Return all maps :math:`s \mapsto (\mu + \sigma s) \bmod K` that have an inverse.
 
     These are the ones whose ``sigma`` has no divisor in common with ``K``. The first is the
-    identity. Of 2 or 3 states they are all permutations.
+    identity. Of 2 or 3 states they are all permutations; shifts alone would be half of those of 3.
 
     Args:
         n_states: Number ``K`` of states.
@@ -51,6 +51,7 @@ class ModularLayer(nn.Module):
     """
 
     maps: Tensor
+    levels: Tensor
 
     def __init__(
         self,
