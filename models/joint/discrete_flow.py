@@ -23,7 +23,7 @@ from vae4counts.models.likelihoods.negative_binomial import NegativeBinomialCoun
 MAX_FEATURES = 100
 # Of the log-probabilities that training starts at: where states are equally likely, no permutation
 # is better than another, and networks would have no gradient.
-ASYMMETRY = 0.5
+ASYMMETRY = 0.1
 
 
 class DiscreteFlow(JointModel):
