@@ -43,8 +43,8 @@ from vae4counts.models.joint import (
     JOINT_MODELS,
     AnyOrder,
     Autoregressive,
-    ChowLiuTree,
     Circuit,
+    DiscreteFlow,
     LatentTree,
 )
 from vae4counts.models.likelihoods import Categorical, Likelihood
@@ -93,16 +93,13 @@ class Contender:
 
 
 def joint(kind: type[Model], data: Data, **arguments: Any) -> Model:
-    """Make a joint model, with the data's likelihood if it takes one."""
-    if "likelihood" in inspect.signature(kind).parameters:
+    """Make a joint model, with the data's likelihood if it takes one, or their two states."""
+    named = inspect.signature(kind).parameters
+    if "likelihood" in named:
         arguments["likelihood"] = data.likelihood
+    if "tail" in named and data.is_binary:
+        arguments |= {"n_states": 2, "tail": None}
     return kind(data.adata.n_vars, **arguments)
-
-
-def chow_liu(data: Data) -> Model:
-    """A Chow-Liu tree, of binary states where these are all."""
-    known = {"n_states": 2, "tail": None} if data.is_binary else {}
-    return ChowLiuTree(data.adata.n_vars, **known)
 
 
 def mixture(n_components: int, data: Data) -> Model:
@@ -124,7 +121,6 @@ def gmvae(n_latent: int, n_components: int, activation: str, data: Data) -> Mode
 
 CONTENDERS: dict[str, Contender] = {
     **{name: Contender(partial(joint, kind)) for name, kind in JOINT_MODELS.items()},
-    "chow-liu": Contender(chow_liu),
     "latent-tree": Contender(partial(joint, LatentTree), {"learning_rate": 3e-2}),
     "latent-tree, 16 states": Contender(
         partial(joint, LatentTree, n_states=16), {"learning_rate": 3e-2}
@@ -139,6 +135,7 @@ CONTENDERS: dict[str, Contender] = {
     # as many epochs as three minutes are enough for
     "any-order": Contender(partial(joint, AnyOrder), {"epochs": 110}),
     "autoregressive": Contender(partial(joint, Autoregressive), {"learning_rate": 1e-2}),
+    "discrete-flow": Contender(partial(joint, DiscreteFlow), {"learning_rate": 1e-2}),
     "count-mixture, 20": Contender(partial(mixture, 20)),
     "count-mixture, 50": Contender(partial(mixture, 50)),
     "vae, 5": Contender(partial(vae, 5, "softplus")),
