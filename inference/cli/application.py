@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vae4counts.inference.progress.stream import Stream
+from vae4counts.data.progress.stream import Stream
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -14,7 +14,7 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import Checkpoints, Precision
 from vae4counts.inference.fitting.phases import Phases
-from vae4counts.inference.fitting.progress import ProgressBars
+from vae4counts.inference.fitting.progress import SILENT, Progress, WatchedFit
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import make_fabric
@@ -38,7 +38,7 @@ class TrainingJob:
         accelerator: "cpu" or "cuda".
         precision: See `Compute`.
         threads: See `Compute`.
-        progress: Whether to show progress bars.
+        progress: How far training has come is said there.
         subject: What is fitted to what and how, see `subject_of`.
         checkpoints: Where checkpoints are; None for none.
     """
@@ -52,7 +52,7 @@ class TrainingJob:
     accelerator: str
     precision: Precision
     threads: int | None
-    progress: bool
+    progress: Progress
     subject: dict[str, Any]
     checkpoints: Checkpoints | None
 
@@ -108,12 +108,12 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
         kept_threads(job.threads),
         own_randomness(fabric.device, job.seed),
         fast_products(),
-        ProgressBars(visible=job.progress and fabric.is_global_zero) as bars,
+        WatchedFit(job.progress if fabric.is_global_zero else SILENT) as watched,
         ResumableFit(pair, fabric.device, job.subject, job.checkpoints) as resumable,
     ):
         fabric.to_device(pair)
         counts = job.training.to(fabric.device), job.validation.to(fabric.device)
-        phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
+        phases = Phases(fabric, model, guide, *counts, job.seed, resumable, watched.training)
         history = phases.run(job.phase, job.restarts, warm_start=job.warm_start)
         threads = torch.get_num_threads()
     state = {name: value.detach() for name, value in pair.state_dict().items()}

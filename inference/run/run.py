@@ -29,6 +29,7 @@ from vae4counts.models.covariates import At
 
 if TYPE_CHECKING:
     from vae4counts.inference.fitting.options import SplitOptions
+    from vae4counts.inference.fitting.progress import Progress
 
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
@@ -221,7 +222,7 @@ class Run(FittedPair):
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
         device: str = "auto",
-        progress: bool = True,
+        progress: Progress | bool = True,
         split: SplitOptions | str | None = None,
     ) -> Run:
         """Return a run that also knows the new levels of covariates in new data.
