@@ -11,7 +11,6 @@ from vae4counts.data.progress.stream import Stream
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,15 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
     """Train a pair in this process, or do this process's share of the work."""
     fabric = make_fabric(job.accelerator, job.precision)
     pair = pair_of(model, guide)
+    log.info(
+        "training %s with %s on %d observations: up to %d epochs in batches of %d, on %s",
+        model.title,
+        type(guide).__name__,
+        len(job.training),
+        job.phase.epochs,
+        job.phase.batch_size,
+        fabric.device,
+    )
     with (
         kept_threads(job.threads),
         own_randomness(fabric.device, job.seed),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import random_state, set_random_state
 from vae4counts.inference.run import storage
 from vae4counts.models.config import Configured, description
+
+log = logging.getLogger(__name__)
 
 # Settings that may differ when a fit continues: where it is computed, by how many processes and
 # threads, and what is done about a step that is not finite.
@@ -185,6 +188,7 @@ class ResumableFit:
             warn(f"{directory} holds no checkpoint: the fit begins")
         else:
             check_same(*resumed, self.subject)
+            log.info("the fit continues from %s", resumed[0])
         return resumed
 
     def _recorded(self) -> list[EpochRecord] | None:

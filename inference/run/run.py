@@ -35,10 +35,15 @@ REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
 ADAPT = "vae4counts.inference.fitting.adapt:adapt"
 """What adapts a run, likewise."""
+NEXT = "run.evaluate(adata), .annotate, .check, .interpret, .report; run.save(directory)"
 
 
 class Run(FittedPair):
     """A trained model/guide pair: what a fit returns. Its attributes are those of `FittedPair`."""
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return super()._facts | {"next": NEXT}
 
     def on(
         self,
