@@ -108,7 +108,7 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
     fabric = make_fabric(job.accelerator, job.precision)
     pair = pair_of(model, guide)
     log.info(
-        "training %s with %s on %d observations: up to %d epochs in batches of %d, on %s",
+        "training %s and %s on %d observations: up to %d epochs in batches of %d, on %s",
         model.title,
         type(guide).__name__,
         len(job.training),
