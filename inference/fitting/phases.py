@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.known_classes import known_classes
 from vae4counts.inference.fitting.loop import Phase, TrainingLoop
 from vae4counts.inference.fitting.own_pair import redraw
+from vae4counts.inference.fitting.progress import Report
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.fitting.start import start_from_data, start_from_latents
 from vae4counts.models import Model
@@ -31,8 +33,6 @@ RESTART_SHARE = 0.2
 # Far from the differences between seeds that people choose.
 SEED_STRIDE = 1_000_003
 
-Report = Callable[[EpochRecord], None]
-
 
 @dataclass(frozen=True)
 class Phases:
@@ -47,8 +47,8 @@ class Phases:
         seed: Seed of the order of the observations.
         progress: Runs each training, and what happens between them, unless it was done before
             the fit was resumed.
-        announce: Called with a phase's title and number of epochs; returns what to call after
-            each epoch.
+        watch: Called with the title of a training, its number of epochs and how many of them were
+            done before; gives what to call as training proceeds.
     """
 
     fabric: Fabric
@@ -58,7 +58,7 @@ class Phases:
     validation: Counts
     seed: int
     progress: ResumableFit
-    announce: Callable[[str, int], Report]
+    watch: Callable[[str, int, float], AbstractContextManager[Report]]
 
     def run(self, phase: Phase, restarts: int, *, warm_start: bool) -> list[EpochRecord]:
         """Train the pair from beginning to end and return the history.
@@ -139,7 +139,7 @@ class Phases:
             phase,
             self.seed,
         )
-        return self.progress.train(make, self.announce(title, phase.epochs))
+        return self.progress.train(make, partial(self.watch, title, phase.epochs))
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return math.ceil(len(self.training) / phase.batch_size)

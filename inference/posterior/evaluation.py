@@ -19,6 +19,7 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.facts import as_html, as_text
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
 from vae4counts.inference.posterior.leave_one_out import without_each_count
@@ -55,7 +56,7 @@ OF_POSTERIORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Means per observation over ``n`` observations, log-probabilities in nats.
 
@@ -118,6 +119,27 @@ class Evaluation:
     clisi: float | None = None
     batch_silhouette: float | None = None
     graph_connectivity: float | None = None
+
+    def __repr__(self) -> str:
+        return as_text(self._title, self._facts)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._title, self._facts)
+
+    @property
+    def _title(self) -> str:
+        return f"Evaluation of {self.n:,} observations"
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        """All that is known, with the standard error of a mean beside it."""
+        known = {name: value for name, value in self.to_dict().items() if value is not None}
+        errors = {name: known.pop(f"{name}_se", None) for name in list(known)}
+        del known["n"]
+        return {
+            name: _shown(value) + ("" if errors[name] is None else f" (s.e. {errors[name]:.2f})")
+            for name, value in known.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the note on the posteriors as JSON values."""
@@ -220,6 +242,15 @@ def evaluate(
         **_agreement(model, clusters, labels, n),
         **_integration(whole.get("z"), batch_of, labels),
     )
+
+
+def _shown(value: Any) -> str:
+    """A figure, or several by name, with as many digits as say something; or text as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3g}"
+    return str(value)
 
 
 def _scores(
