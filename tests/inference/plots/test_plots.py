@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_styles_differ(n: int) -> None:
     if n == 24:  # the shades of a colour differ in lightness, which all readers see
         lightness = np.array([rgb_to_hsv(c)[2] - rgb_to_hsv(c)[1] / 2 for c, _ in styles])
         assert (np.abs(lightness.reshape(3, 8)[1] - lightness.reshape(3, 8)[2]) > 0.1).all()
+
+
+def test_without_umap_the_plane_is_that_of_the_principal_components(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    latents = RNG.normal(size=(30, 4)) * [1, 5, 0.1, 3]
+    with pytest.warns(UserWarning, match="pip install umap-learn"):
+        plane, names = plots.two_dimensions(latents)
+    variances = np.linalg.eigvalsh(np.cov(latents.T))[::-1]
+    np.testing.assert_allclose(np.cov(plane.T), np.diag(variances[:2]), atol=1e-9)
+    assert names == ("PC 1", "PC 2")
 
 
 def test_two_best_directions() -> None:
