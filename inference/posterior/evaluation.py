@@ -21,7 +21,7 @@ from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
-from vae4counts.inference.posterior.leave_one_out import leave_one_out as of_each_count
+from vae4counts.inference.posterior.leave_one_out import without_each_count
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model, NotInModelError
 
@@ -246,7 +246,8 @@ def _scores(
     scores["elbo"] = stacked.mean(0)
     scores["bound"] = stacked.logsumexp(0) - math.log(num_samples)
     if conditionals:
-        predicted, k = of_each_count(stacked, torch.cat(conditionals))
+        given = torch.cat(conditionals)
+        predicted, k = without_each_count(model, guide, batch, stacked, given)
         scores["leave_one_out"] = predicted.sum(-1).to(stacked)
         if k is not None:
             scores["high_k"] = (k > HIGH_K).double().mean(-1).to(stacked)
