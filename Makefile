@@ -1,5 +1,6 @@
 # make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
-# make quick: the fast tests, for every save.  make bench: speed beside scvi-tools' SCVI.
+# make quick: the fast tests, for every save.  make matrix: the tests on every Python that is found,
+# with the newest and the oldest releases.  make bench: speed beside scvi-tools' SCVI.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ DEMO := runs/demo
 # a process that has no tests left takes some of another's
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick bench lint mypy format audit clean
+.PHONY: demo test quick matrix bench lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -27,6 +28,10 @@ test: $(VENV)/.installed-dev lint
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
+
+# an hour or more, and 7 GB an environment where torch comes with CUDA
+matrix:
+	.ci/matrix
 
 # DATA=FILE.h5ad adds a real data set; half an hour or more, with nothing else running
 bench: $(VENV)/.installed-bench
@@ -53,13 +58,13 @@ audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --skip-editable
 
 clean:
-	rm -rf $(VENV) build runs *.egg-info
+	rm -rf $(VENV) .matrix build dist runs *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[full]"
 	touch $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
