@@ -28,6 +28,7 @@ MODELS: dict[str, Callable[[], JointModel]] = {
     "chow-liu": lambda: ChowLiuTree(3, n_states=3, tail=None),
     "latent-tree": lambda: LatentTree(3, 2, Categorical(3)),
     "latent-tree, binary": lambda: LatentTree(3, 2, Categorical(3), structure="binary"),
+    "latent-tree, greedy": lambda: LatentTree(3, 2, Categorical(3), structure="greedy"),
     "circuit": lambda: Circuit(3, Categorical(3), n_sums=2),
     "autoregressive": lambda: Autoregressive(3, Categorical(3), (10,), n_orders=2),
     "any-order": lambda: AnyOrder(3, Categorical(3), (10,)),
