@@ -253,6 +253,25 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def leave_one_out_sums(
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> np.ndarray:
+    """Return ``sum_d log p(x_d | x_-d)`` of each observation, in nats: see `Evaluation`.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batches: The observations.
+        num_samples: Number of draws for each; a guide that samples nothing takes one.
+
+    Raises:
+        NotInModelError: The model has no conditionals.
+    """
+    num_samples = num_samples if guide.sites else 1
+    scores = (_scores(model, guide, batch, num_samples, predicts=True) for batch in batches)
+    return torch.cat([each["leave_one_out"] for each in scores]).cpu().numpy()
+
+
 def _scores(
     model: Model, guide: Guide, batch: Batch, num_samples: int, *, predicts: bool
 ) -> dict[str, Tensor]:
