@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -82,6 +83,8 @@ def names(
     monkeypatch.setattr(inference, "fit", quick_fit)
     registries: list[Any] = [LIKELIHOODS, READERS]
     before = [list(registry) for registry in registries]
+    messages = logging.getLogger("vae4counts")
+    level = messages.level
     model, guide = small_pair()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -95,6 +98,7 @@ def names(
             "run": runs[0],
             "other": runs[1],
         }
+    messages.setLevel(level)
     for registry, kept in zip(registries, before, strict=True):
         for name in set(registry) - set(kept):
             del registry[name]
