@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(sc.tl, "umap", lay_out_by_latents)
     registries = (LIKELIHOODS, PRIORS, Configured.registry)
     before = [dict(registry) for registry in registries]
-    with mpl.rc_context({"backend": "agg"}):
+    with mpl.rc_context({"backend": "agg"}), pd.option_context("display.max_colwidth", 50):
         yield
     plt.close("all")
     for registry, kept in zip(registries, before, strict=True):
@@ -87,7 +87,8 @@ def test_all_examples_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq"]
+    "name",
+    ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq", "zoo_of_scenes"],
 )
 @pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
@@ -198,6 +199,14 @@ def test_a_notebook_is_small_and_of_no_machine(name: str) -> None:
     text = (EXAMPLES / f"{name}.ipynb").read_text(encoding="utf-8")
     assert len(text) < MOST_BYTES
     assert not re.search(r"/home/|/root/|/tmp/|/Users/|site-packages|[A-Z]:\\\\", text)
+
+
+def test_only_a_notebook_of_real_data_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="zoo_of_scenes shows real data: set VAE4COUNTS_COCO"):
+        execute.environment("zoo_of_scenes")
+    monkeypatch.setenv("VAE4COUNTS_COCO", "counts.csv")
+    assert execute.environment("zoo_of_scenes")["VAE4COUNTS_COCO"] == "counts.csv"
+    assert "VAE4COUNTS_COCO" not in execute.environment("captions")
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

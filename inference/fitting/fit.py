@@ -257,8 +257,8 @@ def _learn_covariates(
     if warm_start:
         return
     warn_of_untrained(columns, training.covariates)
-    for covariates in (model.covariates, guide.covariates):
-        covariates.learn(training.covariates)
+    model.covariates.learn(training.covariates)
+    guide.learn_covariates(training.covariates)
 
 
 def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ from vae4counts.inference.posterior.draws import chunks, draw
 from vae4counts.inference.posterior.facts import as_html, as_text
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
-from vae4counts.inference.posterior.leave_one_out import leave_one_out as of_each_count
+from vae4counts.inference.posterior.leave_one_out import without_each_count
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model, NotInModelError
 
@@ -253,6 +253,25 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def leave_one_out_sums(
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> np.ndarray:
+    """Return ``sum_d log p(x_d | x_-d)`` of each observation, in nats: see `Evaluation`.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batches: The observations.
+        num_samples: Number of draws for each; a guide that samples nothing takes one.
+
+    Raises:
+        NotInModelError: The model has no conditionals.
+    """
+    num_samples = num_samples if guide.sites else 1
+    scores = (_scores(model, guide, batch, num_samples, predicts=True) for batch in batches)
+    return torch.cat([each["leave_one_out"] for each in scores]).cpu().numpy()
+
+
 def _scores(
     model: Model, guide: Guide, batch: Batch, num_samples: int, *, predicts: bool
 ) -> dict[str, Tensor]:
@@ -277,7 +296,8 @@ def _scores(
     scores["elbo"] = stacked.mean(0)
     scores["bound"] = stacked.logsumexp(0) - math.log(num_samples)
     if conditionals:
-        predicted, k = of_each_count(stacked, torch.cat(conditionals))
+        given = torch.cat(conditionals)
+        predicted, k = without_each_count(model, guide, batch, stacked, given)
         scores["leave_one_out"] = predicted.sum(-1).to(stacked)
         if k is not None:
             scores["high_k"] = (k > HIGH_K).double().mean(-1).to(stacked)

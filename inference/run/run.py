@@ -307,8 +307,7 @@ class Run(FittedPair):
             split = Split(**{name: rows.numpy() for name, rows in parts.items()})
             pair_of(model, guide).load_state_dict(state)
         with storage.reading(directory / storage.HISTORY):
-            # pandas' default rounds the last digit
-            history = pd.read_csv(directory / storage.HISTORY, float_precision="round_trip")
+            history = pd.read_csv(directory / storage.HISTORY, **storage.EVERY_DIGIT)
         return cls(
             model=model.to(place).eval(),
             guide=guide.to(place).eval(),

@@ -111,7 +111,7 @@ def test_the_first_process_alone_writes(tmp_path: Path) -> None:
     adata = shared.made_data()
     adata.write_h5ad(tmp_path / "data.h5ad")
     out = tmp_path / "run"
-    words = ["-m", "vae4counts.inference", "fit", tmp_path / "data.h5ad", "--out", out]
+    words = ["-m", "vae4counts", "fit", tmp_path / "data.h5ad", "--out", out]
     options = ["--epochs", "2", "--batch-size", "30", "--components", "2", "--latents", "2"]
     logger = ["--logger", "csv", "--log-folder", tmp_path / "logs"]
     done = torchrun(*words, *options, *logger, "--out-of-core")
@@ -134,7 +134,7 @@ def test_a_signal_stops_all_with_the_state_saved(tmp_path: Path) -> None:
     shared.made_data().write_h5ad(tmp_path / "data.h5ad")
     words = ["fit", tmp_path / "data.h5ad", "--out", tmp_path / "run", "--model", "vae"]
     words += ["--checkpoint-minutes", "0.001", "--epochs", "200", "--latents", "2"]
-    process = started("-m", "vae4counts.inference", *words)
+    process = started("-m", "vae4counts", *words)
     checkpoints = tmp_path / "run.partial" / "checkpoints"
     while process.poll() is None and not any(checkpoints.glob("step-*")):
         time.sleep(0.05)
