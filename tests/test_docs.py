@@ -6,6 +6,7 @@ options have to be ones that the command line takes, their files and targets to 
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
@@ -136,6 +137,8 @@ def names(
     monkeypatch.setattr(inference, "fit", quick_fit)
     registries: list[Any] = [LIKELIHOODS, PRIORS, READERS]
     before = [list(registry) for registry in registries]
+    messages = logging.getLogger("vae4counts")
+    level = messages.level
     model, guide = small_pair()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -149,6 +152,7 @@ def names(
             "run": runs[0],
             "other": runs[1],
         }
+    messages.setLevel(level)
     for registry, kept in zip(registries, before, strict=True):
         for name in set(registry) - set(kept):
             del registry[name]

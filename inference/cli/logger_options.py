@@ -21,7 +21,9 @@ class LoggerOptions(Options):
         "Write the history to a logger of Lightning while the model trains.",
         choices=("csv", "tensorboard"),
     )
-    logs: str = option("logs", "Directory for it: it goes to LOGS/OUT/version_0, or the next.")
+    log_folder: str = option(
+        "logs", "Folder for it, of which it fills OUT/version_0, or the next one."
+    )
 
     def progress(self, out: Path, *, visible: bool) -> Progress:
         """Return where it is said how far training has come.
@@ -42,7 +44,7 @@ class LoggerOptions(Options):
 
         kind = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[self.logger]
         try:
-            return Progress(visible, kind(Path(self.logs).expanduser(), name=out.name))
+            return Progress(visible, kind(Path(self.log_folder).expanduser(), name=out.name))
         except ModuleNotFoundError:
             raise SettingsError(
                 "--logger tensorboard needs TensorBoard: pip install tensorboard"

@@ -90,6 +90,23 @@ def test_the_first_line_of_a_continued_task_comes_with_its_first_unit(clock: Clo
     assert [done for done, _ in lines_of(task, clock, 1.0, 42)] == [41, 42]
 
 
+class Buffered(io.StringIO):
+    """A file that shows only what was flushed, as a pipe does."""
+
+    written = ""
+
+    def flush(self) -> None:
+        self.written = self.getvalue()
+
+
+def test_a_line_is_written_out_at_once(clock: Clock) -> None:
+    file, task = Buffered(), Task("training", "epochs", 2, is_long=True, clock=clock)
+    view = Lines(task, Stream(file=file))
+    task.done = 1
+    view.show()
+    assert file.written == "training: 1 of 2 epochs (50%), 0:00:00\n"
+
+
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}])
 def test_a_pipe_has_plain_lines(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ def test_a_logger_has_the_history(
 ) -> None:
     out, logs = tmp_path / "out", tmp_path / "logs"
     words = ["fit", counts_file, "--out", out, "--model", "vae", "--epochs", 2]
-    done = run(*words, "--logger", "csv", "--logs", logs)
+    done = run(*words, "--logger", "csv", "--log-folder", logs)
     assert done.exit_code == 0, done.stderr
     logged = pd.read_csv(logs / "out" / "version_0" / "metrics.csv")
     history = pd.read_csv(out / "history.csv")
