@@ -13,7 +13,7 @@ from vae4counts.models.base import NotInModelError
 from vae4counts.models.joint.distribution import NO_SHAPE, dense_counts
 
 from .base import SMALLEST_RATE, Likelihood
-from .distribution import CountDistribution
+from .distribution import CountDistribution, Shape
 from .log_gamma import log_poisson_ratio
 from .nonzeros import NonZeros
 from .sparse import Family, Terms
@@ -142,7 +142,7 @@ class MultinomialCounts(CountDistribution):
         return expected.nan_to_num(0.0, posinf=0.0), (1 - absent).nan_to_num(0.0).clamp(0, 1)
 
     def sample_given(
-        self, values: Tensor, observed: Tensor, sample_shape: torch.Size = NO_SHAPE
+        self, values: Tensor, observed: Tensor, sample_shape: Shape = NO_SHAPE
     ) -> Tensor:
         """See `JointDistribution.sample_given`."""
         others, _ = self._given(values, observed)
