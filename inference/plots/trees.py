@@ -77,8 +77,10 @@ def _name(ax: Axes, place: Polar, label: str) -> None:
         return
     turned = np.degrees(angle)
     flipped = 90 < turned < 270
+    x, y = _point(radius + GAP, angle)
     ax.text(
-        *_point(radius + GAP, angle),
+        x,
+        y,
         label,
         rotation=turned - 180 if flipped else turned,
         rotation_mode="anchor",
