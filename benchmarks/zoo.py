@@ -135,6 +135,9 @@ CONTENDERS: dict[str, Contender] = {
     # as many epochs as three minutes are enough for
     "any-order": Contender(partial(joint, AnyOrder), {"epochs": 110}),
     "autoregressive": Contender(partial(joint, Autoregressive), {"learning_rate": 1e-2}),
+    "autoregressive, one order": Contender(
+        partial(joint, Autoregressive, n_orders=1), {"learning_rate": 1e-2}
+    ),
     "discrete-flow": Contender(partial(joint, DiscreteFlow), {"learning_rate": 1e-2}),
     "count-mixture, 20": Contender(partial(mixture, 20)),
     "count-mixture, 50": Contender(partial(mixture, 50)),

@@ -18,8 +18,12 @@ def visit_inline(writer: HTML5Translator, node: nodes.math) -> None:
 
 
 def visit_block(writer: HTML5Translator, node: nodes.math_block) -> None:
-    """Write a formula of its own."""
-    write(writer, node, as_block=True)
+    """Write a formula of its own, which scrolls by itself where it is wider than the page."""
+    writer.body.append('<div style="overflow-x: auto">')
+    try:
+        write(writer, node, as_block=True)
+    finally:
+        writer.body.append("</div>\n")
 
 
 def write(writer: HTML5Translator, node: nodes.Element, *, as_block: bool = False) -> None:
