@@ -87,8 +87,7 @@ def test_all_examples_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq", "zoo_of_scenes"],
+    "name", ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq"]
 )
 @pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
@@ -97,6 +96,13 @@ def test_an_example_runs_and_says_what_it_runs_on(
     names = run(name)
     assert "a substitute" in capsys.readouterr().out.splitlines()[0]
     assert np.isfinite(names["found"].elbo)
+
+
+def test_all_models_of_the_zoo_are_compared_and_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("zoo_of_scenes")
+    assert "a substitute" in capsys.readouterr().out.splitlines()[0]
+    assert set(names["compared"].index) == set(names["MODELS"]) < set(names["answers"])
+    assert np.isfinite(names["compared"]["difference_se"]).all()
 
 
 @pytest.mark.parametrize(

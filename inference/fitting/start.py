@@ -10,8 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from vae4counts import models
-from vae4counts.data import Batch, CountLoader, Counts
-from vae4counts.data.counts.tables import Tables
+from vae4counts.data import Batch, CountLoader, Counts, Tables
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.known_classes import known_classes, some_of_each
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError

@@ -10,15 +10,15 @@ from vae4counts.models.numerics import at_least_float32
 # The running moments average about as many of the last rows (momentum 0.1 for batches of 128).
 ROWS_REMEMBERED = 1152
 # The moments of fewer rows are noise: remembered rows are counted with them, up to so many.
-FEWEST_ROWS = 16
+FEWEST_ROWS = 8
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation whose running moments weight rows, not batches (Ioffe & Szegedy 2015).
 
     A short last batch changes them in proportion to its few rows, and the first batches are not
-    averaged with initial values. A batch of fewer than 16 rows, as of a table that few observations
-    have, is normalised by the moments of these and of as many remembered rows as make up 16; one of
+    averaged with initial values. A batch of fewer than 8 rows, as of a table that few observations
+    have, is normalised by the moments of these and of as many remembered rows as make up 8; one of
     a single row, which has no variance, by the running moments alone, and so is every batch of a
     layer that is frozen (``requires_grad=False``).
 
