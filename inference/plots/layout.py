@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsRegressor
 
+from vae4counts.data.warning import warn
 from vae4counts.inference.parallel.threads import kept_threads
 
 # More observations than this would take UMAP minutes: the others are laid among their neighbours.
@@ -20,8 +22,9 @@ UMAP_AXES = ("UMAP 1", "UMAP 2")
 def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
     """Lay latents out in the plane by UMAP (McInnes et al. 2018).
 
-    Of more than 10,000 observations so many are laid out, chosen at random; the others lie at the
-    mean of their five nearest neighbours among these, weighted by the inverse distance.
+    Where umap-learn is not installed, which is said, the plane is that of the two principal
+    components. Of more than 10,000 observations so many are laid out, chosen at random; the others
+    lie at the mean of their five nearest neighbours among these, weighted by the inverse distance.
 
     Args:
         latents: Shape ``(n, L)``.
@@ -33,8 +36,11 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
     """
     if latents.shape[1] < FEWEST_LATENTS or len(latents) < FEWEST_OBSERVATIONS:
         return best_directions(latents)
-    from umap import UMAP  # slow to import
-
+    try:
+        from umap import UMAP  # slow to import
+    except ImportError:
+        warn("Latents are laid out by principal components; for UMAP, pip install umap-learn.")
+        return PCA(2, svd_solver="full").fit_transform(latents), ("PC 1", "PC 2")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(latents))[:MOST_LAID_OUT])
     layout = UMAP(min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1)
     with kept_threads():
