@@ -33,12 +33,19 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; by default RUN/report.html.")
     ] = None,
+    colour: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of obs or feature by which the map of the latents is coloured as well. "
+            "May be given several times."
+        ),
+    ] = None,
     holding: Annotated[HoldingOptions, Panel("Options")],
     labels: Annotated[LabelOptions, Panel("Options")],
     layers: Annotated[LayerOptions, Panel("Options")],
     offline: Offline = False,
 ) -> None:
-    """Write one HTML page that shows a fitted model: data, training, latent space, components."""
+    """Write one HTML page that shows a fitted model: a verdict, the latents, components, checks."""
     page = directory / "report.html" if out is None else as_place(out)
     with one_line_errors():
         from vae4counts.inference.report import write_page
@@ -47,5 +54,5 @@ def report_command(
 
         check_place(page)
         source = source_of(directory, data, layers, labels, offline=offline)
-        write_page(source.on, page, at)
+        write_page(source.on, page, at, colour or ())
     screen.print(f"The report is {page}", soft_wrap=True)

@@ -89,7 +89,7 @@ def annotate(on: RunOnData, path: Path, *, writes: bool = True, refine: bool = F
     from vae4counts.data import MultiData
     from vae4counts.inference.run import storage
 
-    on.annotate(refine=refine)
+    on.annotate(refine=refine, layout=True)
     if writes:
         target = target_of(on.adata)
         with storage.replace_file(path) as staged:

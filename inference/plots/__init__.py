@@ -1,5 +1,6 @@
 """Figures: one function a figure, drawn on given axes and returned."""
 
+from .colours import class_colours, component_colours
 from .heatmaps import (
     component_heatmap,
     cooccurrence_heatmap,
@@ -8,7 +9,8 @@ from .heatmaps import (
     top_features_heatmap,
     topic_heatmap,
 )
-from .latent import MOST_POINTS, best_directions, latent_space, traversal, two_dimensions
+from .latent import MOST_POINTS, latent_space, traversal
+from .layout import best_directions, two_dimensions
 from .mixture import (
     component_overlaps,
     component_stability,
@@ -26,7 +28,9 @@ __all__ = [
     "MOST_POINTS",
     "PALETTE",
     "best_directions",
+    "class_colours",
     "class_styles",
+    "component_colours",
     "component_heatmap",
     "component_overlaps",
     "component_stability",

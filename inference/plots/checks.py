@@ -105,9 +105,8 @@ def _label(checks: PredictiveChecks) -> str:
 
 
 def _finish(checks: PredictiveChecks, name: str, ax: Axes) -> Axes:
-    row = checks.table.loc[name]
-    p = "given, not modelled" if np.isnan(row["p_value"]) else f"p = {row['p_value']:.2g}"
-    ax.set_title(f"{name[0].upper()}{name[1:]}: discrepancy {row['discrepancy']:.1f}, {p}")
+    discrepancy, p = checks.table.loc[name, "discrepancy"], checks.p_value_text(name)
+    ax.set_title(f"{name[0].upper()}{name[1:]}: discrepancy {discrepancy:.1f}, {p}")
     ax.legend(frameon=False)
     return ax
 

@@ -9,8 +9,10 @@ from matplotlib.colors import TwoSlopeNorm
 
 from vae4counts.data import DataError
 from vae4counts.inference.plots.style import (
+    DARK,
     DIVERGING,
     MOST_ROWS,
+    SEQUENTIAL,
     axes,
     label_room,
     largest_rows,
@@ -30,10 +32,10 @@ def component_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table = largest_rows(largest_rows(table).T).T
     ax = axes(ax, 3.5 + 0.45 * table.shape[1] + label_room(table), 1.5 + 0.3 * table.shape[0])
     share = table.div(table.sum(axis=1), axis=0).to_numpy()
-    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    image = ax.imshow(share, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     for (i, j), count in np.ndenumerate(table.to_numpy()):
         if count:
-            colour = "black" if share[i, j] > 0.5 else "white"
+            colour = "white" if share[i, j] > DARK else "black"
             ax.text(j, i, count, ha="center", va="center", color=colour, fontsize=8)
     _ticks(ax, table)
     ax.set(xlabel="component", title="Observations of each class, by component")
@@ -95,7 +97,7 @@ def topic_heatmap(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     shown = table.iloc[:, :MOST_ROWS]
     ax = axes(ax, 3 + 0.35 * shown.shape[1] + label_room(shown), 1.5 + 0.19 * shown.shape[0])
-    image = ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    image = ax.imshow(shown, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     _ticks(ax, shown)
     ax.tick_params(axis="y", labelsize="small")
     ax.set(xlabel="topic", title="Which topics the counts of features come from")
@@ -112,8 +114,8 @@ def latent_shares_heatmap(shares: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     """
     shown = shares.iloc[:MOST_ROWS]
     ax = axes(ax, 3 + 0.9 * shown.shape[1], 1.8 + 0.3 * len(shown))
-    image = ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    _numbers(ax, shown, [value > 0.5 for value in shown.to_numpy().ravel()], "{:.2f}")
+    image = ax.imshow(shown, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    _numbers(ax, shown, [value <= DARK for value in shown.to_numpy().ravel()], "{:.2f}")
     _ticks(ax, shown)
     ax.set(xlabel="table", ylabel="latent", title="Variation along each latent")
     ax.figure.colorbar(image, ax=ax, label="share of the table's variation")

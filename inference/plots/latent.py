@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from vae4counts.data import DataError, classes_of
 from vae4counts.data.text import LONGEST_NAME
-from vae4counts.data.warning import warn
-from vae4counts.inference.parallel.threads import kept_threads
+from vae4counts.inference.plots.labels import name_where_they_lie
+from vae4counts.inference.plots.layout import UMAP_AXES
 from vae4counts.inference.plots.style import (
+    GREY,
     MOST_ROWS,
     PALETTE,
     Colour,
@@ -27,73 +27,37 @@ from vae4counts.inference.plots.style import (
 
 # More points than this only make a figure slower to draw and harder to read.
 MOST_POINTS = 5000
-# More classes than this are also numbered in the plane: their colours are hard to look up.
+# More classes than this are also named in the plane: their colours are hard to look up.
 EASY_CLASSES = 8
+# Letters of names, such as numbers of components, that are written in the plane alone.
+SHORTEST_NAME = 2
+# The share of observations that the axes may leave out at either end.
+OUTERMOST = 0.002
 # Entries in a column of a legend, and letters of an entry where there are several columns.
 LEGEND_ROWS, SHORT_NAME = 25, 20
 # Observations without a class are drawn in this colour, behind all others.
 PALE, NO_CLASS = "#D9D9D9", "no class"
 
 
-def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
-    """Lay latents out in the plane by UMAP (McInnes et al. 2018).
-
-    Where umap-learn is not installed, which is said, the plane is that of the two principal
-    components.
-
-    Args:
-        latents: Shape ``(n, L)``.
-        seed: Seed of the layout.
-
-    Returns:
-        Coordinates of shape ``(n, 2)`` and names of the two axes. Latents of one or two
-        dimensions, or of few observations, are taken as `best_directions` are.
-    """
-    if latents.shape[1] <= 2 or len(latents) < 20:
-        return best_directions(latents)
-    try:
-        from umap import UMAP  # slow to import
-    except ImportError:
-        from sklearn.decomposition import PCA
-
-        warn("Latents are laid out by principal components; for UMAP, pip install umap-learn.")
-        return PCA(2, svd_solver="full").fit_transform(latents), ("PC 1", "PC 2")
-    with kept_threads():
-        plane = UMAP(random_state=seed, n_jobs=1).fit_transform(latents)
-    return plane, ("UMAP 1", "UMAP 2")
-
-
-def best_directions(latents: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """Return the two latents along which the observations vary most.
-
-    Args:
-        latents: Posterior means, shape ``(n, L)``.
-
-    Returns:
-        Coordinates of shape ``(n, 2)`` and the latents' names; zeros where there is only one.
-    """
-    best = np.argsort(-latents.var(axis=0), kind="stable")[:2]
-    names = [f"z{latent}" for latent in best] + [""] * (2 - len(best))
-    plane = np.pad(latents[:, best], ((0, 0), (0, 2 - len(best))))
-    return plane, (names[0], names[1])
-
-
 def latent_space(
     plane: np.ndarray,
     classes: pd.Series | Sequence[str] | np.ndarray,
     *,
+    colours: Mapping[str, str] | None = None,
     title: str = "Latent space",
-    axis_names: tuple[str, str] = ("UMAP 1", "UMAP 2"),
+    axis_names: tuple[str, str] = UMAP_AXES,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw observations in the plane, coloured by class.
 
-    More than eight classes are numbered as well, in the legend and where most of each class lie;
-    of more than 48, all but the largest are drawn as one. Observations without a class are pale.
+    More than eight classes, and those with the shortest names, are named where most of each class
+    lie, and not in a legend. Of more than 48, all but the largest are drawn as one. Observations
+    without a class are pale. The axes show all but the last few observations at their ends.
 
     Args:
         plane: Coordinates, shape ``(n, 2)``.
         classes: The class of each observation; missing for one without.
+        colours: The colour of each class; by default by its place among all (`class_colours`).
         title: What the figure shows.
         axis_names: What the two axes are.
         ax: Where to draw; new axes if None.
@@ -103,26 +67,25 @@ def latent_space(
     """
     if len(classes) != len(plane):
         raise DataError(f"there are {len(classes)} classes for {len(plane)} observations")
-    codes, names, styles = styled_classes(classes)
+    codes, names, styles = styled_classes(classes, colours)
     columns = 1 + (len(names) - 1) // LEGEND_ROWS
     ax = axes(ax, 4 + 2 * columns)
-    sides = (plane.min(axis=0), plane.max(axis=0))
     size = np.clip(20_000 / len(plane), 4, 20)
-    many, short = len(names) > EASY_CLASSES, max(map(len, names)) <= 2
-    entries = [plain(name, LONGEST_NAME if columns == 1 else SHORT_NAME) for name in names]
     for i, (colour, marker) in enumerate(styles):
-        chosen = plane[codes == i]
+        x, y = plane[codes == i].T
         behind = colour == to_rgb(PALE)
         look: dict[str, Any] = {"color": colour, "marker": marker, "zorder": 0 if behind else 1}
-        x, y = chosen.T
         ax.scatter(x, y, s=size, linewidths=0, alpha=0.8, rasterized=True, **look)
         # large and opaque in the legend, where no points tell the colour
         ax.scatter([], [], s=30, label=str(i), **look)
-        if many:
-            number = entries[i] if short else str(i + 1)
-            _write(ax, number, _middle(chosen, sides))
-            entries[i] = number if short else f"{number}  {entries[i]}"
     ax.set(title=title, xticks=[], yticks=[], xlabel=axis_names[0], ylabel=axis_names[1])
+    _set_limits(plane, ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    if len(names) > EASY_CLASSES or max(map(len, names)) <= SHORTEST_NAME:
+        known = [name for name in names if name != NO_CLASS]
+        name_where_they_lie(plane, codes, known, styles[: len(known)], ax)
+        if max(map(len, names)) <= SHORTEST_NAME:
+            return ax
     legend = ax.legend(
         loc="center left",
         bbox_to_anchor=(1, 0.5),
@@ -132,9 +95,18 @@ def latent_space(
         labelspacing=0.25 if len(names) > 12 else 0.5,
     )
     # only now, since matplotlib leaves out what has a label with a leading underscore
-    for text, entry in zip(legend.get_texts(), entries, strict=True):
-        text.set_text(entry)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(plain(name, LONGEST_NAME if columns == 1 else SHORT_NAME))
     return ax
+
+
+def _set_limits(plane: np.ndarray, ax: Axes) -> None:
+    """Let a few observations far from all others not make the rest small."""
+    low, high = np.quantile(plane, (OUTERMOST, 1 - OUTERMOST), axis=0)
+    margin = 0.08 * np.maximum(high - low, 1e-9)
+    low = np.maximum(low - margin, plane.min(axis=0) - margin)
+    high = np.minimum(high + margin, plane.max(axis=0) + margin)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def traversal(
@@ -193,15 +165,17 @@ def traversal(
 
 
 def styled_classes(
-    classes: pd.Series | Sequence[str] | np.ndarray,
+    classes: pd.Series | Sequence[str] | np.ndarray, colours: Mapping[str, str] | None = None
 ) -> tuple[np.ndarray, list[str], list[tuple[Colour, str]]]:
     """Return each observation's class, and the name, colour and marker of each class to be drawn.
 
-    A categorical keeps its order, other classes are sorted. Of more than 48 classes, all but the
-    largest become one last class; observations without a class get a pale one after that.
+    A categorical keeps its order, other classes are sorted. A class looks the same whichever
+    others are there: its style is by its place among all categories. Of more than 48 classes, all
+    but the largest become one last class; observations without a class get a pale one after that.
 
     Args:
         classes: The class of each of ``n`` observations; missing for one without.
+        colours: The colour of each class; by default by its place.
 
     Returns:
         Positions in the two lists that follow, shape ``(n,)``; names; colours and markers.
@@ -209,41 +183,25 @@ def styled_classes(
     values = pd.Series(classes).reset_index(drop=True)
     if not isinstance(values.dtype, pd.CategoricalDtype):
         values = pd.Series(pd.Categorical(classes_of(values)))
-    chosen = values.cat.remove_unused_categories().cat
-    codes, names = chosen.codes.to_numpy().astype(int), [str(name) for name in chosen.categories]
+    everything = [str(name) for name in values.cat.categories]
+    look = class_styles(len(everything))
+    if colours is not None:
+        own = [to_rgb(colours[name]) if name in colours else None for name in everything]
+        look = [(mine or colour, mark) for mine, (colour, mark) in zip(own, look, strict=True)]
+    all_codes = values.cat.codes.to_numpy().astype(int)
+    present = np.unique(all_codes[all_codes >= 0])
+    codes = np.where(all_codes < 0, -1, np.searchsorted(present, all_codes))
+    names, styles = [everything[k] for k in present], [look[k] for k in present]
     if len(names) > MOST_ROWS:
         sizes = np.bincount(codes[codes >= 0])
         kept = np.sort(np.argsort(-sizes, kind="stable")[: MOST_ROWS - 1])
         places = np.full(len(names), len(kept))
         places[kept] = np.arange(len(kept))
         codes = np.where(codes < 0, -1, places[codes])
-        names = [*(names[k] for k in kept), f"{len(names) - len(kept):,} others"]
-    styles = class_styles(len(names))
+        others = f"{len(names) - len(kept):,} others"
+        names = [*(names[k] for k in kept), others]
+        styles = [*(styles[k] for k in kept), (to_rgb(GREY), "o")]
     if (codes < 0).any():
         codes = np.where(codes < 0, len(names), codes)
         names, styles = [*names, NO_CLASS], [*styles, (to_rgb(PALE), "o")]
     return codes, names, styles
-
-
-def _middle(points: np.ndarray, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Where most of the points are: the median of those around the fullest of 20 x 20 cells."""
-    low, high = sides
-    cells = np.floor((points - low) / np.maximum(high - low, 1e-12) * 20)
-    fullest, numbers = np.unique(cells, axis=0, return_counts=True)
-    centre = low + (fullest[numbers.argmax()] + 0.5) / 20 * (high - low)
-    near = np.abs(points - centre).max(axis=1) <= (high - low).max() / 10
-    return np.median(points[near] if near.any() else points, axis=0)
-
-
-def _write(ax: Axes, name: str, at: np.ndarray) -> None:
-    # a little above, so that a small class is not hidden
-    text = ax.annotate(
-        name,
-        (at[0], at[1]),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="center",
-        va="center",
-        weight="bold",
-    )
-    text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])

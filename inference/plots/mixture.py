@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vae4counts.inference.plots.style import BLUE, GREEN, GREY, ORANGE, axes
+from vae4counts.inference.plots.style import BLUE, GREEN, GREY, ORANGE, SLATE, axes
 
 MAX_TICKS = 30
 MAX_WIDTH = 20
@@ -16,7 +16,7 @@ MAX_WIDTH = 20
 
 def component_weights(weights: Sequence[float], *, ax: Axes | None = None) -> Axes:
     """Draw the prior's weights, with a line at equal weights."""
-    ax = _bars(weights, BLUE, ax)
+    ax = _bars(weights, ax)
     ax.axhline(1 / len(weights), color=GREY, linestyle=":")
     ax.set(ylabel="weight", title="How large: weights, and equal shares")
     return ax
@@ -24,14 +24,14 @@ def component_weights(weights: Sequence[float], *, ax: Axes | None = None) -> Ax
 
 def component_overlaps(overlaps: Sequence[float], *, ax: Axes | None = None) -> Axes:
     """Draw each component's overlap with the one nearest to it (see `overlaps`)."""
-    ax = _bars(overlaps, ORANGE, ax)
+    ax = _bars(overlaps, ax)
     ax.set(ylim=(0, 1), ylabel="overlap", title="How far apart: overlap with the nearest")
     return ax
 
 
 def component_stability(stability: Sequence[float], *, ax: Axes | None = None) -> Axes:
     """Draw how well each component is found again in resampled latents."""
-    ax = _bars(stability, GREEN, ax)
+    ax = _bars(stability, ax)
     ax.set(ylim=(0, 1), ylabel="stability", title="How stable: found again by resampling")
     return ax
 
@@ -60,10 +60,11 @@ def how_many_groups(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _bars(heights: Sequence[float], colour: str, ax: Axes | None) -> Axes:
+def _bars(heights: Sequence[float], ax: Axes | None) -> Axes:
+    # in no colour that means a class
     ax = axes(ax, min(3 + 0.15 * len(heights), MAX_WIDTH), 3)
     places = np.arange(len(heights))
-    ax.bar(places, heights, color=colour)
+    ax.bar(places, heights, color=SLATE)
     step = -(-len(heights) // MAX_TICKS)
     ax.set(xlabel="component", xticks=places[::step])
     ax.spines[["top", "right"]].set_visible(False)

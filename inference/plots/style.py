@@ -12,14 +12,23 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from vae4counts.data.text import LONGEST_NAME, short_name
 
-# Okabe & Ito's palette, with similar colours far apart.
+# Six colours of Okabe & Ito's palette, and then those that are furthest from all before them, also
+# to readers who lack the cones for red, green or blue (Machado et al. 2009).
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-BLACK, VERMILLION, SKY, YELLOW = "#000000", "#D55E00", "#56B4E9", "#F0E442"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, BLACK, VERMILLION, SKY, YELLOW)
+VERMILLION, SKY = "#D55E00", "#56B4E9"
+PALETTE = (
+    *(BLUE, ORANGE, GREEN, PINK, VERMILLION, SKY, "#64210B", "#4E2C4E"),
+    *("#002C9B", "#DEC87A", "#8585FF", "#C80B43", "#B1D3B1", "#4EDEE9", "#640B6F", "#904300"),
+    *("#166437", "#D36F43", "#85596F", "#FF597A", "#645985", "#FFBC59", "#4359C8", "#DEA6BC"),
+)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
-GREY = "#999999"
+GREY, SLATE = "#999999", "#5F6B76"
 # Signed values, from one side to the other; both ends are told apart by colour-blind readers.
 DIVERGING = "PuOr_r"
+# Shares, from none, which is the colour of the paper, to all.
+SEQUENTIAL = "Blues"
+# A sequential cell whose value is above this takes white letters.
+DARK = 0.6
 
 # Drawn in place of characters that the fonts do not have.
 UNKNOWN_CHARACTER = "?"
@@ -63,15 +72,12 @@ def label_room(table: pd.DataFrame) -> float:
 
 
 def class_styles(n: int) -> list[tuple[Colour, str]]:
-    """Return a colour and a marker for each of ``n`` classes.
+    """Return a colour and a marker for each of ``n`` classes; the first ones are always the same.
 
-    The first eight are the palette's. Eight darker and eight lighter ones follow, told apart by
-    lightness, and then the same 24 with another marker.
+    There are 24 colours; after these come the same ones with another marker.
     """
-    # black has no shades
-    base = [to_rgb("#7F7F7F" if n > 8 and c == BLACK else c) for c in PALETTE]
-    shades = base + [_mix(c, 0.0, 0.5) for c in base] + [_mix(c, 1.0, 0.55) for c in base]
-    return [(shades[i % 24], MARKERS[i // 24 % len(MARKERS)]) for i in range(n)]
+    size = len(PALETTE)
+    return [(to_rgb(PALETTE[i % size]), MARKERS[i // size % len(MARKERS)]) for i in range(n)]
 
 
 def axes(ax: Axes | None, width: float = 6, height: float = 4.5) -> Axes:
@@ -95,8 +101,3 @@ def apart(heights: np.ndarray, room: float) -> np.ndarray:
     result = np.empty_like(moved)
     result[order] = moved
     return result
-
-
-def _mix(colour: Colour, end: float, share: float) -> Colour:
-    red, green, blue = (part * (1 - share) + end * share for part in colour)
-    return red, green, blue

@@ -15,6 +15,9 @@ def volcano(
 ) -> Axes:
     """Draw each feature's log-fold change and Bayes factor.
 
+    Of the features that are named the standard deviation of the change is drawn too, where the
+    table has it (``lfc_std``).
+
     Args:
         table: One comparison of `differential_expression`, in the "change" mode.
         n: How many of the called features to name on either side.
@@ -52,6 +55,9 @@ def volcano(
         largest = beside[np.argsort(-np.abs(x[beside]), kind="stable")[:n]]
         heights = apart(y[largest], room)
         top = max(top, *heights + room, top)
+        if "lfc_std" in table:
+            spread = table["lfc_std"].to_numpy()[largest]
+            ax.errorbar(x[largest], y[largest], xerr=spread, fmt="none", ecolor=GREY, elinewidth=1)
         for feature, height in zip(largest, heights, strict=True):
             ax.annotate(
                 names[feature],

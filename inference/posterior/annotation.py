@@ -19,6 +19,9 @@ from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.inference.posterior.slots import SLOTS, annotated_slots, write_slots
 from vae4counts.models import Model
 
+Summary = tuple[np.ndarray | None, np.ndarray | None]
+"""Means of q(z | x), shape ``(N, L)``, and responsibilities, ``(N, K)``; None for what is not."""
+
 
 def latents_and_components(
     model: Model,
@@ -26,7 +29,7 @@ def latents_and_components(
     batches: Iterable[Batch],
     num_samples: int,
     processes: Processes = Processes(),  # noqa: B008 (it is frozen)
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> Summary:
     """Return means of q(z | x) and responsibilities of all observations.
 
     Args:
@@ -71,6 +74,9 @@ def slots_of(model: Model, *, denoised: bool = False, refined: bool = False) -> 
         "layers/denoised": denoised,
         "obs/pareto_k": refined,
         "obs/effective_draws": refined,
+        "uns/component_colors": "component" in latents,
+        "obsm/X_umap": False,  # it goes elsewhere where it is not free
+        "obsm/X_vae_umap": False,
     }
     return [slot for slot in SLOTS if written[slot]]
 

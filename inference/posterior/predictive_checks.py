@@ -46,6 +46,13 @@ class PredictiveChecks:
     features: list[str]
     replicates: Replicates
 
+    def p_value_text(self, name: str) -> str:
+        """Return a check's p-value as people read it: no less than the replicates can show."""
+        p, n = self.table.loc[name, "p_value"], len(self.replicated[name])
+        if np.isnan(p):
+            return "given, not modelled"
+        return f"p < 1/{n}" if p * (n + 1) < 1.5 else f"p = {p:.2g}"
+
     def __repr__(self) -> str:
         return f"Predictive checks of {len(self.features):,} features\n{self.table.to_string()}"
 

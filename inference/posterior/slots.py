@@ -26,7 +26,12 @@ SLOTS = (
     "layers/denoised",
     "obs/pareto_k",
     "obs/effective_draws",
+    "uns/component_colors",
+    "obsm/X_umap",
+    "obsm/X_vae_umap",
 )
+# scanpy writes these by itself for columns of ours that it draws: they are nobody's own.
+COLOURS = ("uns/component_colors", "uns/predicted_label_colors")
 
 
 def check_free(adata: AnnData, slots: Collection[str]) -> None:
@@ -36,7 +41,8 @@ def check_free(adata: AnnData, slots: Collection[str]) -> None:
         DataError: They hold something of the user's own.
     """
     ours = annotated_slots(adata)
-    taken = [slot for slot in slots if _exists(adata, slot) and slot not in ours]
+    free = [*ours, *COLOURS]
+    taken = [slot for slot in slots if _exists(adata, slot) and slot not in free]
     if RECORD in adata.uns and not _is_record(adata.uns[RECORD]):
         taken.append(f"uns/{RECORD}")
     if taken:
@@ -51,6 +57,13 @@ def annotated_slots(adata: AnnData) -> list[str]:
     """Return the slots that an earlier annotation wrote."""
     record = adata.uns.get(RECORD)
     return [slot for slot in SLOTS if slot in record["written"]] if _is_record(record) else []
+
+
+def layout_slot(adata: AnnData) -> str:
+    """Return the slot of the layout: scanpy's own, or another where the user has a layout there."""
+    slot = "obsm/X_umap"
+    is_free = not _exists(adata, slot) or slot in annotated_slots(adata)
+    return slot if is_free else "obsm/X_vae_umap"
 
 
 def write_slots(
@@ -107,5 +120,5 @@ def _is_record(value: Any) -> bool:
 
 
 def _parts(slot: str) -> tuple[str, str]:
-    where, name = slot.split("/")
+    where, _, name = slot.partition("/")
     return where, name

@@ -26,6 +26,11 @@ def paragraph(text: str) -> Markup:
     return Markup("<p>{}</p>").format(text)
 
 
+def bullets(texts: Iterable[str]) -> Markup:
+    """Return a list of sentences."""
+    return Markup("<ul>{}</ul>").format(Markup().join(map(Markup("<li>{}</li>").format, texts)))
+
+
 def code(text: str, label: str) -> Markup:
     """Return lines to copy, with a heading."""
     return Markup('<h3>{}</h3><pre tabindex="0"><code>{}</code></pre>').format(label, text)

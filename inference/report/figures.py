@@ -47,20 +47,27 @@ def history(subject: Subject) -> Figure:
 
 def latent(subject: Subject) -> Figure | None:
     """Draw the latent space, once for the known classes and once for the components."""
-    latents = subject.latents
-    if latents is None:
+    if subject.on.layout is None:
         return None
+    plane, names = subject.on.layout
     random = np.random.default_rng(0)
-    shown = np.sort(random.permutation(len(latents))[: plots.MOST_POINTS])
-    plane, names = plots.two_dimensions(latents[shown])
-    colourings = [each for each in (subject.classes, subject.components) if each is not None]
-    titles = [f"Latent space by {plain(classes.name)}" for classes in colourings]
+    shown = np.sort(random.permutation(len(plane))[: plots.MOST_POINTS])
+    colourings = subject.colourings
+    titles = [f"Latent space by {plain(classes.name)}" for classes, _ in colourings]
     if not colourings:
-        colourings, titles = [pd.Series("observation", range(len(latents)))], ["Latent space"]
+        only = pd.Series("observation", range(len(plane)))
+        colourings, titles = [(only, {})], ["Latent space"]
     figure = blank_figure(7 * len(colourings), 5)
     axes = figure.subplots(1, len(colourings), squeeze=False)[0]
-    for ax, classes, title in zip(axes, colourings, titles, strict=True):
-        plots.latent_space(plane, classes.iloc[shown], title=title, axis_names=names, ax=ax)
+    for ax, (classes, colours), title in zip(axes, colourings, titles, strict=True):
+        plots.latent_space(
+            plane[shown],
+            classes.iloc[shown],
+            colours=colours,
+            title=title,
+            axis_names=names,
+            ax=ax,
+        )
     return figure
 
 

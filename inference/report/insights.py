@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from vae4counts.data import DataError
 from vae4counts.inference import plots
 from vae4counts.inference.interpretation import NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
@@ -16,6 +15,7 @@ from vae4counts.inference.interpretation.how_many import FEWEST
 from vae4counts.inference.plots import checks as check_plots
 from vae4counts.inference.plots.style import largest_rows
 from vae4counts.inference.posterior.importance import HIGH_K
+from vae4counts.inference.posterior.predictive_checks import PredictiveChecks
 from vae4counts.inference.posterior.tables import count_tables
 from vae4counts.inference.report.elements import facts, figure, paragraph, table
 from vae4counts.inference.report.figures import (
@@ -27,13 +27,12 @@ from vae4counts.inference.report.figures import (
 )
 from vae4counts.inference.report.figures import feature_tree as feature_tree_figure
 from vae4counts.inference.report.scatter import scatter
-from vae4counts.inference.report.subject import Section, Subject
+from vae4counts.inference.report.subject import REPLICATES, Section, Subject
 from vae4counts.inference.run.metric_names import METRICS
 
 MOST_POINTS = 10_000
 # Observations whose posteriors are refined for the page.
 MOST_REFINED = 200
-REPLICATES = 100
 TOP = 6
 # Links of a tree of features that are listed.
 CLOSEST = 20
@@ -78,20 +77,22 @@ def posteriors(subject: Subject) -> Section | None:
 def latent_space(subject: Subject) -> Section | None:
     """Show the observations by their latents, to point at."""
     latents = subject.latents
-    if latents is None:
+    if latents is None or subject.on.layout is None:
         return None
     n = len(latents)
     random = np.random.default_rng(subject.on.seed)
     chosen = np.sort(random.permutation(n)[:MOST_POINTS])
-    plane, axis_names = plots.two_dimensions(latents[chosen], subject.on.seed)
-    colourings = [s.iloc[chosen] for s in (subject.classes, subject.components) if s is not None]
+    plane, axis_names = subject.on.layout
     some = f"{len(chosen):,} of {n:,} observations, chosen at random," if n > MOST_POINTS else ""
     what = f"{some or f'{n:,} observations'} by the means of their latents"
     drawn = scatter(
-        plane,
+        plane[chosen],
         axis_names,
         subject.on.adata.obs_names[chosen],
-        colourings,
+        [
+            (classes.iloc[chosen], colours)
+            for classes, colours in (*subject.colourings, *subject.further_colourings)
+        ],
         f"{what} ({latents.shape[1]} dimensions), laid out in the plane.",
     )
     words = (
@@ -250,26 +251,23 @@ def directions(subject: Subject) -> Section | None:
 
 def checks(subject: Subject) -> Section | None:
     """Compare the data with replicates that the model draws."""
-    tables = count_tables(subject.run.model)
-    if not tables:
+    if not count_tables(subject.run.model):
         return None
     words = (
         f"The model drew {REPLICATES} replicates of the evaluated data. The discrepancy measures "
         "how far the features are from the replicates, and is about 1 for a true model; the "
-        "p-value is the share of replicates that are as far from the others. No model is true: "
-        "look at where it fails, and by how much. Where the library size is observed, p-values are "
-        "approximate: the data add up to it exactly, and the replicates only nearly."
+        "p-value is the share of replicates that are as far from the others, and cannot be less "
+        f"than 1/{REPLICATES}. No model is true: look at where it fails, and by how much. Where "
+        "the library size is observed, p-values are approximate: the data add up to it exactly, "
+        "and the replicates only nearly."
     )
-    shown = [part for name in tables for part in _check(subject, name)]
+    checked = subject.checks.items()
+    shown = [part for name, found in checked for part in _check(subject, name, found)]
     return Section("Predictive checks", [paragraph(words), *shown])
 
 
-def _check(subject: Subject, name: str) -> list[Markup]:
-    """Compare one table with replicates."""
-    try:
-        found = subject.on.check(REPLICATES, table=name)
-    except DataError:  # no evaluated observation has it
-        return []
+def _check(subject: Subject, name: str, found: PredictiveChecks) -> list[Markup]:
+    """Show how one table compares with replicates."""
     of = "" if len(subject.run.model.tables) == 1 else f" of {name}"
     drawn = []
     for draw in check_plots.FIGURES.values():
@@ -279,8 +277,9 @@ def _check(subject: Subject, name: str) -> list[Markup]:
         what = what[:1].upper() + what[1:]
         drawn.append(figure(shown, f"{what} {ax.get_title()}.", what))
     pictures = Markup('<div class="pictures">{}</div>').format(Markup().join(drawn))
-    renamed = found.table.rename(columns={"p_value": "p-value"})
-    return [table(renamed, f"Data and replicates{of}"), pictures]
+    listed = found.table.drop(columns="p_value")
+    listed["p-value"] = [found.p_value_text(check).removeprefix("p = ") for check in listed.index]
+    return [table(listed, f"Data and replicates{of}"), pictures]
 
 
 def _two_ends(parts: Mapping[str, pd.DataFrame], caption: str) -> list[Markup]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -33,6 +34,7 @@ def write_report(
     label: str | AsFitted | None = AS_FITTED,
     layer: str | AsFitted | None = AS_FITTED,
     at: At | None = None,
+    colour_by: Sequence[str] = (),
     seed: int = 0,
 ) -> None:
     """Write a page of HTML that shows a run and its view of data.
@@ -47,28 +49,32 @@ def write_report(
         label: Column of ``obs`` with known classes; None for none; by default the run's own.
         layer: Layer that holds the counts; None for ``X``; by default the run's own.
         at: Values at which covariates are held, see `Interpretation.holding`.
+        colour_by: Columns of ``obs`` and features by which the map of the latents is coloured too.
         seed: Seed of all draws.
 
     Raises:
         DataError: Values that are not counts, missing features, or an unknown covariate or level.
-        UnknownName: No such column.
+        UnknownName: No such column or feature.
         RunDirectoryError: The file cannot be written there.
 
     Warns:
         UserWarning: A section cannot be made: the page says so in its place.
     """
-    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path), at)
+    write_page(run.on(adata, label=label, layer=layer, seed=seed), Path(path), at, colour_by)
 
 
-def write_page(on: RunOnData, path: Path, at: At | None = None) -> None:
+def write_page(
+    on: RunOnData, path: Path, at: At | None = None, colour_by: Sequence[str] = ()
+) -> None:
     """Write the page of a run on data, see `write_report`."""
     if not path.parent.is_dir():
         raise RunDirectoryError(f"{path.parent} is not a directory: make it first")
     if path.is_dir():
         raise RunDirectoryError(f"{path} is a directory: name a file to write")
     on.run.model.covariates.held(at, on.run.device)  # an unknown one is no section's fault either
-    subject = Subject(on, at)
-    subject.classes  # noqa: B018 (a label that the data lack is an error, and no section's fault)
+    subject = Subject(on, at, tuple(colour_by))
+    # a label or a name that the data lack is an error, and no section's fault
+    subject.classes, subject.further_colourings  # noqa: B018
     page = render(_sections(subject), subject)
     with storage.replace_file(path) as staged:
         # half of a pair of surrogates, as in the name of a file, is no text

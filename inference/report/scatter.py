@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def scatter(
     plane: np.ndarray,
     axis_names: tuple[str, str],
     names: Sequence[str],
-    colourings: Sequence[pd.Series],
+    colourings: Sequence[tuple[pd.Series, Mapping[str, str]]],
     caption: str,
 ) -> Markup:
     """Return observations in the plane, to point at, coloured by class.
@@ -41,7 +41,7 @@ def scatter(
         plane: Coordinates, shape ``(n, 2)``.
         axis_names: Names of the two axes.
         names: Names of the observations.
-        colourings: Classes of the observations, each a series with a name.
+        colourings: Classes of the observations, each a series with a name, and their colours.
         caption: What is shown.
     """
     low, span = plane.min(axis=0), np.ptp(plane, axis=0)
@@ -51,7 +51,7 @@ def scatter(
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
         "names": list(map(str, names)),
-        "colourings": [_colouring(classes) for classes in colourings],
+        "colourings": [_colouring(*each) for each in colourings],
     }
     # no text in the data can end the element that holds them
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
@@ -59,7 +59,7 @@ def scatter(
         Markup('<label><input type="radio" name="colouring" value="{}"{}> {}</label>').format(
             i, Markup(" checked") if i == 0 else "", classes.name
         )
-        for i, classes in enumerate(colourings)
+        for i, (classes, _) in enumerate(colourings)
     )
     return Markup(
         '<figure class="map" id="map">\n'
@@ -84,8 +84,8 @@ def scatter(
     )
 
 
-def _colouring(classes: pd.Series) -> dict[str, Any]:
-    codes, names, styles = styled_classes(classes)
+def _colouring(classes: pd.Series, colours: Mapping[str, str]) -> dict[str, Any]:
+    codes, names, styles = styled_classes(classes, colours)
     return {
         "name": str(classes.name),
         "codes": codes.tolist(),

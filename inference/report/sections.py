@@ -23,8 +23,9 @@ from vae4counts.inference.report.modalities import modalities
 from vae4counts.inference.report.reproduce import python_lines, versions
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.inference.report.topics import topics
+from vae4counts.inference.report.verdict import verdict
 from vae4counts.inference.run.metric_names import METRICS, measured
-from vae4counts.models import Configured
+from vae4counts.models import Configured, Model
 
 FURTHER = {
     "n_train": "training observations",
@@ -89,7 +90,7 @@ def model(subject: Subject) -> Section:
     run = subject.run
     rows = [
         ("model", run.model),
-        *run.model.named_children(),
+        *_parts(run.model),
         ("guide", run.guide),
         *((f"guide's {name}", part) for name, part in run.guide.named_children()),
     ]
@@ -194,24 +195,35 @@ def reproduce(subject: Subject) -> Section:
 
 
 SECTIONS: dict[str, Callable[[Subject], Section | None]] = {
-    "data": data,
-    "model": model,
-    "training": training,
-    "held-out": held_out,
-    "posteriors": insights.posteriors,
+    "verdict": verdict,
     "latent-space": insights.latent_space,
-    "modalities": modalities,
-    "covariates": covariates,
-    "feature-tree": insights.feature_tree,
     "components": insights.components,
-    "diagnosis": insights.diagnosis,
+    "checks": insights.checks,
     "loadings": insights.loadings,
     "topics": topics,
     "directions": insights.directions,
-    "checks": insights.checks,
+    "feature-tree": insights.feature_tree,
+    "modalities": modalities,
+    "covariates": covariates,
+    "diagnosis": insights.diagnosis,
+    "posteriors": insights.posteriors,
+    "held-out": held_out,
+    "training": training,
+    "data": data,
+    "model": model,
     "provenance": provenance,
     "reproduce": reproduce,
 }
+
+
+def _parts(of: Model) -> Iterator[tuple[str, nn.Module]]:
+    """The parts of a model, and those of each of its tables; no covariates where there are none."""
+    for name, part in of.named_children():
+        if isinstance(part, nn.ModuleDict):
+            for table_name, each in part.items():
+                yield from ((f"{table_name}: {own}", it) for own, it in each.named_children())
+        elif part is not of.covariates or of.covariates:
+            yield name, part
 
 
 def _in_words(part: nn.Module) -> str:

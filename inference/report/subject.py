@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +13,24 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from vae4counts.data import DataError
 from vae4counts.inference.interpretation import Interpretation
+from vae4counts.inference.interpretation.components import by_label
 from vae4counts.inference.posterior.annotation import assigned
-from vae4counts.inference.posterior.tables import feature_columns
+from vae4counts.inference.posterior.predictive_checks import PredictiveChecks
+from vae4counts.inference.posterior.tables import count_tables, feature_columns
+from vae4counts.inference.report.colour_by import coloured_by
+from vae4counts.inference.run.colours import (
+    colours_of_classes,
+    colours_of_components,
+    known_classes,
+)
 from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models.covariates import At
+
+# Replicates of the data for predictive checks.
+REPLICATES = 100
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,12 @@ class Subject:
     Attributes:
         on: The run on data.
         at: Values at which covariates are held.
+        colour_by: Columns of ``obs`` and features that the map is coloured by as well.
     """
 
     on: RunOnData
     at: At | None = None
+    colour_by: Sequence[str] = ()
 
     @property
     def run(self) -> FittedPair:
@@ -77,15 +93,55 @@ class Subject:
 
     @cached_property
     def classes(self) -> pd.Series | None:
-        """The known class of each observation, as text."""
-        known = self.on.classes
-        return None if known is None else pd.Series(known, name=self.on.label)
+        """The known class of each observation, categories in the order of all pictures.
+
+        That of their main components, so that a table of both is close to a diagonal; in a model
+        without components, the column's own.
+        """
+        self.on.classes  # noqa: B018 (a label that the data lack is an error)
+        known = known_classes(self.on)
+        if known is None or self.components is None:
+            return known
+        present = by_label(known, self.components).index
+        return known.cat.set_categories([*present, *known.cat.categories.difference(present)])
 
     @cached_property
     def components(self) -> pd.Series | None:
         """The most likely component of each observation; None for a model without."""
         _, shares = self.on.summary()
         return None if shares is None else pd.Series(assigned(shares), name="component")
+
+    @cached_property
+    def class_colours(self) -> dict[str, str]:
+        """The colour of each class."""
+        return colours_of_classes(self.on)
+
+    @cached_property
+    def component_colours(self) -> dict[str, str]:
+        """The colour of each component that observations have."""
+        if self.components is None:
+            return {}
+        return colours_of_components(self.on, self.components.array)
+
+    @cached_property
+    def checks(self) -> dict[str, PredictiveChecks]:
+        """Predictive checks of each table of counts that evaluated observations have."""
+        found = {}
+        for name in count_tables(self.run.model):
+            with suppress(DataError):  # no evaluated observation has it
+                found[name] = self.on.check(REPLICATES, table=name)
+        return found
+
+    @cached_property
+    def further_colourings(self) -> list[tuple[pd.Series, dict[str, str]]]:
+        """Columns and features that the map is coloured by as well, with their colours."""
+        return [coloured_by(self.on, name) for name in self.colour_by]
+
+    @property
+    def colourings(self) -> list[tuple[pd.Series, dict[str, str]]]:
+        """Known classes and components, of what there is, with their colours."""
+        found = [(self.classes, self.class_colours), (self.components, self.component_colours)]
+        return [(classes, colours) for classes, colours in found if classes is not None]
 
     @cached_property
     def component_table(self) -> pd.DataFrame:

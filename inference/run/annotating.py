@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vae4counts.data import DataError, MultiData
+from vae4counts.inference.plots.layout import UMAP_AXES
 from vae4counts.inference.posterior.annotation import (
     annotate,
+    assigned,
     check_in_memory,
     columns_of,
     predictions,
     slots_of,
 )
 from vae4counts.inference.posterior.importance import MIN_DRAWS
-from vae4counts.inference.posterior.slots import check_free
+from vae4counts.inference.posterior.slots import check_free, layout_slot
+from vae4counts.inference.run.colours import colours_for_scanpy
 
 if TYPE_CHECKING:
     from vae4counts.inference.run.on_data import RunOnData
@@ -22,7 +25,14 @@ if TYPE_CHECKING:
 OF_ONE_TABLE = ("varm/", "layers/")
 
 
-def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bool) -> None:
+def annotate_data(
+    on: RunOnData,
+    denoised: bool = False,
+    num_samples: int = 10,
+    *,
+    refine: bool = False,
+    layout: bool = False,
+) -> None:
     """Write what a run says about each observation into its data, where scanpy looks for it.
 
     ``obsm["X_vae"]``: means of q(z | x). ``obs["component"]``, ``obs["component_entropy"]`` (nats)
@@ -30,9 +40,12 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
     ``obsm["topics"]`` and ``varm["topics"]``: shares of topics, and their features.
     ``obs["predicted_label"]`` and its ``..._probability``: a model's with labels, by the counts
     alone. ``layers["denoised"]``: posterior mean rates, to a total of 10,000 (NaN for features that
-    the model lacks). ``uns["vae4counts"]``: how the run was made, and which of these it wrote. An
-    earlier annotation is replaced; anything else of these names is an error. After an error the
-    data are as they were.
+    the model lacks). ``obsm["X_umap"]``: the layout of all pictures of the run, in
+    ``obsm["X_vae_umap"]`` where the data have an ``X_umap`` of their own.
+    ``uns["component_colors"]``, and those of the label's column if it has none: the colours of all
+    pictures. ``uns["vae4counts"]``: how the run was made, and which of these it wrote. An earlier
+    annotation is replaced; anything else of these names is an error. After an error the data are
+    as they were.
 
     Of several modalities, this goes to where they are from: an AnnData, or the tables of all
     observations of a MuData. ``varm`` and ``layers``, which belong to one modality, are left out
@@ -44,6 +57,7 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
         num_samples: Draws of z over which responsibilities and rates are averaged.
         refine: Whether to refine the posteriors first, see `RunOnData.refined`. Then
             ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
+        layout: Whether to write the layout, which takes UMAP some seconds.
 
     Raises:
         DataError: The data have something of these names that no earlier call wrote; or they are a
@@ -59,15 +73,17 @@ def annotate_data(on: RunOnData, denoised: bool, num_samples: int, *, refine: bo
     if refine:
         quality = on.posterior_quality(num_samples=MIN_DRAWS, refine=True)
         further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
-    if isinstance(data, MultiData):
-        annotate(data.source, means, shares, run.about, further)
-        return
-    names, view = data.var_names.astype(str), on.interpret(refine=refine)
-    further |= view.parts(names, num_samples=num_samples)
-    if denoised:  # the largest comes last
-        layer = view.denoised(num_samples=num_samples)
-        further["layers/denoised"] = columns_of(layer, names)
-    annotate(data, means, shares, run.about, further)
+    if not isinstance(data, MultiData):
+        names, view = data.var_names.astype(str), on.interpret(refine=refine)
+        further |= view.parts(names, num_samples=num_samples)
+        if denoised:
+            layer = view.denoised(num_samples=num_samples)
+            further["layers/denoised"] = columns_of(layer, names)
+    target = data.source if isinstance(data, MultiData) else data
+    further |= colours_for_scanpy(on, None if shares is None else assigned(shares))
+    if layout and on.layout is not None and on.layout[1] == UMAP_AXES:
+        further[layout_slot(target)] = on.layout[0]
+    annotate(target, means, shares, run.about, further)
 
 
 def check_place(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,7 +18,8 @@ from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
-from vae4counts.inference.posterior.annotation import latents_and_components
+from vae4counts.inference.plots.layout import two_dimensions
+from vae4counts.inference.posterior.annotation import Summary, latents_and_components
 from vae4counts.inference.posterior.arviz_export import to_arviz
 from vae4counts.inference.posterior.comparison import log_likelihoods
 from vae4counts.inference.posterior.cross_modal import conditional_log_likelihoods
@@ -58,6 +59,8 @@ class RunOnData:
     seed: int
     counts: Counts
     fingerprint: str
+    _interpretations: dict[bool, Interpretation] = field(default_factory=dict, init=False)
+    _summaries: dict[tuple[int, bool], Summary] = field(default_factory=dict, init=False)
 
     @classmethod
     def of(
@@ -200,9 +203,7 @@ class RunOnData:
             run.metrics |= run.sizes | (result.refined_metrics() if refine else result.to_dict())
         return result
 
-    def summary(
-        self, num_samples: int = 10, *, refine: bool = False
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def summary(self, num_samples: int = 10, *, refine: bool = False) -> Summary:
         """Return means of q(z | x) and responsibilities of all observations, computed once.
 
         Args:
@@ -222,11 +223,13 @@ class RunOnData:
                 )
         return self._summaries[num_samples, refine]
 
-    def annotate(
-        self, denoised: bool = False, num_samples: int = 10, *, refine: bool = False
-    ) -> None:
-        """Write what the pair says about each observation into `adata`: see `annotate_data`."""
-        annotate_data(self, denoised, num_samples, refine=refine)
+    @cached_property
+    def layout(self) -> tuple[np.ndarray, tuple[str, str]] | None:
+        """The observations in the plane by their latents, in all pictures: see `two_dimensions`."""
+        latents = self.summary()[0]
+        return None if latents is None else two_dimensions(latents, self.seed)
+
+    annotate = annotate_data
 
     def posterior(
         self,
@@ -363,14 +366,6 @@ class RunOnData:
         with self._seeded():
             found = smoothed_estimates(self.run.model, guide, batches, num_samples)
         return pd.DataFrame(found, names, ["pareto_k", "effective_draws"])
-
-    @cached_property
-    def _interpretations(self) -> dict[bool, Interpretation]:
-        return {}
-
-    @cached_property
-    def _summaries(self) -> dict[tuple[int, bool], tuple[np.ndarray | None, np.ndarray | None]]:
-        return {}
 
     @property
     def _names(self) -> tuple[list[str], list[str]]:

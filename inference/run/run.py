@@ -100,13 +100,15 @@ class Run(FittedPair):
         denoised: bool = False,
         num_samples: int = 10,
         refine: bool = False,
+        layout: bool = False,
         seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `annotate_data`."""
         if not (isinstance(adata, AnnData) or is_multi(adata)):
             kind = type(adata).__name__
             raise DataError(f"results are written into an AnnData or a MuData, not a {kind}")
-        self.on(adata, layer=layer, seed=seed).annotate(denoised, num_samples, refine=refine)
+        on = self.on(adata, layer=layer, seed=seed)
+        on.annotate(denoised, num_samples, refine=refine, layout=layout)
 
     def posterior(
         self,
@@ -211,10 +213,13 @@ class Run(FittedPair):
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
         at: At | None = None,
+        colour_by: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         """Write a page of HTML about the run: see `vae4counts.inference.write_report`."""
-        resolve_name(REPORT)(self, adata, path, label=label, layer=layer, at=at, seed=seed)
+        resolve_name(REPORT)(
+            self, adata, path, label=label, layer=layer, at=at, colour_by=colour_by, seed=seed
+        )
 
     def adapt(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import rgb_to_hsv
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
@@ -114,34 +114,70 @@ def test_axes_given_or_new(name: str, tmp_path: Any) -> None:
 
 def test_every_figure_is_tested() -> None:
     drawn = {name for name in plots.__all__ if name.islower()}
-    assert drawn - {"best_directions", "two_dimensions", "class_styles"} == set(FIGURES)
+    others = {"best_directions", "two_dimensions"}
+    others |= {"class_styles", "class_colours", "component_colours"}
+    assert drawn - others == set(FIGURES)
 
 
 def test_classes_in_the_plane() -> None:
-    assert legend(plots.latent_space(PLANE, CLASSES)) == ["a", "b", "c"]
-    assert not texts(plots.latent_space(PLANE, CLASSES))
-    ordered = pd.Series(pd.Categorical(CLASSES, categories=["c", "a", "b", "unused"]))
-    assert legend(plots.latent_space(PLANE, ordered)) == ["c", "a", "b"]
+    classes = "type " + CLASSES
+    ax = plots.latent_space(PLANE, classes)
+    assert legend(ax) == ["type a", "type b", "type c"]
+    assert not texts(ax)
+    ordered = pd.Series(pd.Categorical(classes, categories=["type c", "type a", "type b", "none"]))
+    assert legend(plots.latent_space(PLANE, ordered)) == ["type c", "type a", "type b"]
     with pytest.raises(DataError, match="89 classes for 90 observations"):
         plots.latent_space(PLANE, CLASSES[1:])
 
 
-def test_many_classes_are_numbered_where_they_lie() -> None:
+def test_many_classes_are_named_where_they_lie() -> None:
     many = pd.Series([f"type {i % 30:02d}" for i in range(90)])
     ax = plots.latent_space(PLANE, many)
-    assert texts(ax) == [str(i) for i in range(1, 31)]
-    assert legend(ax)[:2] == ["1  type 00", "2  type 01"]
+    assert texts(ax) == legend(ax) == [f"type {i:02d}" for i in range(30)]
+    heights = [text.get_position() for text in ax.texts]
+    assert len(set(heights)) == 30
     components = plots.latent_space(PLANE, pd.Series([str(i % 12) for i in range(90)]))
-    assert texts(components) == legend(components)  # numbers of their own need no others
+    assert set(texts(components)) == {str(i) for i in range(12)}
+    assert components.get_legend() is None  # numbers in the plane need no others
 
 
-@pytest.mark.parametrize("n", [3, 8, 24, 60])
-def test_styles_differ(n: int) -> None:
-    styles = plots.class_styles(n)
-    assert len(set(styles)) == n
-    if n == 24:  # the shades of a colour differ in lightness, which all readers see
-        lightness = np.array([rgb_to_hsv(c)[2] - rgb_to_hsv(c)[1] / 2 for c, _ in styles])
-        assert (np.abs(lightness.reshape(3, 8)[1] - lightness.reshape(3, 8)[2]) > 0.1).all()
+def test_names_that_lie_together_cover_each_other_no_more() -> None:
+    plane, few = (
+        np.zeros((12, 2)) + RNG.normal(size=(12, 1)) * 1e-3,
+        [f"name {i}" for i in range(9)],
+    )
+    ax = plots.latent_space(plane, pd.Series(pd.Categorical([*few, *few[:3]])))
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 9
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            assert min(one.y1, other.y1) - max(one.y0, other.y0) < 0.35 * one.height
+
+
+def test_a_few_observations_far_away_leave_the_map_to_the_others() -> None:
+    plane = np.concatenate([RNG.normal(size=(2000, 2)), [[500.0, 500.0]]])
+    ax = plots.latent_space(plane, pd.Series(["a"] * 2001))
+    assert ax.get_xlim()[1] < 10
+    assert ax.get_ylim()[1] < 10
+
+
+def test_observations_beyond_those_laid_out_lie_among_their_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class FirstTwo:
+        def __init__(self, **_: Any) -> None: ...
+
+        def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+            assert len(latents) == 200
+            return latents[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
+    monkeypatch.setattr("vae4counts.inference.plots.layout.MOST_LAID_OUT", 200)
+    latents = np.repeat(10 * RNG.normal(size=(4, 3)), 100, axis=0) + RNG.normal(size=(400, 3)) / 10
+    plane, names = plots.two_dimensions(latents)
+    assert names == ("UMAP 1", "UMAP 2")
+    assert np.abs(plane - latents[:, :2]).max() < 0.7
 
 
 def test_without_umap_the_plane_is_that_of_the_principal_components(

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
@@ -17,12 +18,15 @@ import pytest
 import torch
 from anndata import AnnData
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
 from vae4counts.data import DataError
 from vae4counts.data.counts.layers import layer_names
 from vae4counts.guides import Encoder, guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.posterior.annotation import slots_of
+from vae4counts.inference.report.figures import latent as draw_latent
+from vae4counts.inference.report.subject import Subject
 from vae4counts.models import GMVAE, VAE, CountMixture
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -89,7 +93,7 @@ def test_second_annotation_replaces_the_first(fitted: tuple[Run, AnnData]) -> No
     adata.obs["component"] = "old"
     run.annotate(adata)
     pd.testing.assert_series_equal(adata.obs["component"], before)
-    assert "component_colors" not in adata.uns
+    assert len(adata.uns["component_colors"]) == before.nunique()
 
 
 def test_another_model_leaves_nothing_of_the_first(fitted: tuple[Run, AnnData]) -> None:
@@ -206,12 +210,53 @@ def test_settings_of_numpy_are_recorded(fitted: tuple[Run, AnnData]) -> None:
     assert (record["learning_rate"], record["epochs"]) == (0.5, 3)
 
 
-def test_colours_are_kept_as_long_as_the_components_are(fitted: tuple[Run, AnnData]) -> None:
+class FirstTwo:
+    """Stands for UMAP, which takes long to import."""
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def fit_transform(self, latents: np.ndarray) -> np.ndarray:
+        return latents[:, :2]
+
+
+def test_scanpy_draws_what_our_pictures_show(
+    fitted: tuple[Run, AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
     run, adata = fitted[0], fitted[1].copy()
-    adata.uns["component_colors"] = ["#000000"] * 5
+    on = run.on(adata, label="group")
+    on.annotate(layout=True)
+    subject = Subject(on)
+    figure = draw_latent(subject)
+    assert figure is not None
+    for ax, column in zip(figure.axes, ("group", "component"), strict=True):
+        classes = adata.obs[column].astype("category")
+        colours = adata.uns[f"{column}_colors"]
+        assert len(colours) == len(classes.cat.categories)
+        wanted = dict(zip(classes.cat.categories, map(to_hex, colours), strict=True))
+        dots = [each for each in ax.collections if len(each.get_offsets())]
+        drawn = {to_hex(each.get_facecolor()[0][:3]): each.get_offsets() for each in dots}
+        assert set(drawn) == set(wanted.values())
+        for name, colour in wanted.items():
+            np.testing.assert_allclose(drawn[colour], adata.obsm["X_umap"][classes == name])
+
+
+def test_a_layout_and_colours_of_the_users_own_stay(
+    fitted: tuple[Run, AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
+    run, adata = fitted[0], fitted[1].copy()
+    own = np.full((adata.n_obs, 2), 7.0)
+    adata.obsm["X_umap"], adata.uns["group_colors"] = own, ["red", "lime", "blue"]
+    on = run.on(adata, label="group")
+    for _ in range(2):
+        on.annotate(layout=True)
+        np.testing.assert_array_equal(adata.obsm["X_umap"], own)
+        assert adata.uns["group_colors"] == ["red", "lime", "blue"]
+        np.testing.assert_array_equal(adata.obsm["X_vae_umap"], adata.obsm["X_vae"][:, :2])
+    assert Subject(on).class_colours == {"a": "#ff0000", "b": "#00ff00", "c": "#0000ff"}
     run.annotate(adata)
-    run.annotate(adata)
-    assert adata.uns["component_colors"] == ["#000000"] * 5
+    assert "X_vae_umap" not in adata.obsm
 
 
 def test_what_is_written_is_known_before_training(fitted: tuple[Run, AnnData]) -> None:

@@ -75,7 +75,7 @@ def reported(fitted_run: Run) -> Run:
 def page(reported: Run, two_groups: AnnData, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The report of a run on the data that it was fitted to."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(reported, two_groups.copy(), path)
+    write_report(reported, two_groups.copy(), path, colour_by=["site", reported.features[0]])
     return Page(path)
 
 
@@ -107,6 +107,15 @@ def test_it_can_be_read_by_all(page: Page) -> None:
     links = [str(link["href"]) for link in page.all("a")]
     assert {link[1:] for link in links} == {*page.sections, "content"}
     assert any("viewport" in meta.values() for meta in page.all("meta"))
+
+
+def test_it_opens_with_a_verdict_and_the_map(page: Page, reported: Run) -> None:
+    assert page.sections[:4] == ["verdict", "latent-space", "components", "checks"]
+    assert "that training has not seen" in page.text.partition("In short")[2][:400]
+    choices = [known["value"] for known in page.all("input")]
+    assert choices == ["0", "1", "2", "3"]
+    assert f"component site {reported.features[0]}" in " ".join(page.text.split())
+    assert "p < 1/100" in page.source or "p = " in page.source
 
 
 def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
@@ -244,7 +253,8 @@ def test_ten_thousand_observations_in_five_thousand_classes_are_no_large_page(
 
 def test_the_same_page_twice(run: Run, adata: AnnData, page: Page, tmp_path: Path) -> None:
     again = tmp_path / "report.html"
-    run.report(adata, again)  # `write_report` has written the first
+    # `write_report` has written the first
+    run.report(adata, again, colour_by=["site", run.features[0]])
     assert again.read_text(encoding="utf-8") == page.source
     assert list(tmp_path.iterdir()) == [again]
     assert set(adata.obs) == {"group", "site", "donor", "depth"}
