@@ -1,6 +1,7 @@
 # make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
-# make quick: the fast tests, for every save.  make bench: speed beside scvi-tools' SCVI.
-# make docs: the site, docs/_build/html.
+# make quick: the fast tests, for every save.  make docs: the site, docs/_build/html.
+# make matrix: the tests on every Python that is found, with the newest and the oldest releases.
+# make bench: speed beside scvi-tools' SCVI.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ DEMO := runs/demo
 # a process that has no tests left takes some of another's
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick bench docs lint mypy format audit clean
+.PHONY: demo test quick matrix bench docs lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -28,6 +29,10 @@ test: $(VENV)/.installed-dev lint
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
+
+# an hour or more, and 7 GB an environment where torch comes with CUDA
+matrix:
+	.ci/matrix
 
 # DATA=FILE.h5ad adds a real data set; half an hour or more, with nothing else running
 bench: $(VENV)/.installed-bench
@@ -58,13 +63,13 @@ audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --skip-editable
 
 clean:
-	rm -rf $(VENV) build runs docs/_build docs/generated *.egg-info
+	rm -rf $(VENV) .matrix build dist runs docs/_build docs/generated *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[full]"
 	touch $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python

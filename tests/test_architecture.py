@@ -33,7 +33,6 @@ MAY_IMPORT = {
 }
 # From the bottom to the top: a package imports only those before it.
 LAYERS = (
-    "progress",
     "parallel",
     "posterior",
     "interpretation",
@@ -312,4 +311,4 @@ def test_every_package_is_typed_and_installed() -> None:
 def test_the_root_holds_names_alone() -> None:
     assert not (ROOT / "__init__.py").exists()
     files = {path.name for path in (ROOT / "vae4counts").iterdir() if path.is_file()}
-    assert files <= {"__init__.py", "__init__.pyi", "py.typed"}
+    assert files <= {"__init__.py", "__init__.pyi", "__main__.py", "py.typed"}

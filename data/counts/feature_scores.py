@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import xlog1py, xlogy
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.optional import optional_package
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,14 +62,16 @@ def _by_deviance(adata: AnnData, layer: str | None) -> np.ndarray:
 
 def _by_seurat_v3(adata: AnnData, layer: str | None) -> np.ndarray:
     """Return scanpy's standardised variance after a LOESS fit to the mean."""
-    import scanpy
-
     from vae4counts.data.counts.layers import find_layer
     from vae4counts.data.counts.matrix import CountMatrix
     from vae4counts.data.counts.stored_matrix import is_on_disk
 
     if is_on_disk(adata, layer):
         raise DataError("seurat-v3 needs the counts in memory: choose features by deviance.")
+    with optional_package("scanpy", "seurat-v3", "choose features by deviance"):
+        import scanpy
+    with optional_package("scikit-misc", "seurat-v3", "choose features by deviance"):
+        import skmisc.loess  # noqa: F401 (which scanpy calls)
     CountMatrix.from_anndata(adata, layer)  # for its checks
     if layer is not None and layer not in adata.layers:  # scanpy's layers do not include raw
         matrix, columns = find_layer(adata, layer)
@@ -78,11 +81,6 @@ def _by_seurat_v3(adata: AnnData, layer: str | None) -> np.ndarray:
         found = scanpy.pp.highly_variable_genes(
             adata, layer=layer, n_top_genes=adata.n_vars, flavor="seurat_v3", inplace=False
         )
-    except ImportError as error:
-        raise DataError(
-            "seurat-v3 needs the package scikit-misc (pip install scikit-misc): "
-            "install it, or choose features by deviance."
-        ) from error
     except ValueError as error:
         raise DataError(
             f"seurat-v3 cannot be fitted to these counts ({error}): choose features by deviance."

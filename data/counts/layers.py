@@ -17,7 +17,8 @@ RAW = "raw"
 def layer_names(adata: AnnData) -> list[str]:
     """Return the names of the layers; ``raw`` is one of them."""
     has_raw = adata.raw is not None and RAW not in adata.layers
-    return [*adata.layers, *([RAW] if has_raw else [])]
+    named = [name for name in adata.layers if name is not None]  # which is X, from anndata 0.13 on
+    return [*named, *([RAW] if has_raw else [])]
 
 
 def matrix_name(layer: str | None) -> str:

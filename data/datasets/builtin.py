@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from vae4counts.data.errors import DataError
+from vae4counts.data.optional import optional_package
 from vae4counts.data.readers.as_anndata import as_anndata
 
 
@@ -21,9 +22,11 @@ def load_pbmc68k_reduced() -> AnnData:
         ``bulk_labels``, ``celltype`` (10 types); ``obsm`` has scanpy's ``X_umap``.
 
     Raises:
-        DataError: The counts cannot be recovered from the data that the installed scanpy ships.
+        DataError: scanpy is not installed; or the counts cannot be recovered from the data that it
+            ships.
     """
-    import scanpy  # slow to import, and needed here only
+    with optional_package("scanpy", "The data set pbmc68k-reduced", "take digits"):
+        import scanpy  # slow to import, and needed here only
 
     shipped = scanpy.datasets.pbmc68k_reduced()
     if "counts" in shipped.layers:  # from scanpy 1.12 on

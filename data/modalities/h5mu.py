@@ -44,8 +44,9 @@ def write_parts(data: MultiData, file: h5py.File) -> None:
     whole.strings_to_categoricals()
     parts = {"obs": whole.obs, "var": var, "obsm": dict(data.obsm), "uns": dict(data.uns)}
     stop, varmap, obsmap = 0, {}, {}
+    modalities = file.create_group("mod")
     for name, adata in data.mod.items():
-        write_elem(file, f"mod/{name}", adata, dataset_kwargs=kwargs)
+        write_elem(modalities, name, adata, dataset_kwargs=kwargs)
         start, stop = stop, stop + adata.n_vars
         # positions from 1; 0 where a modality lacks an observation or a feature
         varmap[name] = np.zeros(len(var), dtype=np.uint32)
@@ -53,4 +54,4 @@ def write_parts(data: MultiData, file: h5py.File) -> None:
         obsmap[name] = (data.rows(name) + 1).astype(np.uint32)
     for part, value in {**parts, "obsmap": obsmap, "varmap": varmap}.items():
         write_elem(file, part, value, dataset_kwargs=kwargs)
-    file["mod"].attrs["mod-order"] = list(data.mod)
+    modalities.attrs["mod-order"] = list(data.mod)

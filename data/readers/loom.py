@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import anndata
 
-from vae4counts.data.errors import DataError, reading
+from vae4counts.data.errors import reading
+from vae4counts.data.optional import optional_package
 from vae4counts.data.readers.as_anndata import as_anndata
 from vae4counts.data.readers.untrusted import check_hdf5
 
@@ -23,11 +23,8 @@ def read_loom(path: str | Path) -> anndata.AnnData:
         DataError: The file is broken, or the package loompy is not installed.
     """
     path = Path(path)
-    if find_spec("loompy") is None:
-        raise DataError(
-            f"Reading {path} needs the package loompy (pip install loompy): "
-            "install it, or write the data as .h5ad."
-        )
+    with optional_package("loompy", f"Reading {path}", "write the data as .h5ad"):
+        import loompy  # noqa: F401 (which anndata calls)
     with reading(path, "a .loom file"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", PendingDeprecationWarning)

@@ -38,7 +38,8 @@ def read_matrix(path: Path) -> Any:
     with reading(path, "a Matrix Market file"), TemporaryDirectory(prefix="vae4counts-") as place:
         # SciPy goes by the suffix, and its reader in C++ crashes on a stream that fails
         is_plain = path.name.endswith(".mtx") and not is_compressed(path)
-        matrix = scipy.io.mmread(path if is_plain else decompress(path, Path(place) / "plain"))
+        plain = path if is_plain else decompress(path, Path(place) / "plain")
+        matrix = scipy.io.mmread(plain, spmatrix=False)
     if matrix.dtype.kind == "c":
         raise DataError(f"{path} holds complex numbers, not counts.")
     return matrix

@@ -68,7 +68,8 @@ def _slots(adata: AnnData, *, counts: bool) -> dict[str, Any]:
     slots |= {name: dict(getattr(adata, name)) for name in ("obsm", "varm", "obsp", "varp")}
     slots["uns"] = adata.uns
     if counts:
-        slots["layers"] = dict(adata.layers)
+        # from version 0.13 on, anndata has X among the layers too, under the name None
+        slots["layers"] = {name: adata.layers[name] for name in adata.layers if name is not None}
         if adata.X is not None:
             slots["X"] = adata.X
         if (raw := adata.raw) is not None:

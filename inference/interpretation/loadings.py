@@ -13,6 +13,9 @@ from vae4counts.guides import Guide
 from vae4counts.inference.interpretation.pair_on_data import latent_names
 from vae4counts.models import Model
 
+# Steps towards a simple structure; a few dozen are usual.
+MOST_ROTATIONS = 1000
+
 
 def loadings(model: Model, features: Sequence[str]) -> pd.DataFrame | None:
     r"""Return a table of loadings, features x latents (Svensson et al. 2020).
@@ -64,17 +67,32 @@ def varimax(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
         squares first, signs as in `loadings`; and ``R`` of shape ``(L, L)``, by which
         ``adata.obsm["X_vae"] @ R`` are the scores.
     """
-    from statsmodels.multivariate.factor_rotation import rotate_factors  # slow to import
-
-    if table.shape[1] == 1:
-        rotated, rotation = table.to_numpy(), np.eye(1)
-    else:
-        rotated, rotation = rotate_factors(table.to_numpy(dtype=np.float64), "varimax")
-    rotation = rotation[:, np.argsort(-(rotated**2).sum(0), kind="stable")]
-    rotated = table.to_numpy(dtype=np.float64) @ rotation
+    weight = table.to_numpy(dtype=np.float64)
+    rotation = _simplest_rotation(weight)
+    rotation = rotation[:, np.argsort(-((weight @ rotation) ** 2).sum(0), kind="stable")]
+    rotated = weight @ rotation
     signs = _signs(torch.as_tensor(rotated)).numpy()
     columns = [f"varimax{i}" for i in range(table.shape[1])]
     return pd.DataFrame(rotated * signs, index=table.index, columns=columns), rotation * signs
+
+
+def _simplest_rotation(weight: np.ndarray) -> np.ndarray:
+    r"""Maximise the variance of squared loadings over rotations ``R`` of shape ``(L, L)``.
+
+    Each step takes the rotation nearest to the gradient of the criterion (Jennrich 2001),
+
+    .. math:: V(R) = \sum_l \Big[ \frac1G \sum_j (WR)_{jl}^4
+              - \big( \frac1G \sum_j (WR)_{jl}^2 \big)^2 \Big].
+    """
+    rotation = np.eye(weight.shape[1])
+    for _ in range(MOST_ROTATIONS):
+        rotated = weight @ rotation
+        gradient = weight.T @ (rotated**3 - rotated * (rotated**2).mean(0))
+        left, _, right = np.linalg.svd(gradient)
+        before, rotation = rotation, left @ right
+        if np.abs(rotation - before).max() < 1e-9:
+            break
+    return rotation
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 
 from vae4counts.data import DataError, classes_of
 from vae4counts.data.text import LONGEST_NAME
+from vae4counts.data.warning import warn
 from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.inference.plots.style import (
     MOST_ROWS,
@@ -37,6 +38,9 @@ PALE, NO_CLASS = "#D9D9D9", "no class"
 def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[str, str]]:
     """Lay latents out in the plane by UMAP (McInnes et al. 2018).
 
+    Where umap-learn is not installed, which is said, the plane is that of the two principal
+    components.
+
     Args:
         latents: Shape ``(n, L)``.
         seed: Seed of the layout.
@@ -47,8 +51,13 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
     """
     if latents.shape[1] <= 2 or len(latents) < 20:
         return best_directions(latents)
-    from umap import UMAP  # slow to import
+    try:
+        from umap import UMAP  # slow to import
+    except ImportError:
+        from sklearn.decomposition import PCA
 
+        warn("Latents are laid out by principal components; for UMAP, pip install umap-learn.")
+        return PCA(2, svd_solver="full").fit_transform(latents), ("PC 1", "PC 2")
     with kept_threads():
         plane = UMAP(random_state=seed, n_jobs=1).fit_transform(latents)
     return plane, ("UMAP 1", "UMAP 2")

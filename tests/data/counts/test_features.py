@@ -113,12 +113,6 @@ def test_unknown_methods_are_named(x: np.ndarray) -> None:
         top_features(ad.AnnData(sp.csr_matrix(x)), 4, method="seurat")
 
 
-@pytest.mark.skipif(find_spec("skmisc") is not None, reason="scikit-misc is installed")
-def test_seurat_says_what_it_needs(x: np.ndarray) -> None:
-    with pytest.raises(DataError, match="pip install scikit-misc"):
-        top_features(ad.AnnData(sp.csr_matrix(x)), 4, method="seurat-v3")
-
-
 @pytest.mark.skipif(find_spec("skmisc") is None, reason="needs scikit-misc")
 def test_seurat_is_scanpys(x: np.ndarray) -> None:
     import scanpy

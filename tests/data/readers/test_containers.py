@@ -104,7 +104,7 @@ def mudata(folder: Path, *names: str) -> Path:
     with h5py.File(folder / "m.h5mu", "w") as file:
         file.attrs["encoding-type"] = "MuData"
         for name in names or ("rna",):
-            write_elem(file, f"mod/{name}", the_data())
+            write_elem(file.require_group("mod"), name, the_data())
     return folder / "m.h5mu"
 
 

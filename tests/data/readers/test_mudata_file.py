@@ -34,7 +34,7 @@ def write(path: Path, **mod: AnnData) -> Path:
         file.attrs["encoding-type"] = "MuData"
         file.attrs["axis"] = 0
         for name, adata in mod.items():
-            write_elem(file, f"mod/{name}", adata)
+            write_elem(file.require_group("mod"), name, adata)
         names = pd.Index([]).append([adata.obs_names for adata in mod.values()]).unique()
         file["mod"].attrs["mod-order"] = list(mod)
         write_elem(file, "obs", pd.DataFrame({"donor": "d"}, index=names[::-1]))
@@ -109,6 +109,6 @@ def test_no_modality_may_be_in_another_file(path: Path, out_of_core: bool) -> No
 
 def test_a_name_with_a_slash_in_a_modality(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        write_elem(file, "mod/rna/layers/a/b", RNA.X)
+        write_elem(file["mod/rna/layers"].create_group("a"), "b", RNA.X)
     with pytest.raises(DataError, match=r"layers\['a/b'\], which anndata cannot read"):
         load(path)

@@ -214,7 +214,7 @@ def test_what_counting_programs_write(tmp_path: Path, case: str) -> None:
         adata = load(tmp_path / "counts.tsv")
     assert adata.X.toarray().tolist() == [[0, 1, 2], [5, 5, 5], [8, 8, 8]]
     assert list(adata.obs_names) == ["s1", "s2", "s3"]
-    said = [str(warning.message) for warning in caught]
+    said = [str(each.message) for each in caught if issubclass(each.category, UserWarning)]
     assert "read as features x observations" in said[0]
     assert any("left out" in line for line in said) == (case in ("HTSeq", "STAR"))
     if case == "featureCounts":

@@ -75,7 +75,7 @@ def test_everything_at_once(run: Callable[..., Result], counts_file: Path, tmp_p
     words = ["fit", str(counts_file), "--epochs", "2", "--components", "3", "--latents", "2"]
     assert run(*words, "--out", tmp_path / "plain").exit_code == 0
     done = subprocess.run(  # noqa: S603 (our own code)
-        [sys.executable, "-m", "vae4counts.inference", *words, "--out", str(tmp_path / "odd")],
+        [sys.executable, "-m", "vae4counts", *words, "--out", str(tmp_path / "odd")],
         capture_output=True,
         text=True,
         env={**os.environ, **odd},

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vae4counts.data.counts.layers import layer_names
 from vae4counts.inference.cli.h5ad import write_h5ad
 from vae4counts.inference.cli.writable import entry_name, unwritable_entries, without_entries
 
@@ -70,7 +71,7 @@ def test_what_cannot_be_written_is_left_out_by_name(
     assert (again.X is not None) == with_counts
     if with_counts:
         assert (again.X != odd.X).nnz == 0
-        assert set(again.layers) == {"raw"}
+        assert layer_names(again) == ["raw"]
         assert (again.layers["raw"] != odd.X).nnz == 0
         assert again.raw.shape == odd.raw.shape
     assert set(odd.obs) == {"group", "mixed", "text"}, "the data themselves keep all"
@@ -153,7 +154,7 @@ def test_a_column_of_any_type(kind: str, slot: str, counts: ad.AnnData, tmp_path
 
 
 NAMES: dict[Any, bool] = {
-    "CD4/CD8": True,
+    "CD4/CD8": not ad.settings.disallow_forward_slash_in_h5ad,  # as later versions do by default
     "é ü": True,
     "_index": False,
     "/first": False,
@@ -169,8 +170,9 @@ NAMES: dict[Any, bool] = {
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_a_column_of_any_name(name: Any, counts: ad.AnnData, tmp_path: Path) -> None:
     counts.obs[name] = np.arange(N)
+    (name_there,) = counts.obs.columns[1:]  # pandas 3 makes None nan
     again, lost = written(counts, tmp_path / "kept.h5ad")
-    assert lost == (set() if NAMES[name] else {f"obs[{name!r}]"})
+    assert lost == (set() if NAMES[name] else {f"obs[{name_there!r}]"})
     assert list(again.obs) == ["group", *([name] if NAMES[name] else [])]
 
 
@@ -179,11 +181,13 @@ def test_a_column_of_any_name(name: Any, counts: ad.AnnData, tmp_path: Path) -> 
 def test_an_entry_of_a_name_that_leads_elsewhere(
     name: Any, slot: str, counts: ad.AnnData, tmp_path: Path
 ) -> None:
+    if (slot, name) == ("layers", None):
+        pytest.skip("X, from anndata 0.13 on")
     getattr(counts, slot)["fine"] = counts.X.toarray()
     getattr(counts, slot)[name] = counts.X.toarray()
     again, lost = written(counts, tmp_path / "kept.h5ad")
     assert lost == {f"{slot}[{name!r}]"}
-    assert list(getattr(again, slot)) == ["fine"]
+    assert (layer_names(again) if slot == "layers" else list(getattr(again, slot))) == ["fine"]
 
 
 def test_slashes_are_refused_by_later_versions_of_anndata(

@@ -114,6 +114,16 @@ def test_varimax_finds_a_simple_structure() -> None:
     assert list(rotated.columns) == ["varimax0", "varimax1", "varimax2"]
 
 
+def test_varimax_is_the_best_of_all_rotations_of_the_plane() -> None:
+    weight = np.random.default_rng(0).normal(size=(12, 2))
+    turn = np.linspace(0, np.pi / 2, 2001)  # further ones only exchange the factors or their signs
+    turns = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    variances = ((np.einsum("jk,kla->jla", weight, turns)) ** 2).var(axis=0).sum(0)
+    rotated, _ = varimax(pd.DataFrame(weight))
+    assert (rotated**2).var(ddof=0).sum() == pytest.approx(variances.max(), rel=1e-5)
+    assert variances.max() > 1.2 * variances.min()
+
+
 def test_varimax_of_one_factor() -> None:
     table = pd.DataFrame({"z0": [-2.0, 1.0]})
     rotated, rotation = varimax(table)

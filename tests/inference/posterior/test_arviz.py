@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 def test_latents_only_by_default(run: Run, adata: AnnData) -> None:
     groups = run.posterior(adata, num_samples=6)
-    assert set(groups.groups()) == {"posterior", "prior", "log_likelihood", "sample_stats"}
+    assert set(groups) == {"posterior", "prior", "log_likelihood", "sample_stats"}
     for group in ("posterior", "prior"):
         assert groups[group]["z"].dims == ("chain", "draw", "obs", "latent")
         assert groups[group]["component"].dims == ("chain", "draw", "obs")
@@ -94,7 +94,7 @@ def test_more_than_fits_is_refused(
     run: Run, adata: AnnData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = run.posterior(adata, 10, ["z", "counts"])
-    groups = [drawn[name] for name in drawn.groups() if name != "observed_data"]
+    groups = [drawn[name] for name in drawn if name != "observed_data"]
     size = sum(variable.nbytes for group in groups for variable in group.data_vars.values())
     monkeypatch.setattr(sizes, "MAX_BYTES", size)
     run.posterior(adata, 10, ["z", "counts"])

@@ -1,4 +1,4 @@
-"""``python -m vae4counts.inference``: the command line."""
+"""``python -m vae4counts``: the command line."""
 
 from vae4counts.inference.cli import main
 
