@@ -28,6 +28,7 @@ import torch
 import typer
 from anndata import AnnData
 
+import vae4counts
 from vae4counts import data, inference
 from vae4counts.data import load, load_pbmc68k_reduced
 from vae4counts.data.readers.registry import READERS
@@ -134,11 +135,16 @@ def names(
 ) -> Iterator[dict[str, Any]]:
     """What a page may use without making it; fits of two epochs; registries as they were."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inference, "fit", quick_fit)
     known = {"pbmc68k-reduced": cells}
-    monkeypatch.setattr(
-        data, "load", lambda name, **how: known[name].copy() if name in known else load(name, **how)
-    )
+
+    def quick_load(name: Any, **how: Any) -> Any:
+        return known[name].copy() if name in known else load(name, **how)
+
+    # the package itself keeps a name once it was asked for it
+    for package in (vae4counts, inference):
+        monkeypatch.setattr(package, "fit", quick_fit)
+    for package in (vae4counts, data):
+        monkeypatch.setattr(package, "load", quick_load)
     registries: list[Any] = [LIKELIHOODS, PRIORS, READERS]
     before = [list(registry) for registry in registries]
     messages = logging.getLogger("vae4counts")
