@@ -1,6 +1,7 @@
 # make demo: fit a GMVAE to 700 blood cells.  make test: everything that CI checks.
-# make quick: the fast tests, for every save.  make matrix: the tests on every Python that is found,
-# with the newest and the oldest releases.  make bench: speed beside scvi-tools' SCVI.
+# make quick: the fast tests, for every save.  make docs: the site, docs/_build/html.
+# make matrix: the tests on every Python that is found, with the newest and the oldest releases.
+# make bench: speed beside scvi-tools' SCVI.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ DEMO := runs/demo
 # a process that has no tests left takes some of another's
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test quick matrix bench lint mypy format audit clean
+.PHONY: demo test quick matrix bench docs lint mypy format audit clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -39,6 +40,10 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/scaling.py
 
+# warnings are errors, among them links and names that lead nowhere; nothing is fetched
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -j auto -q -c docs . docs/_build/html
+
 lint: mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,7 +63,7 @@ audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --skip-editable
 
 clean:
-	rm -rf $(VENV) .matrix build dist runs *.egg-info
+	rm -rf $(VENV) .matrix build dist runs docs/_build docs/generated *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +74,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

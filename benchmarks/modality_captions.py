@@ -148,6 +148,8 @@ def ours(adata: AnnData, seed: int) -> Scores:
     run, scores = fitted(model, adata, TABLES, seed)
     for of, given in PAIRS:
         scores |= conditional(run, adata, of, given)
+        refined = conditional(run, adata, of, given, refine=True)
+        scores |= {f"{name}, refined": value for name, value in refined.items()}
     return scores
 
 

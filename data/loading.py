@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vae4counts.data.readers.orientation import is_sideways, warn_if_sideways
 from vae4counts.data.readers.other_formats import step_to_readable
 from vae4counts.data.readers.registry import accepted_formats, find_reader
 from vae4counts.data.readers.totals import without_totals
+
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -118,6 +121,7 @@ def _read(path: Path, transpose: bool | None) -> AnnData | MultiData:
         if reader is None:
             unknown = f"Cannot tell from its name what {path} holds. {_accepted()}"
             raise DataError(step_to_readable(path) or unknown)
+        log.info("reading %s: %s", found, reader.title)
         adata = reader.read(found)
     if isinstance(adata, MultiData):
         return adata

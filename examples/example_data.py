@@ -73,9 +73,13 @@ def cells() -> tuple[AnnData, str]:
     return _real_or("pbmc68k", "VAE4COUNTS_PBMC68K", load_pbmc68k_reduced, "700 cells from scanpy")
 
 
-def pictures() -> tuple[AnnData, str]:
-    """Return pictures x objects, and a description; made pictures have ``obs["scene"]``."""
-    return _real_or("coco2017-val", "VAE4COUNTS_COCO", made_scenes, "made scenes")
+def pictures(*, with_empty: bool = False) -> tuple[AnnData, str]:
+    """Return pictures x objects, and a description; made pictures have ``obs["scene"]``.
+
+    Pictures without any object are left out unless they are asked for.
+    """
+    fewest = 0 if with_empty else 1
+    return _real_or("coco2017-val", "VAE4COUNTS_COCO", made_scenes, "made scenes", fewest)
 
 
 def tumours() -> tuple[AnnData, str]:
@@ -276,7 +280,7 @@ def made_protocols(n: int = 300 if QUICK else 1500, seed: int = 0) -> AnnData:
 
 
 def _real_or(
-    name: str, variable: str, substitute: Callable[[], AnnData], what: str
+    name: str, variable: str, substitute: Callable[[], AnnData], what: str, fewest: int = 1
 ) -> tuple[AnnData, str]:
     path = os.environ.get(variable)
     if path:
@@ -285,8 +289,8 @@ def _real_or(
         adata, what = load(name, offline=True), f"the real data, {name}"
     else:
         adata, what = substitute(), f"a substitute, {what} (the real data, {name}, are not here)"
-    # observations and features without any counts carry no information
-    sc.pp.filter_cells(adata, min_counts=1)
+    # features without any counts carry no information, and mostly observations neither
+    sc.pp.filter_cells(adata, min_counts=fewest)
     sc.pp.filter_genes(adata, min_counts=1)
     return adata, f"{adata.n_obs:,} x {adata.n_vars:,}: {what}"
 

@@ -15,7 +15,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.guides.encoder import Encoder
 from vae4counts.models.base import Model
 from vae4counts.models.config import Configured
-from vae4counts.models.covariates import Covariates
+from vae4counts.models.covariates import Columns, Covariates
 
 
 class IncompatiblePairError(ValueError):
@@ -60,6 +60,10 @@ class Guide(Configured, nn.Module, abc.ABC):
     def covariates(self) -> Covariates:
         """What the guide is told about each observation beside its counts; nothing by default."""
         return Covariates()
+
+    def learn_covariates(self, columns: Columns) -> None:
+        """Let all copies of these covariates take scales and frequencies: `Covariates.learn`."""
+        self.covariates.learn(columns)
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> Tensor | None:

@@ -18,7 +18,7 @@ from vae4counts.guides.gaussian import GaussianGuide
 from vae4counts.guides.heads import GaussianHead
 from vae4counts.models.base import Model, observations
 from vae4counts.models.config import Configured
-from vae4counts.models.covariates import Covariates
+from vae4counts.models.covariates import Columns, Covariates
 
 EXPERTS = "experts"
 """The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
@@ -149,13 +149,19 @@ class ProductGuide(GaussianGuide):
         n_latent: Dimension ``L`` of the latents.
 
     Raises:
-        ValueError: There is no expert.
+        ValueError: There is no expert, or they see different covariates.
     """
 
     def __init__(self, experts: Mapping[str, Expert], n_latent: int) -> None:
         super().__init__()
         if not experts:
             raise ValueError("there is no expert: name one or more")
+        seen = {tuple(each.encoder.covariates.names) for each in experts.values()} - {()}
+        if len(seen) > 1:
+            listed = " and ".join(", ".join(names) for names in sorted(seen))
+            raise ValueError(
+                f"the experts see different covariates ({listed}): give all encoders the same"
+            )
         self.n_latent = n_latent
         self.experts = nn.ModuleDict(dict(experts))
         for name, expert in self._experts.items():
@@ -193,6 +199,11 @@ class ProductGuide(GaussianGuide):
         """See `Guide.covariates`: those of the first encoder that sees any."""
         seen = (expert.encoder.covariates for expert in self._experts.values())
         return next(filter(bool, seen), Covariates())
+
+    def learn_covariates(self, columns: Columns) -> None:
+        """See `Guide.learn_covariates`: each encoder has its own copy."""
+        for expert in self._experts.values():
+            expert.encoder.covariates.learn(columns)
 
     def made_for(self, model: Model) -> Iterable[tuple[str, object, object]]:
         """See `Guide.made_for`."""

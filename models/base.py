@@ -19,7 +19,7 @@ from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
-from vae4counts.models.numerics import column_means
+from vae4counts.models.numerics import column_means, log2_rates
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
@@ -277,6 +277,18 @@ class Model(Configured, nn.Module, abc.ABC):
             NotInModelError: The model has no latent space.
         """
         raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
+
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:
+        """Return expected values of all features on the scale on which they are compared.
+
+        log2 of counts, so that a difference is a log2 fold change; other values as they are unless
+        overridden.
+
+        Args:
+            means: Expected values, shape ``(*batch, G)``.
+            added: What is added to those of counts first, broadcastable to ``(G,)``.
+        """
+        return log2_rates(means, added) if self.holds_counts else means
 
     def given_latents(
         self,

@@ -177,6 +177,13 @@ class MultiVAE(Model):
             z, library, at, lambda likelihood, outputs, size: likelihood.rates(outputs, size)
         )
 
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:
+        """See `Model.comparable` and, for the scale of each table, `Likelihood.comparable`."""
+        sizes = list(self.table_sizes.values())
+        offsets = torch.as_tensor(added).expand(self.n_features).split(sizes)
+        parts = zip(self._modalities.values(), means.split(sizes, -1), offsets, strict=True)
+        return torch.cat([each.likelihood.comparable(own, to) for each, own, to in parts], -1)
+
     def given_latents(self, table: str, z: Tensor, library: Tensor | None, columns: Columns) -> Any:
         """See `Model.given_latents`."""
         return self._modalities[table].given_latents(z, library, columns, self.covariates)

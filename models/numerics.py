@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Expected counts below this are treated as this: the logarithm of a rate that underflowed would be
+# -inf and its gradient NaN.
+SMALLEST_RATE = 1e-20
+
 
 def at_least_float32(outputs: Tensor) -> Tensor:
     """Return a network's outputs in float32 or wider, whatever the network computes in."""
@@ -24,6 +28,11 @@ def column_means(values: Tensor) -> Tensor:
     if values.layout != torch.strided:
         return values.sum(0, keepdim=True).to_dense().squeeze(0) / max(1, len(values))
     return values.nanmean(0).nan_to_num(0.0)
+
+
+def log2_rates(means: Tensor, added: Tensor | float = 0.0) -> Tensor:
+    """Return the logarithms to base 2 of rates, to which something may be added first."""
+    return (means + added).clamp_min(SMALLEST_RATE).log2()
 
 
 def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -33,7 +33,6 @@ MAY_IMPORT = {
 }
 # From the bottom to the top: a package imports only those before it.
 LAYERS = (
-    "progress",
     "parallel",
     "posterior",
     "interpretation",

@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(sc.tl, "umap", lay_out_by_latents)
     registries = (LIKELIHOODS, PRIORS, Configured.registry)
     before = [dict(registry) for registry in registries]
-    with mpl.rc_context({"backend": "agg"}):
+    with mpl.rc_context({"backend": "agg"}), pd.option_context("display.max_colwidth", 50):
         yield
     plt.close("all")
     for registry, kept in zip(registries, before, strict=True):
@@ -96,6 +96,13 @@ def test_an_example_runs_and_says_what_it_runs_on(
     names = run(name)
     assert "a substitute" in capsys.readouterr().out.splitlines()[0]
     assert np.isfinite(names["found"].elbo)
+
+
+def test_all_models_of_the_zoo_are_compared_and_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("zoo_of_scenes")
+    assert "a substitute" in capsys.readouterr().out.splitlines()[0]
+    assert set(names["compared"].index) == set(names["MODELS"]) < set(names["answers"])
+    assert np.isfinite(names["compared"]["difference_se"]).all()
 
 
 @pytest.mark.parametrize(
@@ -198,6 +205,14 @@ def test_a_notebook_is_small_and_of_no_machine(name: str) -> None:
     text = (EXAMPLES / f"{name}.ipynb").read_text(encoding="utf-8")
     assert len(text) < MOST_BYTES
     assert not re.search(r"/home/|/root/|/tmp/|/Users/|site-packages|[A-Z]:\\\\", text)
+
+
+def test_only_a_notebook_of_real_data_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="zoo_of_scenes shows real data: set VAE4COUNTS_COCO"):
+        execute.environment("zoo_of_scenes")
+    monkeypatch.setenv("VAE4COUNTS_COCO", "counts.csv")
+    assert execute.environment("zoo_of_scenes")["VAE4COUNTS_COCO"] == "counts.csv"
+    assert "VAE4COUNTS_COCO" not in execute.environment("captions")
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

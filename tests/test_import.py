@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from importlib.metadata import version
@@ -52,6 +53,11 @@ def loaded_by(code: str) -> tuple[set[str], str]:
 def test_the_package_is_light() -> None:
     heavy, _ = loaded_by("import vae4counts; assert 'importlib.metadata' not in sys.modules")
     assert not heavy
+
+
+def test_messages_are_for_those_who_ask() -> None:
+    (handler,) = logging.getLogger("vae4counts").handlers
+    assert isinstance(handler, logging.NullHandler)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

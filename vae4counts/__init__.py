@@ -3,6 +3,7 @@
 The public names and sub-packages are imported when they are first used.
 """
 
+import logging
 from pathlib import Path
 
 import lazy_loader
@@ -11,6 +12,9 @@ import lazy_loader
 _here = Path(__file__).resolve().parent
 if not (_here / "data").exists():
     __path__.append(str(_here.parent))
+
+# messages are for those who ask, see `logging`
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _lazy_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from vae4counts.data.text import reason_of
 if TYPE_CHECKING:
     from requests import Response
 
+log = logging.getLogger(__name__)
+
 DIRECTORY_VARIABLE = "VAE4COUNTS_DATA"
 OFFLINE_VARIABLE = "VAE4COUNTS_OFFLINE"
 
 _CHUNK_SIZE = 2**16  # bytes
+_MEGABYTE = 1e6  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
 
 
@@ -130,6 +134,7 @@ def _receive(url: str, partial: Path) -> None:
     """Download to a file, after what an earlier try has left in it."""
     import requests  # slow to import, and needed here only
 
+    log.info("downloading %s", url)
     version = _validator(partial)
     # uncompressed: a server's own compression would make positions meaningless
     headers = {"Accept-Encoding": "identity"}
@@ -169,22 +174,17 @@ def _mark(response: Response) -> str:
 
 
 def _write(response: Response, partial: Path, total: int | None) -> None:
-    from rich import progress
-    from rich.console import Console
+    # slow to import, and needed here only
+    from vae4counts.data.progress.task import Task
+    from vae4counts.data.progress.work import shown
 
-    screen = Console(stderr=True)
-    bar = progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-        console=screen,
-        disable=not screen.is_terminal,
-    )
-    with bar, partial.open("ab") as target:
-        name = partial.name.removeprefix(".").removesuffix(".part")
-        task = bar.add_task(name, total=total, completed=target.tell())
-        for chunk in response.raw.stream(_CHUNK_SIZE, decode_content=False):
-            target.write(chunk)
-            bar.advance(task, len(chunk))
+    name = partial.name.removeprefix(".").removesuffix(".part")
+    with partial.open("ab") as target:
+        size = None if total is None else total / _MEGABYTE
+        task = Task(name, "MB", size, target.tell() / _MEGABYTE, is_long=True)
+        with shown(task) as view:
+            for chunk in response.raw.stream(_CHUNK_SIZE, decode_content=False):
+                target.write(chunk)
+                task.done += len(chunk) / _MEGABYTE
+                task.note = "" if task.speed is None else f"{task.speed:.1f} MB a second"
+                view.show()

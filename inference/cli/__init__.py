@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from vae4counts.data.progress.stream import never_fail_to_encode
 from vae4counts.inference.parallel.cpus import use_fewer_threads
-from vae4counts.inference.progress.stream import never_fail_to_encode
 
 from . import adapt, annotate, compare, datasets, evaluate, figures, fit, predict, report
 from .application import app

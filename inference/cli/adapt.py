@@ -10,6 +10,7 @@ import typer
 from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.cli.application import app, screen
 from vae4counts.inference.cli.command_line import command_line
+from vae4counts.inference.cli.completion import data_sets
 from vae4counts.inference.cli.data_options import resolved
 from vae4counts.inference.cli.errors import one_line_errors
 from vae4counts.inference.cli.fit import how_training_ended
@@ -36,7 +37,8 @@ def adapt_command(
         str,
         typer.Argument(
             help="Data with new levels of the run's covariates, such as a new batch: a name, or "
-            f"the path of {accepted_formats()}."
+            f"the path of {accepted_formats()}.",
+            autocompletion=data_sets,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vae4counts.inference.progress.stream import Stream
+from vae4counts.data.progress.stream import Stream
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import typer
 
 # Options that the results do not depend on.
-INCIDENTAL = ("checkpoint_minutes", "resume", "device", "devices")
+INCIDENTAL = ("checkpoint_minutes", "resume", "device", "devices", "logger", "log_folder")
 
 
 def command_line(context: typer.Context, without: Collection[str] = INCIDENTAL) -> str:

@@ -14,9 +14,11 @@ from vae4counts.data.readers.registry import accepted_formats
 from vae4counts.inference.cli.application import app, asides, screen
 from vae4counts.inference.cli.checkpoint_options import CheckpointOptions
 from vae4counts.inference.cli.command_line import command_line
+from vae4counts.inference.cli.completion import data_sets
 from vae4counts.inference.cli.covariate_options import CovariateOptions
 from vae4counts.inference.cli.data_options import DataOptions
 from vae4counts.inference.cli.errors import one_line_errors
+from vae4counts.inference.cli.logger_options import LoggerOptions
 from vae4counts.inference.cli.metrics_table import show_metrics
 from vae4counts.inference.cli.modality_options import ModalityOptions
 from vae4counts.inference.cli.options import Panel, with_options
@@ -43,7 +45,8 @@ def fit_command(
         str,
         typer.Argument(
             help="The name of a data set (see 'vae4counts datasets') or the path of "
-            f"{accepted_formats()}. Observations are rows, counts are raw."
+            f"{accepted_formats()}. Observations are rows, counts are raw.",
+            autocompletion=data_sets,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to make for the results.")],
@@ -56,6 +59,7 @@ def fit_command(
     schedule: Annotated[Schedule, Panel("Training")],
     compute: Annotated[Compute, Panel("Compute")],
     saving: Annotated[CheckpointOptions, Panel("Checkpoints")],
+    logs: Annotated[LoggerOptions, Panel("Logger")],
 ) -> None:
     """Fit a model to counts; leave model, metrics, annotated data and figures in a directory.
 
@@ -105,7 +109,7 @@ def fit_command(
                         label=table.label,
                         layer=layer,
                         device=basic.device,
-                        progress=is_first,
+                        progress=logs.progress(out, visible=is_first),
                         split=split,
                         schedule=schedule,
                         checkpoints=saving.in_directory(checkpoints),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from vae4counts.inference.cli.completion import completing
 from vae4counts.inference.cli.errors import one_line_errors
 
 
@@ -86,6 +87,7 @@ def _parameters(kind: type[Any], panel: Panel) -> Iterator[inspect.Parameter]:
             min=each.metadata["minimum"],
             help=help_text,
             rich_help_panel=panel.moved.get(each.name, panel.title),
+            autocompletion=None if choices is None else completing(choices),
         )
         yield inspect.Parameter(
             each.name,

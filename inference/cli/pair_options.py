@@ -88,7 +88,8 @@ class PairOptions(Options):
     )
     states: int | None = option(
         None,
-        "States of each node of a tree: 3 by default for chow-liu, 8 for latent-tree.",
+        "States of each node of a tree, or of each count: 3 by default for chow-liu and "
+        "discrete-flow, 8 for latent-tree.",
         minimum=1,
     )
     known_labels: str | None = option(

@@ -27,6 +27,7 @@ from vae4counts.inference.fitting.plan import (
     settings_of,
     split_observations,
 )
+from vae4counts.inference.fitting.progress import Progress, as_progress
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.run.alignment import counts_like, labels_of
 from vae4counts.inference.run.fitted_pair import (
@@ -56,7 +57,7 @@ def adapt(
     label: str | AsFitted | None = AS_FITTED,
     layer: str | AsFitted | None = AS_FITTED,
     device: str = "auto",
-    progress: bool = True,
+    progress: Progress | bool = True,
     split: SplitOptions | str | None = None,
 ) -> Run:
     """Adapt a run to data that have new levels of its covariates, such as a new batch.
@@ -85,7 +86,7 @@ def adapt(
             the fit's own.
         layer: The layer that holds the counts; None for ``X``; by default the fit's own.
         device: See `fit`.
-        progress: Whether to show a progress bar.
+        progress: See `fit`.
         split: Which observations are for what, see `fit`; None for its default.
 
     Returns:
@@ -104,6 +105,7 @@ def adapt(
     if split is None or isinstance(split, str):
         split = SplitOptions(column=split)
     check_is(SplitOptions, "split", split)
+    progress = as_progress(progress)
     layer = run.layer if layer is AS_FITTED else layer
     label = run.label if label is AS_FITTED else label
     with fitted_with("layer", layer, run.layer):
@@ -194,7 +196,7 @@ def _job(
     training: Counts,
     validation: Counts,
     *,
-    progress: bool,
+    progress: Progress,
 ) -> TrainingJob:
     n_old, n_new = len(run.split.train), len(training)
     if basic.epochs is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from datetime import timedelta
@@ -24,6 +25,8 @@ from safetensors.torch import load_file, save_file
 from vae4counts.data.warning import warn
 from vae4counts.inference.fitting.state import State
 from vae4counts.inference.run import storage
+
+log = logging.getLogger(__name__)
 
 KIND = "vae4counts checkpoint"
 FORMAT = 2
@@ -89,6 +92,7 @@ class CheckpointFiles:
             return False
         finally:
             self._last = monotonic()
+        log.debug("the state is saved in %s", target)
         for old in found(self.directory)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         return True

@@ -27,6 +27,7 @@ from vae4counts.inference.fitting.checks import accelerator_for, check_handlers,
 from vae4counts.inference.fitting.confounding import warn_of_confounding, warn_of_untrained
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.known_classes import digest, training_parts
+from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
     BasicOptions,
@@ -46,6 +47,7 @@ from vae4counts.inference.fitting.plan import (
     settings_of,
     split_observations,
 )
+from vae4counts.inference.fitting.progress import Progress, as_progress
 from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.parallel.matmul import fast_products
@@ -73,7 +75,7 @@ def fit(
     layer: str | None = None,
     modalities: Mapping[str, str] | None = None,
     device: str = "auto",
-    progress: bool = True,
+    progress: Progress | bool = True,
     warm_start: bool = False,
     split: SplitOptions | str = SplitOptions(),  # noqa: B008 (it is frozen, as are the others)
     schedule: Schedule = Schedule(),  # noqa: B008
@@ -130,7 +132,8 @@ def fit(
             "protein": "obsm/protein"}``, see `modalities_of`; by default the modality of its name.
         device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
             variable ``CUDA_VISIBLE_DEVICES`` chooses.
-        progress: Whether to show a progress bar.
+        progress: Whether to show how far training has come; or a `Progress`, to have it written
+            down by a logger as well.
         warm_start: Whether to begin from the parameters that the pair has, as to continue a run
             with ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and
             the KL terms have their full weight unless ``schedule.warm_up_steps`` is given.
@@ -159,7 +162,7 @@ def fit(
     """
     check_is(Model, "model", model)
     check_is(Guide, "guide", guide)
-    warm_start = truth("warm_start", warm_start)
+    warm_start, progress = truth("warm_start", warm_start), as_progress(progress)
     modalities = places("modalities", modalities)
     check_text(label=label, layer=layer)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
@@ -172,8 +175,7 @@ def fit(
     parts = split_observations(data.obs, counts, split, basic.seed)
     check_pair(model, guide, counts=counts, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
-    phase = plan_training(basic, schedule, model, len(parts.train), warm_start=warm_start)
-    phase = phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
+    phase = _plan(basic, schedule, model, guide, len(parts.train), warm_start=warm_start)
     model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
@@ -219,6 +221,20 @@ def fit(
     return run
 
 
+def _plan(
+    basic: BasicOptions,
+    schedule: Schedule,
+    model: Model,
+    guide: Guide,
+    n_training: int,
+    *,
+    warm_start: bool,
+) -> Phase:
+    """How long and how fast to train: in one pass where there is nothing to train by steps."""
+    phase = plan_training(basic, schedule, model, n_training, warm_start=warm_start)
+    return phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
+
+
 def _classes_of(
     model: Model, label: str | None, data: AnnData | MultiData
 ) -> tuple[str | None, np.ndarray | None]:
@@ -241,8 +257,8 @@ def _learn_covariates(
     if warm_start:
         return
     warn_of_untrained(columns, training.covariates)
-    for covariates in (model.covariates, guide.covariates):
-        covariates.learn(training.covariates)
+    model.covariates.learn(training.covariates)
+    guide.learn_covariates(training.covariates)
 
 
 def _set_parameters(model: Model, guide: Guide, state: dict[str, Tensor]) -> None:

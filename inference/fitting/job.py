@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.options import Checkpoints, Precision
 from vae4counts.inference.fitting.phases import Phases
-from vae4counts.inference.fitting.progress import ProgressBars
+from vae4counts.inference.fitting.progress import SILENT, Progress, WatchedFit
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.processes import make_fabric
@@ -22,6 +23,8 @@ from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.parallel.threads import kept_threads
 from vae4counts.inference.run.fitted_pair import pair_of
 from vae4counts.models import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class TrainingJob:
         accelerator: "cpu" or "cuda".
         precision: See `Compute`.
         threads: See `Compute`.
-        progress: Whether to show progress bars.
+        progress: How far training has come is said there.
         subject: What is fitted to what and how, see `subject_of`.
         checkpoints: Where checkpoints are; None for none.
     """
@@ -52,7 +55,7 @@ class TrainingJob:
     accelerator: str
     precision: Precision
     threads: int | None
-    progress: bool
+    progress: Progress
     subject: dict[str, Any]
     checkpoints: Checkpoints | None
 
@@ -104,16 +107,25 @@ def train(model: Model, guide: Guide, job: TrainingJob) -> Trained:
     """Train a pair in this process, or do this process's share of the work."""
     fabric = make_fabric(job.accelerator, job.precision)
     pair = pair_of(model, guide)
+    log.info(
+        "training %s and %s on %d observations: up to %d epochs in batches of %d, on %s",
+        model.title,
+        type(guide).__name__,
+        len(job.training),
+        job.phase.epochs,
+        job.phase.batch_size,
+        fabric.device,
+    )
     with (
         kept_threads(job.threads),
         own_randomness(fabric.device, job.seed),
         fast_products(),
-        ProgressBars(visible=job.progress and fabric.is_global_zero) as bars,
+        WatchedFit(job.progress if fabric.is_global_zero else SILENT) as watched,
         ResumableFit(pair, fabric.device, job.subject, job.checkpoints) as resumable,
     ):
         fabric.to_device(pair)
         counts = job.training.to(fabric.device), job.validation.to(fabric.device)
-        phases = Phases(fabric, model, guide, *counts, job.seed, resumable, bars.phase)
+        phases = Phases(fabric, model, guide, *counts, job.seed, resumable, watched.training)
         history = phases.run(job.phase, job.restarts, warm_start=job.warm_start)
         threads = torch.get_num_threads()
     state = {name: value.detach() for name, value in pair.state_dict().items()}

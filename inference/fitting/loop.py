@@ -106,13 +106,11 @@ class TrainingLoop:
         self.best, self.best_epoch = -math.inf, 0
         self.best_state: dict[str, torch.Tensor] = {}
 
-    def run(
-        self, report: Callable[[EpochRecord], None], after_step: Callable[[], None]
-    ) -> list[EpochRecord]:
+    def run(self, report: Callable[[], None], after_step: Callable[[], None]) -> list[EpochRecord]:
         """Maximise the ELBO and leave the pair at its best validation ELBO at full KL weight.
 
         Args:
-            report: Called with each epoch's record.
+            report: Called after each epoch.
             after_step: Called after each step.
 
         Returns:
@@ -127,13 +125,21 @@ class TrainingLoop:
             record = self._validate()
             self._keep_best(record)
             self._next_epoch()
-            report(record)
+            report()
         if self.best_state:
             self.elbo.load_state_dict(self.best_state)
         elif not math.isfinite(self.history[-1].validation_elbo):
             value = self.history[-1].validation_elbo
             raise TrainingError(f"the validation ELBO is {value}: {ADVICE}")
         return self.history
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs that are done, and the share of the one that is under way.
+
+        The look at the validation observations, with which an epoch ends, counts as a step.
+        """
+        return self.epoch - 1 + self.batches / (len(self.loader) + 1)
 
     @property
     def is_finished(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,23 +13,25 @@ from lightning_fabric import Fabric
 from vae4counts.data import Counts
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.history import EpochRecord
+from vae4counts.inference.fitting.known_classes import known_classes
 from vae4counts.inference.fitting.loop import Phase, TrainingLoop
 from vae4counts.inference.fitting.own_pair import redraw
+from vae4counts.inference.fitting.progress import Report
 from vae4counts.inference.fitting.resumption import ResumableFit
 from vae4counts.inference.fitting.start import start_from_data, start_from_latents
 from vae4counts.models import Model
+from vae4counts.models.labels import UNLABELLED
 
 # Of a mixture's epochs, those in which its plain twin is trained.
 PLAIN_SHARE = 0.5
-# Where components are known classes. They start at what few observations say of them, and the many
-# others then move them, slowly, to whatever groups these form.
-PLAIN_SHARE_WITH_LABELS = 0.8
+# Where components are known classes, it grows to this with the share of observations that have no
+# label: components start at what the labelled ones say of them, and the others then move them,
+# slowly, to whatever groups these form.
+PLAIN_SHARE_OF_UNLABELLED = 0.8
 # Each of several short fits has this share of the epochs.
 RESTART_SHARE = 0.2
 # Far from the differences between seeds that people choose.
 SEED_STRIDE = 1_000_003
-
-Report = Callable[[EpochRecord], None]
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Phases:
         seed: Seed of the order of the observations.
         progress: Runs each training, and what happens between them, unless it was done before
             the fit was resumed.
-        announce: Called with a phase's title and number of epochs; returns what to call after
-            each epoch.
+        watch: Called with the title of a training, its number of epochs and how many of them were
+            done before; gives what to call as training proceeds.
     """
 
     fabric: Fabric
@@ -55,7 +58,7 @@ class Phases:
     validation: Counts
     seed: int
     progress: ResumableFit
-    announce: Callable[[str, int], Report]
+    watch: Callable[[str, int, float], AbstractContextManager[Report]]
 
     def run(self, phase: Phase, restarts: int, *, warm_start: bool) -> list[EpochRecord]:
         """Train the pair from beginning to end and return the history.
@@ -86,13 +89,20 @@ class Phases:
         twin = model.plain_twin()
         if twin is None or not guide.fits(twin):
             return self._train(phase, title)
-        share = PLAIN_SHARE if model.labels is None else PLAIN_SHARE_WITH_LABELS
-        epochs = int(share * phase.epochs)
+        epochs = int(self._plain_share() * phase.epochs)
         plain, phase = phase.split_after(epochs, self._steps_per_epoch(phase))
         plain = replace(plain, name="plain", patience=epochs)
         history = replace(self, model=twin)._train(plain, "plain VAE") if epochs else []
         self.progress.once(lambda: start_from_latents(model, guide, self.training, self.seed))
         return history + self._train(phase, title)
+
+    def _plain_share(self) -> float:
+        """The share of the epochs that the plain twin takes."""
+        known = known_classes(self.training, self.model.labels)
+        if known is None:
+            return PLAIN_SHARE
+        unlabelled = (known == UNLABELLED).double().mean().item()
+        return PLAIN_SHARE + (PLAIN_SHARE_OF_UNLABELLED - PLAIN_SHARE) * unlabelled
 
     def _best_of(self, restarts: int, short: Phase) -> list[EpochRecord]:
         """Leave the pair as the best of several short fits did, and return that one's history.
@@ -129,7 +139,7 @@ class Phases:
             phase,
             self.seed,
         )
-        return self.progress.train(make, self.announce(title, phase.epochs))
+        return self.progress.train(make, partial(self.watch, title, phase.epochs))
 
     def _steps_per_epoch(self, phase: Phase) -> int:
         return math.ceil(len(self.training) / phase.batch_size)

@@ -1,51 +1,112 @@
-"""The progress bars of a fit."""
+"""What is told of a fit while it runs: on the screen, in the log, and to a logger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from rich import progress
-
+from vae4counts.data.progress.task import Task
+from vae4counts.data.progress.work import shown
 from vae4counts.inference.fitting.history import EpochRecord
-from vae4counts.inference.progress.stream import Stream
+from vae4counts.inference.fitting.logger import LoggedHistory, Logger, check_logger
+from vae4counts.inference.fitting.options import truth
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[Sequence[EpochRecord], float], None]
+"""Takes the history of a training so far, and how many epochs are done: 12.5 in the thirteenth."""
 
 
-class ProgressBars:
-    """A bar for each phase of a fit, with the validation ELBO of the last epoch.
+@dataclass(frozen=True)
+class Progress:
+    """Where it is said how far training has come.
 
-    Args:
-        visible: Whether to show anything.
+    On the screen, which is standard error, there is a bar in a terminal or a notebook. Anywhere
+    else there are lines: one after the first epoch, and then one each minute, or after 5 % of the
+    epochs if these take ten seconds or more.
+
+    Attributes:
+        visible: Whether to say it on the screen.
+        logger: What writes the history down as it grows: a logger of Lightning Fabric, such as
+            ``lightning_fabric.loggers.CSVLogger("logs")`` or ``TensorBoardLogger("logs")``, or
+            another one with their methods. After each epoch it gets the columns of `Run.history`
+            by name, at the number of optimiser steps that the whole fit has taken. Of several
+            processes the first one logs. A logger that fails costs no fit: it ends in a warning.
+
+    Raises:
+        SettingsError: A value is of another type.
     """
 
-    def __init__(self, *, visible: bool) -> None:
-        self._bars = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("epochs, validation ELBO {task.fields[elbo]}"),
-            progress.TimeElapsedColumn(),
-            console=Stream(),
-            disable=not visible,
-        )
+    visible: bool = True
+    logger: Logger | None = None
 
-    def __enter__(self) -> ProgressBars:
-        self._bars.start()
+    def __post_init__(self) -> None:
+        truth("visible", self.visible)
+        if self.logger is not None:
+            check_logger(self.logger)
+
+
+SILENT = Progress(visible=False)
+
+
+def as_progress(progress: Progress | bool) -> Progress:
+    """Return what may be given in short as a `Progress`.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    return Progress(truth("progress", progress))
+
+
+class WatchedFit:
+    """A fit whose trainings are shown as they proceed.
+
+    Args:
+        progress: Where.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._visible, self._history = progress.visible, LoggedHistory(progress.logger)
+
+    def __enter__(self) -> WatchedFit:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._history.close("success" if kind is None else "failed")
 
-    def phase(self, title: str, epochs: int) -> Callable[[EpochRecord], None]:
-        """Add a bar and return what to call after each of its epochs."""
-        task = self._bars.add_task(title, total=epochs, elbo="-")
+    @contextmanager
+    def training(self, title: str, epochs: int, done: float) -> Iterator[Report]:
+        """Watch a training.
 
-        def report(record: EpochRecord) -> None:
-            self._bars.update(task, advance=1, elbo=f"{record.validation_elbo:.2f}")
+        Args:
+            title: What to call it.
+            epochs: The most epochs that it takes.
+            done: How many of them were done before.
 
-        return report
+        Yields:
+            What to call as training proceeds, also with the epochs that were done before.
+        """
+        task = Task(title, "epochs", epochs, done, is_long=True)
+        told: list[EpochRecord] = []
+        with shown(task, visible=self._visible) as view:
+
+            def report(history: Sequence[EpochRecord], done: float) -> None:
+                for record in history[len(told) :]:
+                    told.append(record)
+                    task.note = _elbos(record)
+                    self._history.add(record)
+                    log.debug("%s: epoch %d, %s", title, record.epoch, task.note)
+                task.done = done
+                view.show()
+
+            yield report
+        log.info("%s ended after %d epochs: %s", title, len(told), task.note)
+        self._history.end_training(told[-1])
+
+
+def _elbos(record: EpochRecord) -> str:
+    return f"ELBO {record.train_elbo:.2f}, validation ELBO {record.validation_elbo:.2f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,12 +28,15 @@ from vae4counts.inference.fitting.history import EpochRecord
 from vae4counts.inference.fitting.loop import TrainingLoop
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import Checkpoints
+from vae4counts.inference.fitting.progress import Report
 from vae4counts.inference.fitting.signals import FitInterrupted, StopRequest, stop_requests
 from vae4counts.inference.fitting.state import State, joined, part
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.randomness import random_state, set_random_state
 from vae4counts.inference.run import storage
 from vae4counts.models.config import Configured, description
+
+log = logging.getLogger(__name__)
 
 # Settings that may differ when a fit continues: where it is computed, by how many processes and
 # threads, and what is done about a step that is not finite.
@@ -123,13 +127,16 @@ class ResumableFit:
         self.once(lambda: self.pair.load_state_dict(self._kept))
 
     def train(
-        self, make: Callable[[], TrainingLoop], report: Callable[[EpochRecord], None]
+        self,
+        make: Callable[[], TrainingLoop],
+        watch: Callable[[float], AbstractContextManager[Report]],
     ) -> list[EpochRecord]:
         """Run a training, or what is left of it.
 
         Args:
             make: Makes the training, at its start.
-            report: Called with each epoch's record, also of epochs that were trained before.
+            watch: Called with the number of epochs that were done before; gives what to call as
+                training proceeds.
 
         Raises:
             CheckpointError: The state does not belong to this training.
@@ -140,17 +147,30 @@ class ResumableFit:
         if history is None:
             training = make()
             self._restore(training)
-            list(map(report, training.history))
-            try:
-                history = training.run(report, lambda: self._after_step(training))
-            except NonFiniteError:
-                if self._files is not None:
-                    self._files.write(self._step(training), self._state(training))
-                raise
-            self._after_step(training, is_last=True)
+            with watch(training.epochs_done) as report:
+                history = self._run(training, report)
         else:
-            list(map(report, history))
+            with watch(len(history)) as report:
+                report(history, len(history))
         self._histories.append(history)
+        return history
+
+    def _run(self, training: TrainingLoop, report: Report) -> list[EpochRecord]:
+        def tell() -> None:
+            report(training.history, training.epochs_done)
+
+        def after_step() -> None:
+            tell()
+            self._save_if_due(training)
+
+        tell()
+        try:
+            history = training.run(tell, after_step)
+        except NonFiniteError:
+            if self._files is not None:
+                self._files.write(self._step(training), self._state(training))
+            raise
+        self._save_if_due(training, is_last=True)
         return history
 
     def _find(self, checkpoints: Checkpoints) -> tuple[Path, State] | None:
@@ -168,6 +188,7 @@ class ResumableFit:
             warn(f"{directory} holds no checkpoint: the fit begins")
         else:
             check_same(*resumed, self.subject)
+            log.info("the fit continues from %s", resumed[0])
         return resumed
 
     def _recorded(self) -> list[EpochRecord] | None:
@@ -200,7 +221,7 @@ class ResumableFit:
                 "result may differ in its last digits from that of an uninterrupted fit"
             )
 
-    def _after_step(self, training: TrainingLoop, *, is_last: bool = False) -> None:
+    def _save_if_due(self, training: TrainingLoop, *, is_last: bool = False) -> None:
         """Save the state when it is due, or asked for, and stop if a signal has asked for that."""
         if self._directory is None:
             return

@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 
 from vae4counts import models
-from vae4counts.data import Batch, CountLoader, Counts
+from vae4counts.data import Batch, CountLoader, Counts, Tables
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.known_classes import known_classes, some_of_each
 from vae4counts.inference.fitting.nonfinite import ADVICE, TrainingError
@@ -31,9 +31,24 @@ MIN_OF_CLASS = 10
 def start_from_data(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
     """Let the model learn from all training observations, and all parts start at some of them."""
     model.learn(CountLoader(counts, batch_size=LEARNING_BATCH, seed=seed))
-    batch = next(iter(CountLoader(counts, batch_size=MOMENT_OBSERVATIONS, seed=seed)))
+    batch = _for_moments(counts, seed)
     models.start_from_data(model, batch)
     models.start_from_data(guide, batch)
+
+
+def _for_moments(counts: Counts, seed: int) -> Batch:
+    """Observations in random order, enough of each table, or as many as have it."""
+    batch = next(iter(CountLoader(counts, batch_size=MOMENT_OBSERVATIONS, seed=seed)))
+    if not isinstance(counts, Tables) or len(batch) == len(counts):
+        return batch
+    random, rows = np.random.default_rng(seed), [batch.index]
+    for name, table in batch.tables.items():
+        if table.rows is not None:
+            others = counts.present[name].index_fill(0, batch.index, value=False)
+            found = random.permutation(others.nonzero().squeeze(-1).cpu().numpy())
+            more = torch.from_numpy(found[: MOMENT_OBSERVATIONS - len(table.values)])
+            rows.append(more.to(batch.index))
+    return batch if len(rows) == 1 else counts.batch(torch.cat(rows))
 
 
 @torch.no_grad()

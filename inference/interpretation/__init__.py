@@ -6,7 +6,7 @@
 from vae4counts.models import NotInModelError
 
 from .feature_ranking import strongest_features
-from .feature_tree import feature_links
+from .feature_tree import feature_groups, feature_links
 from .interpretation import Interpretation
 from .loadings import loadings, orient_signs, varimax
 from .pair_on_data import PairOnData
@@ -15,6 +15,7 @@ __all__ = [
     "Interpretation",
     "NotInModelError",
     "PairOnData",
+    "feature_groups",
     "feature_links",
     "loadings",
     "orient_signs",

@@ -200,7 +200,7 @@ def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataF
         rest = np.delete(means, k, axis=1) @ (left / left.sum())
         one = pair.one_count(np.full(len(pair.counts), weight))
         sides = torch.from_numpy(np.stack([means[:, k], rest]))
-        component, others = pair.log2_rates(sides, one).numpy()
+        component, others = pair.comparable(sides, one).numpy()
         contrasts[:, k] = component - others
     return pd.DataFrame(contrasts, index=profiles.index, columns=profiles.columns)
 
@@ -234,8 +234,8 @@ def cooccurrence(
 
     Raises:
         DataError: No such component, or an unknown feature.
-        NotInModelError: The model is not a mixture, or its features are not independent given its
-            latents.
+        NotInModelError: The model is not a mixture, or its counts given the latents have no
+            marginals.
     """
     n_components = len(component_weights(pair))
     if str(component) not in _names(n_components):
@@ -252,8 +252,7 @@ def cooccurrence(
     chosen = everything[torch.as_tensor(columns)]
     joint, total = np.zeros((len(columns), len(columns))), 0.0
     for counts, weights in prior_draws(pair, library, fixed):
-        present = counts.presence(chosen).double()
-        joint += (present.T @ (weights[:, None] * present)).cpu().numpy()
+        joint += counts.presence_together(chosen, weights).cpu().numpy()
         total += weights.sum().item()
     chance = np.outer(anywhere[columns], anywhere[columns])
     lift = np.divide(joint / total, chance, where=chance > 0, out=np.full_like(joint, np.nan))

@@ -41,7 +41,7 @@ def covariate_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFram
         """Mean log2 rates with one covariate held, shape ``(G,)``."""
         held = pair.with_value(name, value)
         rates = (held.rates(z, 1.0) for z in points.split(50))
-        sums = [pair.log2_rates(each).double().sum(0) for each in rates]
+        sums = [pair.comparable(each).double().sum(0) for each in rates]
         return (torch.stack(sums).sum(0) / len(points)).cpu().numpy()
 
     effects: dict[str, np.ndarray] = {}

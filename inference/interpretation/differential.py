@@ -216,7 +216,7 @@ class _Pairs:
 
     def add(self, first: torch.Tensor, second: torch.Tensor) -> None:
         """Add pairs of rates, each of shape ``(B, G)``."""
-        one, other = (self.pair.log2_rates(each, self.pseudocounts) for each in (first, second))
+        one, other = (self.pair.comparable(each, self.pseudocounts) for each in (first, second))
         change = one - other
         self.n += len(first)
         self.scale1 += first.sum(0, dtype=torch.float64).cpu()

@@ -79,7 +79,7 @@ def latent_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFrame:
             for sign in (1, -1):
                 moved = z.clone()
                 moved[:, latent] += sign * step
-                log_rates = pair.log2_rates(pair.rates(moved, 1.0)).double()
+                log_rates = pair.comparable(pair.rates(moved, 1.0)).double()
                 effects[:, latent] += sign * log_rates.sum(0).cpu()
     index = pd.Index(pair.features, name="feature")
     return pd.DataFrame(effects.numpy() / num_points, index=index, columns=pair.latents)

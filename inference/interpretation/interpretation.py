@@ -29,7 +29,7 @@ from vae4counts.inference.interpretation.differential import (
     differential_expression,
     level_expression,
 )
-from vae4counts.inference.interpretation.feature_tree import feature_links
+from vae4counts.inference.interpretation.feature_tree import feature_groups, feature_links
 from vae4counts.inference.interpretation.observation_groups import (
     Mask,
     Values,
@@ -102,6 +102,10 @@ class Interpretation(PairOnData):
     def feature_links(self) -> pd.DataFrame:
         """Return the links of the model's tree of features: see `feature_links`."""
         return feature_links(self.model, self.features)
+
+    def feature_groups(self, largest: int = 6) -> pd.DataFrame:
+        """Return the groups that the closest links hold together: see `feature_groups`."""
+        return feature_groups(self.model, self.features, largest=largest)
 
     def holding(self, at: At | None) -> Interpretation:
         """Return the same look with covariates held at values: ``{"batch": "A", "percent": 5.0}``.

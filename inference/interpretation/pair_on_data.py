@@ -21,8 +21,6 @@ from vae4counts.inference.posterior.tables import feature_columns
 from vae4counts.models import Model, NotInModelError
 from vae4counts.models.covariates import At
 
-# Rates that underflow in float32 are raised to this one before a logarithm.
-SMALLEST_RATE = 1e-20
 # No chunk of draws has more rows than this, because an encoder's hidden layers take memory too.
 CHUNK_ROWS = 4096
 
@@ -145,23 +143,16 @@ class PairOnData:
         """Return the counts expected at given latents: see `Model.rates`."""
         return self.model.rates(z, library, self.at)
 
-    def log2_rates(self, rates: Tensor, added: np.ndarray | float = 0.0) -> Tensor:
-        """Return rates on the scale on which they are compared: a difference is a log2 fold change.
-
-        Values that are not counts, which may be negative, are compared as they are.
+    def comparable(self, means: Tensor, added: np.ndarray | float = 0.0) -> Tensor:
+        """Return expected values on the scale on which they are compared: `Model.comparable`.
 
         Args:
-            rates: Shape ``(*batch, G)``.
+            means: Shape ``(*batch, G)``.
             added: What is added to those of counts first, see `one_count`.
         """
-        offset = torch.as_tensor(added, dtype=rates.dtype, device=rates.device)
-        logs = (rates + offset).clamp_min(SMALLEST_RATE).log2()
-        if self.model.holds_counts:
-            return logs
-        is_count = [self.model.observed(name).holds_counts for name in self.model.tables]
-        sizes = torch.tensor(list(self.model.table_sizes.values()))
-        chosen = torch.tensor(is_count).repeat_interleave(sizes).to(rates.device)
-        return torch.where(chosen, logs, rates)
+        return self.model.comparable(
+            means, torch.as_tensor(added, dtype=means.dtype, device=means.device)
+        )
 
     def cloud(self, mask: np.ndarray, n: int) -> Tensor:
         """Draw ``n`` points of some observations' aggregate posterior, shape ``(n, L)``."""

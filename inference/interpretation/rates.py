@@ -108,7 +108,7 @@ def feature_correlation(
     chosen = torch.as_tensor(columns, device=pair.counts.device)
     count, mean, products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
     for z, _ in pair.draws(torch.arange(len(pair.counts)), repeats=num_samples):
-        values = pair.log2_rates(pair.rates(z, 1.0))[:, chosen].double().cpu()
+        values = pair.comparable(pair.rates(z, 1.0))[:, chosen].double().cpu()
         # chunks are combined by their means (Chan et al. 1979): raw squares would cancel
         shift = values.mean(0) - mean
         centred = values - values.mean(0)

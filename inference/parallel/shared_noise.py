@@ -138,14 +138,7 @@ def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
     own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
     sums = torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])
     mean, square = _Sum.apply(sums) / rows
-    variance = square - mean.square()
-    with torch.no_grad():
-        weight = module.remember(rows)
-        module.running_mean.lerp_(mean.to(module.running_mean), weight)
-        unbiased = variance * (rows / (rows - 1))
-        module.running_var.lerp_(unbiased.to(module.running_var), weight)
-    scale = module.weight * (variance + module.eps).rsqrt()
-    return ((inputs - mean) * scale + module.bias).to(inputs)
+    return module.normalise(inputs, mean, square - mean.square(), rows)
 
 
 INSTEAD: dict[type[nn.Module], Callable[..., Tensor]] = {

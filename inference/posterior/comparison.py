@@ -9,6 +9,7 @@ import pandas as pd
 
 from vae4counts.data import Batch
 from vae4counts.guides import Guide
+from vae4counts.inference.posterior.evaluation import leave_one_out_sums
 from vae4counts.inference.posterior.importance import smoothed_estimates
 from vae4counts.inference.posterior.tables import require_likelihoods
 from vae4counts.models import Model
@@ -38,7 +39,12 @@ def rank(log_likelihoods: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def log_likelihoods(
-    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
+    model: Model,
+    guide: Guide,
+    batches: Iterable[Batch],
+    num_samples: int,
+    *,
+    leave_one_out: bool = False,
 ) -> dict[str, np.ndarray]:
     r"""Estimate each observation's log-likelihood by Pareto-smoothed importance sampling.
 
@@ -54,18 +60,23 @@ def log_likelihoods(
         guide: Its guide, in evaluation mode.
         batches: The observations.
         num_samples: Number ``S`` of draws for each, 100 or more.
+        leave_one_out: Whether to predict each count from all others as well.
 
     Returns:
         ``log_likelihood``, ``pareto_k`` and ``effective_draws``, each of shape ``(n,)``: see
-        `vae4counts.inference.posterior.importance.smoothed_estimates`.
+        `vae4counts.inference.posterior.importance.smoothed_estimates`; and ``leave_one_out`` if
+        it is asked for, see `leave_one_out_sums`.
 
     Raises:
         NotInModelError: The model describes something else than its values, see
-            `require_likelihoods`.
+            `require_likelihoods`; or it has no conditionals, and ``leave_one_out`` is asked for.
         ValueError: Too few draws, or a model that takes large counts as one and meets larger ones.
     """
     require_likelihoods(model, model.tables)
-    return smoothed_estimates(model, guide, _told_apart(model, batches), num_samples)
+    # of a model that cannot, this tells at once
+    predicted = leave_one_out_sums(model, guide, batches, num_samples) if leave_one_out else None
+    found = smoothed_estimates(model, guide, _told_apart(model, batches), num_samples)
+    return found if predicted is None else found | {"leave_one_out": predicted}
 
 
 def _told_apart(model: Model, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -168,7 +168,7 @@ def _of_batch(
     alone = absent | np.roll(absent, 1) | (len(batch) == 1)
     library = batch.tables[of].library
     tokens = np.ones(len(batch))
-    if library is not None:
+    if library is not None and model.observed(of).holds_counts:
         tokens[has[of]] = library.cpu().numpy()
     found = {
         "log_likelihood": log_joint - log_given,

@@ -93,7 +93,13 @@ class Draws:
 
 @torch.no_grad()
 def draw(
-    model: Model, guide: Guide, batch: Batch, num_samples: int, *, conditionals: bool = False
+    model: Model,
+    guide: Guide,
+    batch: Batch,
+    num_samples: int,
+    *,
+    conditionals: bool = False,
+    told: Batch | None = None,
 ) -> Draws:
     """Draw from the guide and score the draws.
 
@@ -103,13 +109,14 @@ def draw(
         batch: The observations.
         num_samples: Number ``S`` of draws for each observation.
         conditionals: Whether to score each count given all others as well.
+        told: What the guide is told of the observations; all that the model scores if None.
 
     Raises:
         NotInModelError: Conditionals of a model that does not describe one table of counts by a
             joint distribution which has them.
     """
     predicted = batch.tables[count_table(model, None)].values if conditionals else None
-    drawn = _drawn(guide, batch, num_samples)
+    drawn = _drawn(guide, batch if told is None else told, num_samples)
     drawn.compute_log_prob()
     samples = pyro.plate("samples", num_samples, dim=-2)
     scored = _scored(poutine.replay(samples(model), trace=drawn), batch)

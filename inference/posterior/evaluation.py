@@ -19,9 +19,10 @@ from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.annotation import assigned
 from vae4counts.inference.posterior.draws import chunks, draw
+from vae4counts.inference.posterior.facts import as_html, as_text
 from vae4counts.inference.posterior.importance import HIGH_K, weight_diagnostics
 from vae4counts.inference.posterior.integration import integration_scores
-from vae4counts.inference.posterior.leave_one_out import leave_one_out as of_each_count
+from vae4counts.inference.posterior.leave_one_out import without_each_count
 from vae4counts.inference.posterior.row_results import RowResults
 from vae4counts.models import Model, NotInModelError
 
@@ -55,7 +56,7 @@ OF_POSTERIORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Means per observation over ``n`` observations, log-probabilities in nats.
 
@@ -118,6 +119,27 @@ class Evaluation:
     clisi: float | None = None
     batch_silhouette: float | None = None
     graph_connectivity: float | None = None
+
+    def __repr__(self) -> str:
+        return as_text(self._title, self._facts)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._title, self._facts)
+
+    @property
+    def _title(self) -> str:
+        return f"Evaluation of {self.n:,} observations"
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        """All that is known, with the standard error of a mean beside it."""
+        known = {name: value for name, value in self.to_dict().items() if value is not None}
+        errors = {name: known.pop(f"{name}_se", None) for name in list(known)}
+        del known["n"]
+        return {
+            name: _shown(value) + ("" if errors[name] is None else f" (s.e. {errors[name]:.2f})")
+            for name, value in known.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the note on the posteriors as JSON values."""
@@ -222,6 +244,34 @@ def evaluate(
     )
 
 
+def _shown(value: Any) -> str:
+    """A figure, or several by name, with as many digits as say something; or text as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3g}"
+    return str(value)
+
+
+def leave_one_out_sums(
+    model: Model, guide: Guide, batches: Iterable[Batch], num_samples: int
+) -> np.ndarray:
+    """Return ``sum_d log p(x_d | x_-d)`` of each observation, in nats: see `Evaluation`.
+
+    Args:
+        model: The model, in evaluation mode.
+        guide: Its guide, in evaluation mode.
+        batches: The observations.
+        num_samples: Number of draws for each; a guide that samples nothing takes one.
+
+    Raises:
+        NotInModelError: The model has no conditionals.
+    """
+    num_samples = num_samples if guide.sites else 1
+    scores = (_scores(model, guide, batch, num_samples, predicts=True) for batch in batches)
+    return torch.cat([each["leave_one_out"] for each in scores]).cpu().numpy()
+
+
 def _scores(
     model: Model, guide: Guide, batch: Batch, num_samples: int, *, predicts: bool
 ) -> dict[str, Tensor]:
@@ -246,7 +296,8 @@ def _scores(
     scores["elbo"] = stacked.mean(0)
     scores["bound"] = stacked.logsumexp(0) - math.log(num_samples)
     if conditionals:
-        predicted, k = of_each_count(stacked, torch.cat(conditionals))
+        given = torch.cat(conditionals)
+        predicted, k = without_each_count(model, guide, batch, stacked, given)
         scores["leave_one_out"] = predicted.sum(-1).to(stacked)
         if k is not None:
             scores["high_k"] = (k > HIGH_K).double().mean(-1).to(stacked)

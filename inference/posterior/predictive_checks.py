@@ -23,7 +23,7 @@ LIBRARY_QUANTILES = np.linspace(0.05, 0.95, 19)
 INTERVAL = (0.025, 0.975)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PredictiveChecks:
     """How the data differ from data sets that the model generated.
 
@@ -45,6 +45,12 @@ class PredictiveChecks:
     replicated: dict[str, np.ndarray]
     features: list[str]
     replicates: Replicates
+
+    def __repr__(self) -> str:
+        return f"Predictive checks of {len(self.features):,} features\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()
 
 
 def check(

@@ -21,7 +21,7 @@ EXACT_BINS, BINS_PER_DOUBLING, DOUBLINGS = 64, 32, 18
 N_BINS = EXACT_BINS + BINS_PER_DOUBLING * DOUBLINGS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PredictiveSummary:
     """Moments and quantiles of posterior predictive counts.
 
@@ -38,6 +38,10 @@ class PredictiveSummary:
 
     features: pd.DataFrame
     observations: pd.DataFrame
+
+    def __repr__(self) -> str:
+        size = f"{len(self.observations):,} observations x {len(self.features):,} features"
+        return f"{type(self).__name__}({size}: {', '.join(map(str, self.features.columns))})"
 
 
 def summarise(

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vae4counts.data import Counts
+from vae4counts.data.progress.work import observation_bar
 from vae4counts.guides import Guide
 from vae4counts.guides.local import LocalGuide
 from vae4counts.inference.parallel.matmul import fast_products
 from vae4counts.inference.parallel.randomness import own_randomness
 from vae4counts.inference.posterior.refinement import refine, site_blocks
-from vae4counts.inference.progress.observations import observation_bar
 from vae4counts.models import Model
 
 # The buffers of a `LocalGuide`.

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast, get_args
 
+from vae4counts.data.progress.work import observation_bar
 from vae4counts.guides import Guide
 from vae4counts.guides.local import LocalGuide
 from vae4counts.inference.posterior.samplers import HMC, FromGuide, Sampler
-from vae4counts.inference.progress.observations import observation_bar
 from vae4counts.inference.run.fitted_pair import FittedPair
 from vae4counts.models import NotInModelError
 

@@ -70,8 +70,8 @@ def compare(
         refine: Whether to refine the posterior of each observation first, see `RunOnData.refined`.
             Otherwise runs are ranked by model and guide together.
         leave_one_out: Whether to predict each count from all others of its observation as well:
-            columns ``leave_one_out`` and ``leave_one_out_se``, see `Evaluation`; NaN for a model
-            that cannot.
+            ``leave_one_out``, see `Evaluation`, with ``leave_one_out_se``, and its difference from
+            the best in this, with a standard error; NaN for a model that cannot.
         seed: Seed of the draws.
 
     Returns:
@@ -136,21 +136,20 @@ def compare_on(
             f"apart, since their log-likelihoods are not comparable ({listed})"
         )
     results = {
-        name: each.log_likelihoods(num_samples, refine=refine) for name, each in on_data.items()
+        name: _log_likelihoods(each, num_samples, refine=refine, leave_one_out=leave_one_out)
+        for name, each in on_data.items()
     }
-    values = {name: result["log_likelihood"].to_numpy() for name, result in results.items()}
-    table = pd.concat([rank({name: values[name] for name in names}) for names in kinds.values()])
+    table = _ranked(results, "log_likelihood", kinds)
     bad = {name: (result["pareto_k"] > largest_k(num_samples)) for name, result in results.items()}
     table["bad_k"] = pd.Series({name: each.mean() for name, each in bad.items()})
     shares = {name: result["effective_draws"].median() for name, result in results.items()}
     table["effective_draws"] = pd.Series(shares)
     table.insert(0, "given", pd.Series(words))
     if leave_one_out:
-        predicted = {
-            name: _leave_one_out(each, num_samples, refine=refine) for name, each in on_data.items()
-        }
-        for i, column in enumerate(("leave_one_out", "leave_one_out_se")):
-            table[column] = pd.Series({name: pair[i] for name, pair in predicted.items()})
+        predicted = _ranked(results, "leave_one_out", kinds)
+        table["leave_one_out"] = predicted["log_likelihood"]
+        for column in ("se", "difference", "difference_se"):
+            table[f"leave_one_out_{column}"] = predicted[column]
     if (table["bad_k"] > MAX_BAD_SHARE).any():
         remedy = "take more draws" if refine else "refine the posteriors (refine=True)"
         warn(
@@ -161,14 +160,23 @@ def compare_on(
     return table
 
 
-def _leave_one_out(
-    on: RunOnData, num_samples: int, *, refine: bool
-) -> tuple[float | None, float | None]:
+def _log_likelihoods(
+    on: RunOnData, num_samples: int, *, refine: bool, leave_one_out: bool
+) -> pd.DataFrame:
     try:
-        found = on.evaluate(num_samples, refine=refine, leave_one_out=True)
+        return on.log_likelihoods(num_samples, refine=refine, leave_one_out=leave_one_out)
     except NotInModelError:
-        return math.nan, math.nan
-    return found.leave_one_out, found.leave_one_out_se
+        if not leave_one_out:
+            raise
+        return on.log_likelihoods(num_samples, refine=refine).assign(leave_one_out=math.nan)
+
+
+def _ranked(
+    results: Mapping[str, pd.DataFrame], column: str, kinds: Mapping[str, list[str]]
+) -> pd.DataFrame:
+    """Rank runs by a column of their results, among those that are given the same."""
+    values = {name: result[column].to_numpy() for name, result in results.items()}
+    return pd.concat([rank({name: values[name] for name in names}) for names in kinds.values()])
 
 
 def _given(model: Model) -> Given:

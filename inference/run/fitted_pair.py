@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from operator import methodcaller
 from typing import Any, Final
@@ -19,6 +19,7 @@ from vae4counts.data import Counts, Split, Tables, UnknownName
 from vae4counts.guides import Guide
 from vae4counts.inference.interpretation import loadings
 from vae4counts.inference.parallel.processes import Processes
+from vae4counts.inference.posterior.facts import as_html, as_text
 from vae4counts.models import Model
 from vae4counts.models.config import description
 from vae4counts.models.covariates import joined_columns
@@ -87,11 +88,39 @@ class FittedPair:
     widths: dict[str, int] | None = None
 
     def __repr__(self) -> str:
-        pair = f"{self.model.title} with {type(self.guide).__name__}"
-        size = f"{len(self.features):,} features, {len(self.history):,} epochs"
-        elbo = self.metrics.get("elbo")
-        held_out = "" if elbo is None else f", ELBO {elbo:.2f} nats"
-        return f"{type(self).__name__}({pair}, {size}{held_out})"
+        return as_text(type(self).__name__, self._facts)
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._facts)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        """What was fitted to what, how that went, and what is known of held-out observations."""
+        sizes = {name: len(rows) for name, rows in asdict(self.split).items()}
+        parts = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        size = f"{sum(sizes.values()):,} observations x {len(self.features):,} features"
+        return {
+            "model": self.model.title,
+            "guide": type(self.guide).__name__,
+            "data": f"{size} ({parts})",
+            "training": f"{len(self.history):,} epochs{self._validated}",
+            "held out": self._held_out,
+        }
+
+    @property
+    def _validated(self) -> str:
+        kept = self.metrics.get("epoch_kept")  # which runs of older versions lack
+        if kept is None:
+            return ""
+        elbo = self.history.validation_elbo.iloc[kept - 1]
+        return f", of which epoch {kept} was kept: validation ELBO {elbo:.2f} nats"
+
+    @property
+    def _held_out(self) -> str:
+        exact, elbo = (self.metrics.get(name) for name in ("log_likelihood", "elbo"))
+        if exact is not None:
+            return f"log-likelihood {exact:.2f} nats"
+        return "not evaluated yet" if elbo is None else f"ELBO {elbo:.2f} nats"
 
     @property
     def device(self) -> torch.device:

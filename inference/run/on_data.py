@@ -288,24 +288,24 @@ class RunOnData:
         table: str | None = None,
         refine: bool = False,
     ) -> PredictiveChecks:
-        """Compare the observations that training has not seen with replicates by the model.
-
-        See `vae4counts.inference.posterior.predictive_checks.check`.
-        """
+        """Compare held-out observations with replicates: see `predictive_checks.check`."""
         run, batches = self.run, self._batches(self._held_out_counts())
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
             return check(run.model, guide, batches, run.features, num_replicates, replicates, table)
 
-    def log_likelihoods(self, num_samples: int = 500, *, refine: bool = False) -> pd.DataFrame:
+    def log_likelihoods(
+        self, num_samples: int = 500, *, refine: bool = False, leave_one_out: bool = False
+    ) -> pd.DataFrame:
         """Return log-likelihoods (nats), a row an observation that training has not seen.
 
         See `vae4counts.inference.posterior.comparison.log_likelihoods`.
         """
-        batches = self._batches(self._held_out_counts())
+        size = rows_at_once(num_samples, len(self.run.features)) if leave_one_out else 128
+        batches, model = self._batches(self._held_out_counts(), size), self.run.model
         guide = self._guide(self.held_out, refine=refine)
         with self._seeded():
-            found = log_likelihoods(self.run.model, guide, batches, num_samples)
+            found = log_likelihoods(model, guide, batches, num_samples, leave_one_out=leave_one_out)
         return pd.DataFrame(found, index=self.adata.obs_names[self.held_out])
 
     def conditional_log_likelihoods(

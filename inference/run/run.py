@@ -29,15 +29,21 @@ from vae4counts.models.covariates import At
 
 if TYPE_CHECKING:
     from vae4counts.inference.fitting.options import SplitOptions
+    from vae4counts.inference.fitting.progress import Progress
 
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
 ADAPT = "vae4counts.inference.fitting.adapt:adapt"
 """What adapts a run, likewise."""
+NEXT = "run.evaluate(adata), .annotate, .check, .interpret, .report; run.save(directory)"
 
 
 class Run(FittedPair):
     """A trained model/guide pair: what a fit returns. Its attributes are those of `FittedPair`."""
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return super()._facts | {"next": NEXT}
 
     def on(
         self,
@@ -221,7 +227,7 @@ class Run(FittedPair):
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
         device: str = "auto",
-        progress: bool = True,
+        progress: Progress | bool = True,
         split: SplitOptions | str | None = None,
     ) -> Run:
         """Return a run that also knows the new levels of covariates in new data.

@@ -2,6 +2,7 @@ from .any_order import AnyOrder as AnyOrder
 from .autoregressive import Autoregressive as Autoregressive
 from .chow_liu import ChowLiuTree as ChowLiuTree
 from .circuit import Circuit as Circuit
+from .discrete_flow import DiscreteFlow as DiscreteFlow
 from .distribution import JointDistribution as JointDistribution
 from .independent import Independent as Independent
 from .latent_tree import LatentTree as LatentTree

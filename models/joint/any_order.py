@@ -255,8 +255,9 @@ class AnyOrderBound(AnyOrderCounts):
         starts = -(-starts // self.n_steps)  # the positions p with p * T // G >= t
         step = torch.randint(self.n_steps, (n, 1), device=values.device)
         before, size = starts[step], starts[step + 1] - starts[step]
-        positions = torch.rand_like(values).argsort(-1).argsort(-1)
-        known = positions < before
+        order = torch.rand_like(values).argsort(-1)
+        is_before = torch.arange(n_features, device=values.device) < before
+        known = torch.empty_like(is_before).scatter_(-1, order, is_before)
         log_p = log_probs(self.model.conditionals(values, known), values)
         weights = self.n_steps * size / (n_features - before)
         return (weights * log_p.masked_fill(known, 0.0)).sum(-1)

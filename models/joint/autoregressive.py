@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.joint.distribution import NO_SHAPE, OneForAll, dense_counts
+from vae4counts.models.joint.each_state import leave_one_out_by_trying
 from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.masked_network import MaskedNetwork, OrderedNetwork
 from vae4counts.models.joint.model import JointModel
@@ -113,7 +114,6 @@ class AutoregressiveCounts(OneForAll):
         found = found.reshape(value.shape[:-1])
         return self._over_batch(found)
 
-    @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
         """See `JointDistribution.leave_one_out`: by trying every class of every count.
 
@@ -123,14 +123,7 @@ class AutoregressiveCounts(OneForAll):
         last = self.likelihood.lumped_from
         if last is None:
             raise self._cannot("conditionals, unless the likelihood has few classes")
-        values = dense_counts(values)
-        classes = torch.arange(last + 1, dtype=values.dtype, device=values.device)
-        found = torch.empty_like(values)
-        for feature in range(values.shape[-1]):
-            tried = values.repeat(len(classes), 1, 1)
-            tried[..., feature] = classes.unsqueeze(-1)
-            found[:, feature] = self.log_prob(tried).logsumexp(0)
-        found = self.log_prob(values).unsqueeze(-1) - found
+        found = leave_one_out_by_trying(self.log_prob, dense_counts(values), last + 1)
         return self._over_batch(found, 1)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import nn
 from vae4counts.data.counts.batch import Batch
 from vae4counts.models.joint.cooccurrence import CoOccurrence, maximum_spanning_tree
 from vae4counts.models.joint.states import LumpedStates, TailedStates
-from vae4counts.models.joint.tail import TAILS, Tail
+from vae4counts.models.joint.tail import Tail, check_states
 from vae4counts.models.joint.tree import TreeDistribution, rooted
 from vae4counts.models.joint.tree_model import TreeModel
 
@@ -60,10 +60,7 @@ class ChowLiuTree(TreeModel):
         pseudo_count: float = 0.0,
     ) -> None:
         super().__init__()
-        if n_states < 2:
-            raise ValueError(f"n_states is {n_states}: it must be 2 or more")
-        if tail is not None and tail not in TAILS:
-            raise ValueError(f"tail is {tail!r}: it must be one of {', '.join(TAILS)}, or None")
+        check_states(n_states, tail)
         if min(pseudo_count, shrinkage or 0.0) < 0:
             raise ValueError("shrinkage and pseudo_count must be 0 or more")
         self.n_features, self.n_states, self.tail = n_features, n_states, tail

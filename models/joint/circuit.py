@@ -14,6 +14,7 @@ from vae4counts.models.joint.cooccurrence import CoOccurrence
 from vae4counts.models.joint.independent import leaf_likelihood, positive_means
 from vae4counts.models.joint.layers import Layers
 from vae4counts.models.joint.leaf_distribution import LeafDistribution
+from vae4counts.models.joint.leaves import Places
 from vae4counts.models.joint.model import JointModel
 from vae4counts.models.joint.regions import learnt_order, n_positions, random_order
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
@@ -163,25 +164,19 @@ class CircuitCounts(LeafDistribution):
         order: Tensor,
         validate_args: bool | None = None,
     ) -> None:
-        super().__init__(leaves, validate_args)
-        self.layers = layers
         n_trees, n = order.shape
-        self.pairs = torch.argsort(order)[:, : self.event_shape[0]] // 2
-        self.first_pairs = torch.arange(n_trees, device=order.device).unsqueeze(-1) * (n // 2)
+        first_pairs = torch.arange(n_trees, device=order.device).unsqueeze(-1) * (n // 2)
+        self.layers = layers
+        self.pairs = torch.argsort(order)[:, : leaves.event_shape[0]] // 2
+        places = Places(first_pairs + self.pairs, layers.n_pairs)
+        super().__init__(leaves, places, validate_args)
 
-    def log_evidence(self, log_leaves: Tensor) -> Tensor:
+    def log_evidence(self, log_nodes: Tensor) -> Tensor:
         """See `LeafDistribution.log_evidence`."""
-        return self.layers.log_evidence(self.layers.upward(self._pairs(log_leaves))[-1])
+        return self.layers.log_evidence(self.layers.upward(log_nodes)[-1])
 
-    def draw_states(self, log_leaves: Tensor) -> Tensor:
+    def draw_states(self, log_nodes: Tensor) -> Tensor:
         """See `LeafDistribution.draw_states`."""
-        tree, states = self.layers.downward(self.layers.upward(self._pairs(log_leaves)))
+        tree, states = self.layers.downward(self.layers.upward(log_nodes))
         n_sums = self.layers.log_root.shape[-1]
         return n_sums * tree.unsqueeze(-1) + states.gather(-1, self.pairs[tree])
-
-    def _pairs(self, log_leaves: Tensor) -> Tensor:
-        """Multiply the leaves of each pair: ``(B, G, R * K)`` to ``(R * N / 2, B, K)``."""
-        n_trees, n_sums = self.layers.log_root.shape
-        by_tree = log_leaves.unflatten(-1, (n_trees, n_sums)).permute(2, 1, 0, 3).flatten(0, 1)
-        products = by_tree.new_zeros(self.layers.n_pairs, *by_tree.shape[1:])
-        return products.index_add(0, (self.first_pairs + self.pairs).flatten(), by_tree)

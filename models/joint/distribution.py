@@ -63,6 +63,27 @@ class JointDistribution(TorchDistribution, abc.ABC):
         """
         return -torch.expm1(self.log_prob_at(columns, torch.zeros(len(columns)).to(columns.device)))
 
+    def presence_together(self, columns: Tensor, weights: Tensor) -> Tensor:
+        """Return how often two of a few counts are both 1 or more, over a weighted batch.
+
+        Args:
+            columns: Positions of ``F`` features, shape ``(F,)``.
+            weights: Of the distributions of the batch, float64, shape ``(B,)``.
+
+        Returns:
+            The weighted sum of the probabilities, shape ``(F, F)``.
+
+        Raises:
+            NotInModelError: The distribution has no marginals.
+        """
+        nothing = torch.zeros(1, self.event_shape[0], device=columns.device)
+        unknown = nothing.bool().squeeze(0)
+        found = [
+            weights @ self.log_marginal(nothing, unknown, unknown.index_fill(0, two, True)).exp()
+            for two in torch.cartesian_prod(columns, columns)
+        ]
+        return torch.stack(found).view(len(columns), -1)
+
     def log_marginal(
         self,
         values: Tensor,  # noqa: ARG002

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
-from scipy.cluster.hierarchy import average
-from scipy.spatial.distance import squareform
 from torch import nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.joint.cooccurrence import CoOccurrence, maximum_spanning_tree
 from vae4counts.models.joint.independent import leaf_likelihood, positive_means
-from vae4counts.models.joint.tree import TreeDistribution, rooted
+from vae4counts.models.joint.tree import TreeDistribution
 from vae4counts.models.joint.tree_model import TreeModel
+from vae4counts.models.joint.tree_structures import STRUCTURES
 from vae4counts.models.likelihoods import Likelihood
 
 # How much likelier than any other a hidden state is to be passed on, to start with, in nats.
@@ -28,19 +25,23 @@ class LatentTree(TreeModel):
 
     .. math:: p(x) = \sum_h p(h_{root}) \prod_n p(h_n | h_{parent(n)}) \prod_g p(x_g | h_{n(g)})
 
-    The structure is learnt from the mutual information of the presence of all pairs of features,
-    in one pass; all else by gradients.
+    The structure is learnt first, from mutual information; all else by gradients. The first two
+    look at the presence of all pairs of features, in one pass over the observations.
 
     - "chow-liu": the hidden Chow-Liu tree (Liu & Van den Broeck 2021). Each feature has a hidden
       node, and these are linked as the features are in their Chow-Liu tree.
     - "binary": the binary latent tree BIN-A (Harmeling & Williams 2011). Features are joined two
       by two, then groups of them, by average linkage; each join is a hidden node.
+    - "greedy": BIN-G of the same paper. Each join fits a hidden variable to the two that it joins,
+      by the EM algorithm, and the next two are those that tell most of each other, of features
+      and hidden variables alike. It takes all observations in memory, ``n G H`` numbers, and a
+      time of ``n (G H)^2``: for a few hundred features.
 
     Args:
         n_features: Number ``G`` of features, 2 or more.
         n_states: Number ``H`` of states of each hidden node.
         likelihood: The leaves' distribution. `NegativeBinomial` if None.
-        structure: "chow-liu" or "binary".
+        structure: "chow-liu", "binary" or "greedy".
 
     Raises:
         ValueError: No state, an unknown structure, fewer than 2 features, or a likelihood of counts
@@ -61,19 +62,20 @@ class LatentTree(TreeModel):
                 "and 2 features at least"
             )
         if structure not in STRUCTURES:
-            known = " or ".join(map(repr, STRUCTURES))
-            raise ValueError(f"structure is {structure!r}: it must be {known}")
+            known = ", ".join(STRUCTURES)
+            raise ValueError(f"structure is {structure!r}: it must be one of {known}")
         self.n_features, self.n_states, self.structure = n_features, n_states, structure
         self.likelihood = leaf_likelihood(likelihood, n_features)
         self.lumped_from = self.likelihood.lumped_from
         self.numbers_per_draw = n_states * n_features
         n_outputs = self.likelihood.outputs_per_feature * n_features
-        parents, nodes = STRUCTURES[structure](1.0 - np.eye(n_features))
-        self.register_buffer("parents", torch.as_tensor(parents))
-        self.register_buffer("nodes", torch.as_tensor(nodes))
+        # a star until it is learnt
+        n_nodes = n_features if structure == "chow-liu" else n_features - 1
+        self.register_buffer("parents", torch.arange(n_nodes).clamp_max(1) - 1)
+        self.register_buffer("nodes", torch.arange(n_features).clamp_max(n_nodes - 1))
         self.root_logits = nn.Parameter(torch.zeros(n_states))
         self.transition_logits = nn.Parameter(
-            torch.randn(len(parents), n_states, n_states) * 0.5 + INERTIA * torch.eye(n_states)
+            torch.randn(n_nodes, n_states, n_states) * 0.5 + INERTIA * torch.eye(n_states)
         )
         self.outputs = nn.Parameter(torch.randn(n_states, n_outputs) * SPREAD)
 
@@ -89,10 +91,8 @@ class LatentTree(TreeModel):
     @torch.no_grad()
     def learn(self, batches: Iterable[Batch]) -> None:
         """Find the structure. See `Model.learn`."""
-        seen = CoOccurrence(self.n_features, n_states=2)
-        for batch in batches:
-            seen.add(batch.counts)
-        parents, nodes = STRUCTURES[self.structure](seen.mutual_information())
+        tables = (batch.counts for batch in batches)
+        parents, nodes = STRUCTURES[self.structure](tables, self.n_features, self.n_states)
         self.parents.copy_(torch.as_tensor(parents))
         self.nodes.copy_(torch.as_tensor(nodes))
 
@@ -101,31 +101,3 @@ class LatentTree(TreeModel):
         """Start the leaves around the mean counts."""
         mean = positive_means(batch)
         self.outputs.add_(self.likelihood.initial_outputs(mean))
-
-
-def chow_liu_structure(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parent of each hidden node and the node of each feature: a node a feature.
-
-    Args:
-        information: The mutual information of all pairs of features, shape ``(G, G)``.
-    """
-    n = len(information)
-    return rooted(n, maximum_spanning_tree(information)), np.arange(n)
-
-
-def binary_structure(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parent of each hidden node and the node of each feature: a node a join of two.
-
-    Args:
-        information: The mutual information of all pairs of features, shape ``(G, G)``.
-    """
-    n = len(information)
-    distance = information.max() - information
-    np.fill_diagonal(distance, 0)
-    joined = average(squareform((distance + distance.T) / 2, checks=False))[:, :2].astype(np.int64)
-    above = np.full(2 * n - 1, -1)
-    above[joined] = np.arange(n - 1)[:, None]
-    return above[n:], above[:n]
-
-
-STRUCTURES = {"chow-liu": chow_liu_structure, "binary": binary_structure}

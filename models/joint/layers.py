@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vae4counts.models.joint.log_mixture import log_mixture
+
 
 @dataclass(frozen=True, slots=True)
 class Layers:
@@ -44,12 +46,9 @@ class Layers:
         Returns:
             The log-probabilities of each level, that of the whole trees, ``(R, B, K)``, last.
         """
-        levels, tiny = [pairs], torch.finfo(pairs.dtype).tiny
+        levels = [pairs]
         for weights in self.weights:
-            log_p = levels[-1]
-            largest = log_p.detach().amax(-1, keepdim=True)
-            sums = torch.bmm((log_p - largest).exp(), weights.to(pairs.dtype))
-            sums = sums.clamp_min(tiny).log() + largest
+            sums = log_mixture(levels[-1], weights.to(pairs.dtype))
             levels.append(sums.unflatten(0, (-1, 2)).sum(1))
         return levels
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vae4counts.models.joint.distribution import NO_SHAPE, OneForAll, dense_counts
-from vae4counts.models.joint.leaves import log_leaves
+from vae4counts.models.joint.leaves import Places, log_leaves, log_nodes
 from vae4counts.models.likelihoods.distribution import CountDistribution, Shape
 
 # No leaf is less likely than the likeliest of its feature by more nats: where the others speak for
@@ -32,31 +32,34 @@ class LeafDistribution(OneForAll, abc.ABC):
 
     Args:
         leaves: The leaves, of batch shape ``(H,)``, each of independent counts.
+        places: Where the leaves are attached to the structure.
         validate_args: Whether to check that values are counts. Pyro's own switch if None.
     """
 
-    def __init__(self, leaves: CountDistribution, validate_args: bool | None = None) -> None:
-        self.leaves = leaves
+    def __init__(
+        self, leaves: CountDistribution, places: Places, validate_args: bool | None = None
+    ) -> None:
+        self.leaves, self.places = leaves, places
         super().__init__(NO_SHAPE, leaves.event_shape, validate_args=validate_args)
 
     @abc.abstractmethod
-    def log_evidence(self, log_leaves: Tensor) -> Tensor:
+    def log_evidence(self, log_nodes: Tensor) -> Tensor:
         """Pass messages from the leaves to the root, in the dtype of the leaves.
 
         Args:
-            log_leaves: The log-probability of what is known of each count under each leaf, shape
-                ``(B, G, H)``; 0 where nothing is known.
+            log_nodes: The log-probability of what is known of the counts at each node under each
+                of its states, shape ``(N, B, K)``; 0 where nothing is known.
 
         Returns:
             The log-probability of all of it, shape ``(B,)``.
         """
 
     @abc.abstractmethod
-    def draw_states(self, log_leaves: Tensor) -> Tensor:
+    def draw_states(self, log_nodes: Tensor) -> Tensor:
         """Draw the leaf of each feature given what is known of the counts.
 
         Args:
-            log_leaves: See `log_evidence`.
+            log_nodes: See `log_evidence`.
 
         Returns:
             Numbers of leaves, int64, shape ``(B, G)``.
@@ -79,15 +82,15 @@ class LeafDistribution(OneForAll, abc.ABC):
         if self._validate_args:
             self.leaves._validate_sample(value)
         rows = value if value.dim() == 2 else value.reshape(-1, value.shape[-1])
-        found = self.log_evidence(self.log_leaves(rows)).reshape(value.shape[:-1])
-        return self._over_batch(found)
+        found = self.log_evidence(log_nodes(self.leaves, rows, self.places))
+        return self._over_batch(found.reshape(value.shape[:-1]))
 
     def log_marginal(
         self, values: Tensor, observed: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """See `JointDistribution.log_marginal`."""
-        found = self.log_evidence(self._known(values, observed, present))
-        return self._over_batch(found)
+        known = self._known(values, observed, present)
+        return self._over_batch(self.log_evidence(self.places.join(known)))
 
     @torch.no_grad()
     def leave_one_out(self, values: Tensor) -> Tensor:
@@ -136,7 +139,7 @@ class LeafDistribution(OneForAll, abc.ABC):
         n = torch.Size(sample_shape).numel()
         values = dense_counts(values).repeat(n, 1)
         observed = observed.expand(len(values) // n, -1).repeat(n, 1)
-        states = self.draw_states(self._known(values, observed, None))
+        states = self.draw_states(self.places.join(self._known(values, observed)))
         drawn = self._draw_from(states).to(values.dtype)
         shape = torch.broadcast_shapes(self.batch_shape, (len(values) // n,))
         filled = torch.where(observed, values, drawn)
@@ -147,7 +150,8 @@ class LeafDistribution(OneForAll, abc.ABC):
         """Draw dense counts of shape ``(*sample_shape, *batch_shape, G)``."""
         shape = self._extended_shape(sample_shape)
         n = shape[:-1].numel()
-        return self._draw_from(self.draw_states(self._known(*self._nothing(n)))).reshape(shape)
+        states = self.draw_states(self.places.join(self._known(*self._nothing(n))))
+        return self._draw_from(states).reshape(shape)
 
     def _draw_from(self, states: Tensor) -> Tensor:
         """Draw counts ``(B, G)`` from the leaves of these numbers."""
@@ -177,7 +181,8 @@ class LeafDistribution(OneForAll, abc.ABC):
         """Return log-probabilities of each leaf given what is known, shape ``(B, G, H)``."""
         known = known.detach().requires_grad_()
         with torch.enable_grad():
-            (shares,) = torch.autograd.grad(self.log_evidence(known).sum(), known)
+            evidence = self.log_evidence(self.places.join(known))
+            (shares,) = torch.autograd.grad(evidence.sum(), known)
         return shares.log()
 
     def _floored(self, known: Tensor) -> Tensor:

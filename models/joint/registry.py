@@ -21,5 +21,6 @@ JOINT_MODELS: Registry[type[JointModel]] = Registry(
         "circuit": "circuit.Circuit",
         "autoregressive": "autoregressive.Autoregressive",
         "any-order": "any_order.AnyOrder",
+        "discrete-flow": "discrete_flow.DiscreteFlow",
     },
 )

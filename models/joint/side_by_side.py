@@ -52,6 +52,14 @@ class SideBySide(JointDistribution):
             found[..., own] = part.presence(local).to(found)
         return found
 
+    def presence_together(self, columns: Tensor, weights: Tensor) -> Tensor:
+        """See `JointDistribution.presence_together`."""
+        present = self.presence(columns).double()
+        found = present.T @ (weights.unsqueeze(-1) * present)
+        for part, own, local in self._at(columns):
+            found[own.unsqueeze(-1), own] = part.presence_together(local, weights)
+        return found
+
     def log_marginal(
         self, values: Tensor, observed: Tensor, present: Tensor | None = None
     ) -> Tensor:

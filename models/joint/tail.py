@@ -10,6 +10,18 @@ TAILS = ("negative-binomial", "geometric")
 SMALLEST_R, LARGEST_R = 1e-3, 1e4
 
 
+def check_states(n_states: int, tail: str | None) -> None:
+    """Check into how many states counts are cut, and what the last one's tail is to be.
+
+    Raises:
+        ValueError: There are fewer than 2 states, or the tail is unknown.
+    """
+    if n_states < 2:
+        raise ValueError(f"n_states is {n_states}: it must be 2 or more")
+    if tail is not None and tail not in TAILS:
+        raise ValueError(f"tail is {tail!r}: it must be one of {', '.join(TAILS)}, or None")
+
+
 class Tail:
     """Sums over the counts that reach a threshold, of what they have beyond it.
 

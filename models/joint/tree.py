@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import breadth_first_order
 from torch import Tensor
 
 from vae4counts.models.joint.leaf_distribution import LeafDistribution
+from vae4counts.models.joint.leaves import Places
+from vae4counts.models.joint.log_mixture import log_mixture
 from vae4counts.models.likelihoods.distribution import CountDistribution
 
 
@@ -108,19 +110,20 @@ class TreeDistribution(LeafDistribution):
         validate_args: bool | None = None,
     ) -> None:
         self.levels, self.log_root, self.log_transitions = levels, log_root, log_transitions
-        super().__init__(leaves, validate_args)
+        places = Places(levels.places.unsqueeze(0), len(levels.order))
+        super().__init__(leaves, places, validate_args)
 
-    def log_evidence(self, log_leaves: Tensor) -> Tensor:
+    def log_evidence(self, log_nodes: Tensor) -> Tensor:
         """See `LeafDistribution.log_evidence`."""
-        return (self._upward(log_leaves)[0][0] + self.log_root.to(log_leaves)).logsumexp(-1)
+        return (self._upward(log_nodes)[0][0] + self.log_root.to(log_nodes)).logsumexp(-1)
 
     @torch.no_grad()
-    def draw_states(self, log_leaves: Tensor) -> Tensor:
+    def draw_states(self, log_nodes: Tensor) -> Tensor:
         """See `LeafDistribution.draw_states`: from the root to the leaves."""
-        root, *below = self._upward(log_leaves)
+        root, *below = self._upward(log_nodes)
         states = _drawn(root + self.log_root.to(root))
         drawn = [states]
-        transitions = self._transitions(log_leaves)[1:]
+        transitions = self._transitions(log_nodes)[1:]
         for known, log_p, parents in zip(below, transitions, self.levels.parents, strict=True):
             above = states[parents]  # (n, B)
             states = _drawn(known + log_p.gather(1, above.unsqueeze(-1).expand_as(known)))
@@ -144,25 +147,19 @@ class TreeDistribution(LeafDistribution):
         by_node[self.levels.order] = torch.cat(found)
         return by_node
 
-    def _upward(self, log_leaves: Tensor) -> list[Tensor]:
+    def _upward(self, log_nodes: Tensor) -> list[Tensor]:
         """Return what the leaves below each node say of its state, ``(n, B, H)`` for each level."""
-        by_feature = log_leaves.transpose(0, 1)
-        of_nodes = by_feature.new_zeros((len(self.levels.order), *by_feature.shape[1:]))
-        of_nodes = of_nodes.index_add(0, self.levels.places, by_feature)
-        known = list(of_nodes.split(self.levels.sizes))
-        transitions = self._transitions(log_leaves)
+        known = list(log_nodes.split(self.levels.sizes))
+        transitions = self._transitions(log_nodes)
         for depth in range(len(known) - 1, 0, -1):
-            highest = known[depth].detach().amax(-1, keepdim=True)
-            share = torch.exp(known[depth] - highest)
-            message = torch.bmm(share, transitions[depth].exp().transpose(1, 2))
-            message = message.clamp_min(torch.finfo(message.dtype).tiny).log() + highest
+            message = log_mixture(known[depth], transitions[depth].exp().mT)
             parents = self.levels.parents[depth - 1]
             known[depth - 1] = known[depth - 1].index_add(0, parents, message)
         return known
 
-    def _transitions(self, log_leaves: Tensor) -> list[Tensor]:
-        """The transitions of each level's nodes, in the dtype of the leaves."""
-        in_order = self.log_transitions.to(log_leaves)[self.levels.order]
+    def _transitions(self, like: Tensor) -> list[Tensor]:
+        """The transitions of each level's nodes, in the dtype of another tensor."""
+        in_order = self.log_transitions.to(like)[self.levels.order]
         return list(in_order.split(self.levels.sizes))
 
 

@@ -22,13 +22,11 @@ from torch import Tensor, nn
 from vae4counts.data.counts.support import COUNTS, Support
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import levels_by
-from vae4counts.models.numerics import at_least_float32, column_means, first_order
+from vae4counts.models.numerics import SMALLEST_RATE as SMALLEST_RATE
+from vae4counts.models.numerics import at_least_float32, column_means, first_order, log2_rates
 
 from .distribution import FeatureDistribution
 
-# Expected counts below this are treated as this: the logarithm of a rate that underflowed would be
-# -inf and its gradient NaN.
-SMALLEST_RATE = 1e-20
 LARGEST_LOG_RATE = 20.0
 NO_LEVELS: Mapping[str, int] = MappingProxyType({})
 EXTENTS = ("shared", "feature", "observation")
@@ -188,6 +186,18 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         if not (self.reads_rates and self.support.counts):
             return self(outputs, library).mean
         return rates(self.split(outputs)[0], library)
+
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:
+        """Return expected values on the scale on which they are compared.
+
+        That of counts is log2, so that a difference is a log2 fold change. Shares override it by
+        log2 odds, and real numbers by standard deviations of the training data.
+
+        Args:
+            means: Expected values, shape ``(*batch, G)``.
+            added: What is added to those of counts first, broadcastable to ``(G,)``.
+        """
+        return log2_rates(means, added)
 
     @abc.abstractmethod
     def forward(self, outputs: Tensor, library: Tensor | None) -> FeatureDistribution:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -27,6 +29,11 @@ def _ratio(x: Tensor, logit: Tensor) -> Terms:
 
 
 BERNOULLI = Family(zero=_zero, ratio=_ratio)
+
+
+def log2_odds(shares: Tensor) -> Tensor:
+    """Return ``log2 p / (1 - p)``, for probabilities no closer than 1e-6 to 0 and 1."""
+    return torch.logit(shares, eps=1e-6) / math.log(2)
 
 
 class BernoulliValues(CountDistribution):
@@ -65,6 +72,10 @@ class Bernoulli(Likelihood):
     def initial_outputs(self, mean: Tensor) -> Tensor:
         """See `Likelihood.initial_outputs`."""
         return torch.logit(mean, eps=SMALLEST_SHARE)
+
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:  # noqa: ARG002
+        """See `Likelihood.comparable`: log2 odds."""
+        return log2_odds(means)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> BernoulliValues:  # noqa: ARG002
         """See `Likelihood.forward`."""

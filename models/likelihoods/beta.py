@@ -8,7 +8,7 @@ from torch import Tensor
 from vae4counts.data.counts.support import SHARES
 
 from .base import Likelihood
-from .bernoulli import SMALLEST_SHARE
+from .bernoulli import SMALLEST_SHARE, log2_odds
 from .distribution import DenseDistribution
 
 # Bounds of the logarithm of the concentration: 0.01 (nearly all of it at 0 and 1) to 1,000 (a
@@ -120,6 +120,10 @@ class Beta(Likelihood):
         """See `Likelihood.initial_outputs`."""
         logits = torch.logit(mean, eps=SMALLEST_SHARE)
         return torch.cat([logits, mean.new_zeros((self.outputs_per_feature - 1) * len(mean))])
+
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:  # noqa: ARG002
+        """See `Likelihood.comparable`: log2 odds."""
+        return log2_odds(means)
 
     def forward(self, outputs: Tensor, library: Tensor | None) -> BetaValues:  # noqa: ARG002
         """See `Likelihood.forward`."""

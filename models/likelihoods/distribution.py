@@ -95,6 +95,11 @@ class FeatureDistribution(JointDistribution, abc.ABC):
             found = torch.where(present[..., columns] & ~seen, here, found)
         return found.sum(-1)
 
+    def presence_together(self, columns: Tensor, weights: Tensor) -> Tensor:
+        """See `JointDistribution.presence_together`: different features are independent."""
+        present = self.presence(columns).double()
+        return present.T @ (weights.unsqueeze(-1) * present)
+
     @torch.no_grad()
     def expected_given(
         self,

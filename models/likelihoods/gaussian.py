@@ -98,6 +98,10 @@ class Gaussian(Likelihood):
         standard = (mean - self.centre) / self.spread
         return torch.cat([standard, mean.new_zeros((self.outputs_per_feature - 1) * len(mean))])
 
+    def comparable(self, means: Tensor, added: Tensor | float = 0.0) -> Tensor:  # noqa: ARG002
+        """See `Likelihood.comparable`: standard deviations of the training data."""
+        return means / self.spread.to(means)
+
     def forward(self, outputs: Tensor, library: Tensor | None) -> GaussianValues:  # noqa: ARG002
         """See `Likelihood.forward`."""
         loc, log_scale = self.split(outputs)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vae4counts.models.numerics import at_least_float32
+
 # The running moments average about as many of the last rows (momentum 0.1 for batches of 128).
 ROWS_REMEMBERED = 1152
+# The moments of fewer rows are noise: remembered rows are counted with them, up to so many.
+FEWEST_ROWS = 8
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation whose running moments weight rows, not batches (Ioffe & Szegedy 2015).
 
     A short last batch changes them in proportion to its few rows, and the first batches are not
-    averaged with initial values. A batch of one row, which has no variance, is normalised by the
-    running moments, and so is every batch of a layer that is frozen (``requires_grad=False``).
+    averaged with initial values. A batch of fewer than 8 rows, as of a table that few observations
+    have, is normalised by the moments of these and of as many remembered rows as make up 8; one of
+    a single row, which has no variance, by the running moments alone, and so is every batch of a
+    layer that is frozen (``requires_grad=False``).
 
     Args:
         n_units: Width ``H``.
@@ -35,7 +41,11 @@ class BatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise inputs of shape ``(B, H)``."""
-        learns = self.learns(len(inputs))
+        rows = len(inputs)
+        learns = self.learns(rows)
+        if learns and rows < FEWEST_ROWS:
+            variance, mean = torch.var_mean(at_least_float32(inputs), 0, correction=0)
+            return self.normalise(inputs, mean, variance, rows)
         return nn.functional.batch_norm(
             inputs,
             self.running_mean,
@@ -43,9 +53,31 @@ class BatchNorm(nn.Module):
             self.weight,
             self.bias,
             training=learns,
-            momentum=self.remember(len(inputs)) if learns else 0.0,
+            momentum=self.remember(rows) if learns else 0.0,
             eps=self.eps,
         )
+
+    def normalise(self, inputs: Tensor, mean: Tensor, variance: Tensor, rows: int) -> Tensor:
+        """Normalise inputs by the moments of a batch, and remember these.
+
+        Args:
+            inputs: Some rows of the batch, shape ``(R, H)``.
+            mean: The mean of the batch, shape ``(H,)``.
+            variance: Its variance, without Bessel's correction.
+            rows: Number of rows of the batch, 2 or more.
+        """
+        added = min(max(0, FEWEST_ROWS - rows), int(self.rows_seen))
+        share, away = added / (rows + added), self.running_mean - mean
+        of_all = torch.lerp(variance, self.running_var.to(variance), share)
+        of_all = of_all + share * (1 - share) * away.square()
+        scale = self.weight * (of_all + self.eps).rsqrt()
+        normalised = (inputs - (mean + share * away)) * scale + self.bias
+        with torch.no_grad():
+            weight = self.remember(rows)
+            self.running_mean.lerp_(mean.to(self.running_mean), weight)
+            unbiased = variance * (rows / (rows - 1))
+            self.running_var.lerp_(unbiased.to(self.running_var), weight)
+        return normalised.to(inputs)
 
     def learns(self, rows: int) -> bool:
         """Whether some rows are normalised by their own moments, which are then remembered."""

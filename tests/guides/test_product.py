@@ -13,7 +13,8 @@ from tests.several_tables import N, some_tables, three_modalities
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Expert, IncompatiblePairError, ProductGuide, guide_for
 from vae4counts.guides.product import Opinion, product
-from vae4counts.models import VAE, CountVAE
+from vae4counts.models import VAE, CountVAE, Covariates
+from vae4counts.models.covariates import Number
 from vae4counts.models.priors import VampPrior
 
 
@@ -109,3 +110,19 @@ def test_sizes_must_be_those_of_the_model(guide: ProductGuide) -> None:
 def test_a_prior_made_of_posteriors_needs_counts() -> None:
     with pytest.raises(ValueError, match="made of inputs like counts, which not all values"):
         three_modalities(VampPrior(2, 3))
+
+
+def test_all_experts_learn_the_scales_of_covariates() -> None:
+    encoder = Encoder((6,), covariates=Covariates([], [Number("age")]))
+    guide = guide_for(three_modalities(), "product", encoder)
+    assert isinstance(guide, ProductGuide)
+    guide.learn_covariates({"age": torch.tensor([1.0, 5.0])})
+    for expert in guide.experts.values():
+        (age,) = expert.encoder.covariates.numbers
+        assert (age.mean, age.deviation) == (3.0, 2.0)
+    experts = {
+        name: Expert(3, Encoder((6,), covariates=Covariates([], [Number(name)])))
+        for name in ("age", "dose")
+    }
+    with pytest.raises(ValueError, match=r"different covariates \(age and dose\)"):
+        ProductGuide(experts, 2)

@@ -96,6 +96,12 @@ def test_they_are_compared(scenes: anndata.AnnData) -> None:
     assert table.index[0] == "chow-liu"
     assert table.loc["chow-liu", "leave_one_out"] > table.loc["independent", "leave_one_out"]
     assert (table["leave_one_out_se"] > 0).all()
+    rows = [runs[name].on(scenes).log_likelihoods(leave_one_out=True) for name in table.index]
+    differences = (rows[1] - rows[0])["leave_one_out"]
+    assert table.loc["independent", "leave_one_out_difference"] == pytest.approx(differences.mean())
+    assert table.loc["independent", "leave_one_out_difference_se"] == pytest.approx(
+        differences.sem()
+    )
 
 
 def test_a_tree_is_shown(scenes: anndata.AnnData) -> None:

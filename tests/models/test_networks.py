@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vae4counts.models import LinearDecoder, MLPDecoder
 from vae4counts.models.networks import ACTIVATIONS, NORMS, BatchNorm, SparseLinear
+from vae4counts.models.networks.batch_norm import FEWEST_ROWS
 
 
 @pytest.fixture(params=["some zeros", "an empty row and column", "all zero", "one row"])
@@ -111,12 +112,25 @@ def test_batch_norm_of_one_row_uses_the_running_moments() -> None:
 
 def test_batch_norm_is_torchs() -> None:
     ours, theirs = BatchNorm(3), nn.BatchNorm1d(3, momentum=None)  # the mean over batches
-    for rows in torch.randn(4, 5, 3):
+    for rows in torch.randn(4, 20, 3):
         torch.testing.assert_close(ours(rows), theirs(rows))
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
     ours.eval(), theirs.eval()
     torch.testing.assert_close(ours(rows), theirs(rows))
+
+
+def test_batch_norm_of_few_rows_counts_remembered_ones_with_them() -> None:
+    norm, many, few = BatchNorm(3), torch.randn(64, 3), 2 + torch.randn(2, 3)
+    norm(many)
+    share, away = 2 / FEWEST_ROWS, few.mean(0) - many.mean(0)
+    mean = many.mean(0) + share * away
+    variance = share * few.var(0, correction=0) + (1 - share) * many.var(0)
+    variance = variance + share * (1 - share) * away**2
+    found = norm(few)
+    torch.testing.assert_close(found, (few - mean) / (variance + norm.eps).sqrt())
+    # they themselves are remembered, each as much as any other row
+    torch.testing.assert_close(norm.running_mean, torch.cat([many, few]).mean(0))
 
 
 def test_batch_norm_remembers_rows_and_not_batches() -> None:

@@ -14,7 +14,7 @@ from vae4counts.data import DataError, UnknownName
 from vae4counts.inference.interpretation import Interpretation, NotInModelError, strongest_features
 from vae4counts.inference.interpretation.components import by_label
 from vae4counts.models import GMVAE, VAE, CountMixture, GaussianMixtureModel
-from vae4counts.models.likelihoods import Multinomial, Poisson
+from vae4counts.models.likelihoods import Poisson
 from vae4counts.models.priors import GaussianMixture
 
 Look = Callable[..., Interpretation]
@@ -171,5 +171,3 @@ def test_wrong_questions(mixture: Interpretation, look: Look) -> None:
         look(GaussianMixtureModel(6, 2)).component_profiles()
     with pytest.raises(NotInModelError, match="nothing to be compared with"):
         look(CountMixture(6, 1)).component_contrasts()
-    with pytest.raises(NotInModelError, match="Multinomial"):
-        look(CountMixture(6, 2, Multinomial())).cooccurrence(0)

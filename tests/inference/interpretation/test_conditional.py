@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from vae4counts.data import DataError
-from vae4counts.inference.interpretation import Interpretation, NotInModelError
+from vae4counts.inference.interpretation import Interpretation
 from vae4counts.inference.interpretation.prior_draws import prior_draws
 from vae4counts.models import VAE, CountMixture
 from vae4counts.models.likelihoods import LIKELIHOODS, Categorical, Multinomial, Poisson
@@ -133,9 +133,14 @@ def test_wrong_questions(given: Any, what: str, look: Look) -> None:
 
 
 def test_counts_given_their_total(look: Look) -> None:
-    view = look(VAE(6, likelihood=Multinomial()))
-    with pytest.raises(NotInModelError, match="Multinomial models counts given their total"):
-        view.expected_given(["gene0"])
+    """The others share what is left of the total."""
+    view = look(CountMixture(6, 1, Multinomial()))
+    q = view.model.outputs.detach().softmax(-1)[0].numpy()
+    total = view.counts.library.numpy()
+    weights = stats.binom.pmf(1, total, q[0])
+    left = weights @ (total - 1) / weights.sum()
+    table = view.expected_given({"gene0": 1}).sort_index()
+    np.testing.assert_allclose(table["expected"], left * q[1:] / (1 - q[0]), rtol=0.02)
 
 
 def test_more_than_the_largest_class(look: Look) -> None:

@@ -113,10 +113,14 @@ def test_the_first_process_alone_writes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["-m", "vae4counts", "fit", tmp_path / "data.h5ad", "--out", out]
     options = ["--epochs", "2", "--batch-size", "30", "--components", "2", "--latents", "2"]
-    done = torchrun(*words, *options, "--out-of-core")
+    logger = ["--logger", "csv", "--log-folder", tmp_path / "logs"]
+    done = torchrun(*words, *options, *logger, "--out-of-core")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Results are in") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5ad", "run"]
+    assert done.stderr.count("training: 1 of 1 epochs") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5ad", "logs", "run"]
+    (logged,) = (tmp_path / "logs" / "run").glob("*/metrics.csv")
+    assert len(pd.read_csv(logged)) == 2
     run = Run.load(out)
     assert run.processes == Processes()
     one = run.evaluate(load(tmp_path / "data.h5ad"))

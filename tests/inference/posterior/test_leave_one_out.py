@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import anndata
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,9 @@ from scipy import stats
 
 from vae4counts.data import CountLoader
 from vae4counts.guides import guide_for
-from vae4counts.inference import evaluate
-from vae4counts.inference.posterior.leave_one_out import leave_one_out
+from vae4counts.inference import evaluate, fit
+from vae4counts.inference.posterior.draws import draw
+from vae4counts.inference.posterior.leave_one_out import leave_one_out, without_each_count
 from vae4counts.models import VAE, CountMixture, NotInModelError
 from vae4counts.models.joint import ChowLiuTree
 from vae4counts.models.likelihoods import Multinomial, Poisson
@@ -21,8 +23,6 @@ from vae4counts.models.priors import StandardNormal
 
 @pytest.fixture
 def table(counts: np.ndarray) -> CountLoader:
-    import anndata
-
     kept = counts[counts.sum(1) > 0].clip(max=9).astype(np.float32)
     return CountLoader(anndata.AnnData(kept), batch_size=5, shuffle=False)
 
@@ -77,6 +77,41 @@ def test_of_a_vae_only_if_asked_for(table: CountLoader) -> None:
     assert found.log_likelihood is None
     assert found.leave_one_out is not None
     assert 0 <= found.leave_one_out_pareto_k_high <= 1
+
+
+def test_a_count_is_predicted_by_draws_that_do_not_know_it() -> None:
+    """Against draws from the prior, which see no count at all."""
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(2, 6)) * 1.8
+    rates = np.exp((rng.normal(size=(1500, 2)) @ loadings - 3).clip(max=3))
+    counts = rng.poisson(rates).astype(np.float32)
+    counts = counts[counts.sum(1) > 0]
+    model = VAE(6, StandardNormal(2), Poisson(), decoder="linear", library=None)
+    run = fit(model, guide_for(model), counts, epochs=30, seed=0, progress=False)
+    torch.manual_seed(0)
+    z, features = torch.randn(50_000, 2), torch.arange(6)
+    x = torch.tensor(counts[:50])
+    with torch.no_grad():
+        given_z = run.model.likelihood(run.model.decoder(z), None)
+        log_p = [given_z.log_prob_at(features, row.expand(len(z), 6)).double() for row in x]
+    total = [each.sum(-1, keepdim=True) for each in log_p]
+    expected = torch.stack(
+        [
+            (of_all.logsumexp(0) - (of_all - each).logsumexp(0)).sum()
+            for of_all, each in zip(total, log_p, strict=True)
+        ]
+    )
+
+    batch = next(iter(CountLoader(anndata.AnnData(counts[:50]), batch_size=50, shuffle=False)))
+    draws = draw(run.model, run.guide, batch, 500, conditionals=True)
+    assert draws.conditionals is not None
+    told, _ = leave_one_out(draws.log_weights, draws.conditionals)
+    found, _ = without_each_count(
+        run.model, run.guide, batch, draws.log_weights, draws.conditionals
+    )
+    error = (found.sum(-1) - expected).abs().mean()
+    assert error < 0.6 * (told.sum(-1) - expected).abs().mean()
+    assert found.sum(-1).mean() == pytest.approx(expected.mean().item(), abs=0.05)
 
 
 def test_models_that_cannot(table: CountLoader) -> None:

@@ -136,12 +136,6 @@ def test_repeated_names_are_known_again_from_a_file(names: list[Any], tmp_path: 
         assert fingerprint(again.obs_names, CountMatrix.from_anndata(again)) == known
 
 
-def test_a_run_is_described_in_a_line(run: Run) -> None:
-    assert "\n" not in repr(run)
-    assert len(repr(run)) < 120
-    assert run.model.title in repr(run)
-
-
 def test_names_may_be_numbers(run: Run, adata: AnnData) -> None:
     """As those of a table without a header are, which a run keeps as text."""
     adata.var_names = [str(j) for j in range(7)]

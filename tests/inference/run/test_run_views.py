@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from anndata import AnnData, concat
+from anndata import AnnData, concat, read_h5ad
 
 from vae4counts.data import Batch, CountLoader
 from vae4counts.guides import Guide, guide_for
@@ -40,6 +40,39 @@ def test_annotation(run: Run, adata: AnnData) -> None:
     assert json.loads(adata.uns["vae4counts"]["model"]) == run.model.config()
     means, _ = run.guide.posterior(counts_of(adata))
     np.testing.assert_allclose(adata.obsm["X_vae"], means.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_record_of_an_annotation_is_small_and_plain(
+    run: Run, adata: AnnData, tmp_path: Path
+) -> None:
+    run.annotate(adata)
+    record = adata.uns["vae4counts"]
+    text = json.dumps(record)  # nothing but text and lists
+    assert len(text) < 5_000
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = read_h5ad(tmp_path / "a.h5ad").uns["vae4counts"]
+    assert {**again, "written": list(again["written"])} == record
+
+
+def test_a_run_says_what_it_is(run: Run) -> None:
+    rest = {name: value for name, value in vars(run).items() if name != "metrics"}
+    training = {"epoch_kept": 2}
+    elbo = run.history.validation_elbo[1]
+    kept = f"of which epoch 2 was kept: validation ELBO {elbo:.2f} nats"
+    assert repr(Run(**rest, metrics=training)).splitlines() == [
+        "Run",
+        f"    model     {run.model.title}",
+        "    guide     MarginalGuide",
+        "    data      100 observations x 7 features (80 train, 10 validation, 10 test)",
+        f"    training  {len(run.history)} epochs, {kept}",
+        "    held out  not evaluated yet",
+        "    next      run.evaluate(adata), .annotate, .check, .interpret, .report; "
+        "run.save(directory)",
+    ]
+    assert "ELBO -1.50 nats" in repr(Run(**rest, metrics=training | {"elbo": -1.5}))
+    exact = training | {"elbo": -1.5, "log_likelihood": -1.25}
+    assert "log-likelihood -1.25 nats" in Run(**rest, metrics=exact)._repr_html_()
+    assert "epoch" in repr(Run(**rest, metrics={}))  # as of older versions
 
 
 def counts_of(adata: AnnData) -> torch.Tensor:

@@ -15,7 +15,8 @@ import pytest
 import torch
 from anndata import AnnData
 
-from vae4counts.inference import Run, RunDirectoryError
+from vae4counts.guides import guide_for
+from vae4counts.inference import Checkpoints, Run, RunDirectoryError, fit
 from vae4counts.inference.run import storage
 from vae4counts.inference.run.format import FORMAT
 from vae4counts.models import VAE
@@ -51,6 +52,28 @@ def test_a_loaded_run_can_be_saved_again(run: Run, tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (
             tmp_path / "deep" / "two" / name
         ).read_bytes()
+
+
+def test_nothing_is_pickled(
+    adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something is pickled")
+
+    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    for name in ("save", "load"):
+        monkeypatch.setattr(torch, name, refuse)
+    model = VAE(7, StandardNormal(2), decoder="linear")
+    options = {"epochs": 1, "layer": "raw", "progress": False, "device": "cpu"}
+    states = Checkpoints(tmp_path / "states")
+    fit(model, guide_for(model), adata, checkpoints=states, **options)
+    states = Checkpoints(tmp_path / "states", resume=True)
+    run = fit(model, guide_for(model), adata, checkpoints=states, **options)
+    run.save(tmp_path / "run")
+    Run.load(tmp_path / "run")
+    kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert kinds == {".json", ".safetensors", ".csv"}
 
 
 def test_an_empty_directory_may_be_there(run: Run, tmp_path: Path) -> None:

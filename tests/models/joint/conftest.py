@@ -14,6 +14,7 @@ from vae4counts.models.joint import (
     Autoregressive,
     ChowLiuTree,
     Circuit,
+    DiscreteFlow,
     Independent,
     JointDistribution,
     JointModel,
@@ -27,12 +28,14 @@ MODELS: dict[str, Callable[[], JointModel]] = {
     "chow-liu": lambda: ChowLiuTree(3, n_states=3, tail=None),
     "latent-tree": lambda: LatentTree(3, 2, Categorical(3)),
     "latent-tree, binary": lambda: LatentTree(3, 2, Categorical(3), structure="binary"),
+    "latent-tree, greedy": lambda: LatentTree(3, 2, Categorical(3), structure="greedy"),
     "circuit": lambda: Circuit(3, Categorical(3), n_sums=2),
     "autoregressive": lambda: Autoregressive(3, Categorical(3), (10,), n_orders=2),
     "any-order": lambda: AnyOrder(3, Categorical(3), (10,)),
+    "discrete-flow": lambda: DiscreteFlow(3, 3, tail=None, hidden=(10,), n_layers=2),
 }
 # Those whose conditionals do not follow from their probabilities: they have tests of their own.
-OTHERS = {"autoregressive", "any-order"}
+OTHERS = {"autoregressive", "any-order", "discrete-flow"}
 
 
 @dataclass

@@ -67,6 +67,21 @@ def test_gaussian_does_not_depend_on_units() -> None:
     torch.testing.assert_close(found[1], found[0] - 3 * np.log(1000))
 
 
+def test_expected_values_are_compared_without_units() -> None:
+    x = torch.tensor([[1.0, 2], [3, 10]]).double()
+    found = []
+    for unit in (1.0, 1000.0):
+        likelihood = Gaussian().double()
+        likelihood.build(2)
+        likelihood.double().start(x * unit)
+        low, high = likelihood.comparable(x * unit)
+        found.append(high - low)
+        torch.testing.assert_close(found[-1], torch.full((2,), 2.0).double())  # deviations
+    odds = torch.tensor([0.25, 4.0])
+    for kind in (Beta, Bernoulli):
+        torch.testing.assert_close(kind().comparable(odds / (1 + odds)), odds.log2())
+
+
 def test_a_table_without_values_is_a_start() -> None:
     for likelihood in (Gaussian(), Beta(), Bernoulli()):
         likelihood.build(3)

@@ -11,7 +11,7 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from vae4counts.inference.progress.stream import Stream
+from vae4counts.data.progress.stream import Stream
 
 ERRORS = {
     "no reader": BrokenPipeError(errno.EPIPE, "Broken pipe"),
@@ -51,7 +51,7 @@ def test_a_bar_goes_on_without_a_reader(kind: str) -> None:
 def test_the_interpreter_ends_without_a_word() -> None:
     script = (
         "import sys\n"
-        "from vae4counts.inference.progress.stream import Stream\n"
+        "from vae4counts.data.progress.stream import Stream\n"
         "sys.stdin.read()\n"
         "Stream().print('one')\n"
         "print('done', file=sys.stderr)\n"
