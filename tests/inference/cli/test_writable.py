@@ -153,8 +153,10 @@ def test_a_column_of_any_type(kind: str, slot: str, counts: ad.AnnData, tmp_path
         assert list(found["k"][known].astype(str)) == list(table["k"][known].astype(str))
 
 
+# A setting that anndata 0.11 does not have yet, and that is on from 0.13 on.
+NO_SLASHES = "disallow_forward_slash_in_h5ad"
 NAMES: dict[Any, bool] = {
-    "CD4/CD8": not ad.settings.disallow_forward_slash_in_h5ad,  # as later versions do by default
+    "CD4/CD8": not getattr(ad.settings, NO_SLASHES, False),
     "é ü": True,
     "_index": False,
     "/first": False,
@@ -190,11 +192,12 @@ def test_an_entry_of_a_name_that_leads_elsewhere(
     assert (layer_names(again) if slot == "layers" else list(getattr(again, slot))) == ["fine"]
 
 
+@pytest.mark.skipif(not hasattr(ad.settings, NO_SLASHES), reason="anndata 0.11")
 def test_slashes_are_refused_by_later_versions_of_anndata(
     counts: ad.AnnData, tmp_path: Path
 ) -> None:
     counts.obs["CD4/CD8"] = "a"
-    with ad.settings.override(disallow_forward_slash_in_h5ad=True):
+    with ad.settings.override(**{NO_SLASHES: True}):
         again, lost = written(counts, tmp_path / "kept.h5ad")
     assert lost == {"obs['CD4/CD8']"}
     assert list(again.obs) == ["group"]
