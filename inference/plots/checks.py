@@ -105,7 +105,7 @@ def _label(checks: PredictiveChecks) -> str:
 
 
 def _finish(checks: PredictiveChecks, name: str, ax: Axes) -> Axes:
-    discrepancy, p = checks.table.loc[name, "discrepancy"], checks.p_value_text(name)
+    discrepancy, p = float(checks.table["discrepancy"][name]), checks.p_value_text(name)
     ax.set_title(f"{name[0].upper()}{name[1:]}: discrepancy {discrepancy:.1f}, {p}")
     ax.legend(frameon=False)
     return ax

@@ -51,5 +51,11 @@ def component_colours(
         base = classes[str(counts[name].idxmax())] if meant else MIXED
         end, share = SHADES[met[base] % len(SHADES)]
         met[base] += 1
-        colours[name] = to_hex((1 - share) * np.array(to_rgb(base)) + share * end)
+        colours[name] = _mixed(base, end, share)
     return {name: colours[name] for name in names}
+
+
+def _mixed(colour: str, grey: float, share: float) -> str:
+    """Return a colour with a share of grey, from 0 for black to 1 for white."""
+    red, green, blue = ((1 - share) * each + share * grey for each in to_rgb(colour))
+    return to_hex((red, green, blue))

@@ -40,9 +40,10 @@ def name_where_they_lie(
     ratio = ax.get_position().height * ax.figure.get_figheight()  # type: ignore[union-attr]
     ratio /= ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
     widths = LINE * LETTER * ratio * np.array([max(len(text), 2) for text in texts])
-    for text, place, (colour, _) in zip(texts, _apart(places, widths), styles, strict=True):
+    for text, (x, y), (colour, _) in zip(texts, _apart(places, widths), styles, strict=True):
         written = ax.text(
-            *place,
+            x,
+            y,
             text,
             transform=ax.transAxes,
             ha="center",

@@ -48,7 +48,7 @@ class PredictiveChecks:
 
     def p_value_text(self, name: str) -> str:
         """Return a check's p-value as people read it: no less than the replicates can show."""
-        p, n = self.table.loc[name, "p_value"], len(self.replicated[name])
+        p, n = float(self.table["p_value"][name]), len(self.replicated[name])
         if np.isnan(p):
             return "given, not modelled"
         return f"p < 1/{n}" if p * (n + 1) < 1.5 else f"p = {p:.2g}"
