@@ -125,6 +125,12 @@ CONTENDERS: dict[str, Contender] = {
     "latent-tree, 16 states": Contender(
         partial(joint, LatentTree, n_states=16), {"learning_rate": 3e-2}
     ),
+    "latent-tree, 32 states": Contender(
+        partial(joint, LatentTree, n_states=32), {"learning_rate": 5e-2}
+    ),
+    "latent-tree, greedy": Contender(
+        partial(joint, LatentTree, structure="greedy"), {"learning_rate": 3e-2}
+    ),
     "latent-tree, binary": Contender(
         partial(joint, LatentTree, structure="binary"), {"learning_rate": 3e-2}
     ),
