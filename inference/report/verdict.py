@@ -27,7 +27,7 @@ def _fit(subject: Subject) -> Iterator[str]:
     metrics, run = subject.metrics, subject.run
     names = ("log_likelihood", "refined_iw_log_likelihood", "iw_log_likelihood")
     name = next(name for name in names if metrics.get(name) is not None)
-    what = "log-likelihood" if name == "log_likelihood" else "log-likelihood, from below"
+    what = "log-likelihood" if name == "log_likelihood" else "a lower bound of the log-likelihood"
     error = metrics.get(f"{name}_se")
     within = "" if error is None else f" ± {error:.1f}"
     n = f"{len(subject.on.held_out):,} observations"
