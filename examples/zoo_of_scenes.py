@@ -205,12 +205,12 @@ differences_figure()
 # Knowing what goes together is worth 1.7 nats a picture. A tree of direct links has 1.1 of them
 # after less than a second, with 883 numbers.
 #
-# In the column leave-one-out the VAEs are ahead by a third of a nat, which should not be believed
-# yet. Trees, circuits and mixtures know these numbers exactly. Those of VAEs come from draws of the
-# latents given *all* counts, which know too little of what is likely without the one that is to be
-# predicted: where such draws fail, they are too optimistic. MADE has none, as its conditionals are
-# those of its orders. A second look at these numbers, exact conditionals against counted pictures,
-# follows below.
+# In predicting each count from all others the same models are level, and the rest is as far behind.
+# Trees, circuits and mixtures know these numbers exactly. Those of VAEs are estimates: draws of the
+# latents given *all* counts would be too optimistic, as they know the count that is to be predicted,
+# so each count that matters has draws of its own, of a guide that is told that it is zero. MADE has
+# none, as its conditionals are those of its orders. A second look at such predictions, exact
+# conditionals against counted pictures, follows below.
 
 # %% [markdown]
 # # What each structure shows of scenes
