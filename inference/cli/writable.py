@@ -140,16 +140,25 @@ def _without_parts(value: Any) -> Any:
 
 def _with_plain_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with text as anndata writes it, without columns of the same name."""
+    import pandas as pd
     from anndata import AnnData
-    from pandas.api.types import infer_dtype, is_object_dtype
 
     table = table.loc[:, ~table.columns.duplicated(keep=False)].copy(deep=False)
     AnnData().strings_to_categoricals(table)
     for name, dtype in table.dtypes.items():
         # pandas' own types of text, which anndata writes only if it is told to
-        if not is_object_dtype(dtype) and infer_dtype(table[name]) == "string":
+        if _is_pandas_text(table[name]):
             table[name] = table[name].astype(object)
+        elif isinstance(dtype, pd.CategoricalDtype) and _is_pandas_text(dtype.categories):
+            plain = dtype.categories.astype(object)
+            table[name] = table[name].cat.rename_categories(plain)
     return table
+
+
+def _is_pandas_text(values: pd.Series | pd.Index) -> bool:
+    from pandas.api.types import infer_dtype, is_object_dtype
+
+    return not is_object_dtype(values.dtype) and infer_dtype(values) in ("string", "empty")
 
 
 def _row_names(table: pd.DataFrame, *, as_text: bool) -> pd.Index:

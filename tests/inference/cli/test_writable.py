@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,8 @@ VALUES: dict[str, tuple[Any, set[str]]] = {
 @pytest.mark.parametrize("kind", VALUES)
 def test_values_of_uns(kind: str, counts: ad.AnnData, tmp_path: Path) -> None:
     value, wanted = VALUES[kind]
+    if value is None and version("anndata").startswith("0.11."):
+        wanted = {"uns['k']"}
     counts.uns["k"], counts.uns["fine"] = value, 1
     again, lost = written(counts, tmp_path / "kept.h5ad")
     assert lost == wanted
