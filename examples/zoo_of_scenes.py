@@ -207,8 +207,8 @@ differences_figure()
 #
 # In predicting each count from all others the same models are level, and the rest is as far behind.
 # Trees, circuits and mixtures know these numbers exactly. Those of VAEs are estimates: draws of the
-# latents given *all* counts would be too optimistic, as they know the count that is to be predicted,
-# so each count that matters has draws of its own, of a guide that is told that it is zero. MADE has
+# latents given *all* counts would be too optimistic, as they know the count that is predicted, so
+# each count that matters has draws of its own, of a guide that is told that it is zero. MADE has
 # none, as its conditionals are those of its orders. A second look at such predictions, exact
 # conditionals against counted pictures, follows below.
 

@@ -150,7 +150,7 @@ def _with_plain_text(table: pd.DataFrame) -> pd.DataFrame:
         if _is_pandas_text(table[name]):
             table[name] = table[name].astype(object)
         elif isinstance(dtype, pd.CategoricalDtype) and _is_pandas_text(dtype.categories):
-            plain = dtype.categories.astype(object)
+            plain = list(dtype.categories.astype(object))
             table[name] = table[name].cat.rename_categories(plain)
     return table
 
