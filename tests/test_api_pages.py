@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("data", "guides", "inference", "models")
 # A package that is given, an entry of a list, an entry of its own.
 LINE = re.compile(r"\.\. currentmodule:: (\S+)|   ([A-Za-z][\w.]*)|\.\. data:: (\w+)")
 
@@ -29,8 +30,9 @@ def entries() -> set[str]:
 
 def public_packages() -> list[str]:
     """Those that say what is public; the commands have a page that is made of their help texts."""
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    packages = set(re.findall(r'^    "(vae4counts[\w.]*)",$', project, flags=re.MULTILINE))
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("__init__.py")]
+    parts = [path.parent.relative_to(ROOT).parts for path in files]
+    packages = {"vae4counts", *(".".join(("vae4counts", *each)) for each in parts)}
     packages -= {"vae4counts.inference.cli"}
     return sorted(name for name in packages if hasattr(import_module(name), "__all__"))
 
