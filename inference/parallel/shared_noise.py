@@ -108,7 +108,7 @@ def _own_rows(fn: Any, part: Part, row: int) -> Tensor | None:
 
 def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
     """Dropout of the batch's rows, once or several times over."""
-    if not module.training:
+    if not module.training or module.p == 0:
         return inputs
     times = len(inputs) // len(batch)
     kept = 1 - module.p

@@ -77,7 +77,7 @@ def test_extra_zeros_are_left_out() -> None:
 
 def test_likelihoods_without_rates_and_models_without_library() -> None:
     z = torch.randn(3, 2)
-    categorical = VAE(6, StandardNormal(2), Categorical(3), library=None)
+    categorical = VAE(6, StandardNormal(2), Categorical(3), library=None).eval()
     classes = categorical.decoder(z).unflatten(-1, (3, 6)).softmax(-2)
     torch.testing.assert_close(categorical.rates(z, 1.0), classes[:, 1] + 2 * classes[:, 2])
     plain = VAE(6, StandardNormal(2), Poisson(), "linear", library=None)
