@@ -34,7 +34,7 @@ class DiscreteFlow(JointModel):
     independent. A permutation changes no volume, so that
 
     .. math:: p(x) = \prod_j p_j(f(s)_j) \prod_j p(x_j | s_j), \qquad
-              f = f_L \circ \dots \circ f_1
+              f = f_L \circ \ldots \circ f_1
 
     exactly. Each of the ``L`` layers is autoregressive, in an order of its own drawn at random; see
     `ModularLayer`.
