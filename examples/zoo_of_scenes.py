@@ -70,7 +70,7 @@ print(f"a picture has {n_objects:.1f} objects of {n_kinds:.1f} kinds")
 present.mean().nlargest(8).round(3).to_frame("share of pictures").T
 
 # %% [markdown]
-# ## The models
+# ### The models
 #
 # | model | what it assumes |
 # |---|---|
@@ -115,7 +115,7 @@ MODELS = {
 }
 
 # %% [markdown]
-# ## Fits
+# ### Fits
 #
 # All by the same call. A Chow-Liu tree is learnt in one pass over the pictures, all others by
 # gradients. Seconds are those of one run with a tenth to a fifth of a core, as other work kept two
@@ -136,7 +136,7 @@ for name, (model, options) in MODELS.items():
     print(f"{name}: {len(run.history)} epochs, {run.metrics['seconds']:.0f} s")
 
 # %% [markdown]
-# ## Which describes pictures best?
+# ### Which describes pictures best?
 #
 # `log-likelihood` is the mean over the test pictures in nats, `leave-one-out` the sum over the 80
 # counts of how well each is predicted from the 79 others, `sum_d log p(x_d | x_-d)`. Both are shown
@@ -213,9 +213,9 @@ differences_figure()
 # conditionals against counted pictures, follows below.
 
 # %% [markdown]
-# # What each structure shows of scenes
+# ## What each structure shows of scenes
 #
-# ## The Chow-Liu tree: who goes with whom
+# ### The Chow-Liu tree: who goes with whom
 #
 # The wider a link, the more its two objects tell of each other.
 
@@ -227,7 +227,7 @@ _ = plots.feature_tree(runs["Chow-Liu tree"].model.feature_tree(), adata.var_nam
 views["Chow-Liu tree"].feature_links().head(12).round(3)
 
 # %% [markdown]
-# ## The mixture: kinds of pictures, in words
+# ### The mixture: kinds of pictures, in words
 #
 # How common the largest of the 50 components are, and the objects that each raises most above the
 # others.
@@ -244,7 +244,7 @@ def in_words(name: str, n_rows: int = 15) -> pd.DataFrame:
 in_words("mixture")
 
 # %% [markdown]
-# ## The latent trees and the circuit: groups of objects
+# ### The latent trees and the circuit: groups of objects
 #
 # Most nodes of these models are hidden. `feature_groups` joins objects along the closest links
 # first, as long as a group has no more than six of them. `nats` is how far the hidden states of a
@@ -277,7 +277,7 @@ views["circuit"].feature_groups(largest=4).head(12).round(2)
 _ = plots.feature_tree(runs["circuit"].model.feature_tree(), adata.var_names)
 
 # %% [markdown]
-# ## The VAE with a linear decoder: directions
+# ### The VAE with a linear decoder: directions
 #
 # A loading is by how many nats a latent raises the logarithm of an object's expected number. The
 # five latents may be rotated together without changing the model; varimax turns them so that each
@@ -294,13 +294,13 @@ _ = plots.top_features_heatmap(
 )
 
 # %% [markdown]
-# ## The GMVAE: clusters in words
+# ### The GMVAE: clusters in words
 
 # %%
 in_words("GMVAE")
 
 # %% [markdown]
-# # What else is in a picture with a fork and a cake?
+# ## What else is in a picture with a fork and a cake?
 #
 # Other objects are unknown, not absent. The answer is exact for independent objects, mixtures,
 # trees and circuits, which sum out all else. VAEs weight 20,000 draws from their priors. MADE and
@@ -398,7 +398,7 @@ pd.Series(distance).sort_values().round(4).to_frame("root mean square difference
 # hidden states say about a half.
 
 # %% [markdown]
-# # Would these models make such pictures?
+# ## Would these models make such pictures?
 #
 # Each model draws 100 test sets of its own. `discrepancy` says how far the true one is from them,
 # about 1 if the model is true, and in brackets the share of sets that are as far from the others.
@@ -417,7 +417,7 @@ pd.DataFrame(checks).T
 # models, if not quite at home in most. The VAEs, the linear one too, do best at the relation of
 # variance and mean, and at the largest counts.
 #
-# # Which wins, and why
+# ## Which wins, and why
 #
 # No single one. On 500 pictures the circuit, the latent tree, the VAE and the GMVAE cannot be told
 # apart by log-likelihood; more test pictures or other splits could. Three things are clear.
