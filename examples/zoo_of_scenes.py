@@ -70,7 +70,7 @@ print(f"a picture has {n_objects:.1f} objects of {n_kinds:.1f} kinds")
 present.mean().nlargest(8).round(3).to_frame("share of pictures").T
 
 # %% [markdown]
-# ### The models
+# ## The models
 #
 # | model | what it assumes |
 # |---|---|
@@ -115,7 +115,7 @@ MODELS = {
 }
 
 # %% [markdown]
-# ### Fits
+# ## Fits
 #
 # All by the same call. A Chow-Liu tree is learnt in one pass over the pictures, all others by
 # gradients. Seconds are those of one run with a tenth to a fifth of a core, as other work kept two
@@ -136,7 +136,7 @@ for name, (model, options) in MODELS.items():
     print(f"{name}: {len(run.history)} epochs, {run.metrics['seconds']:.0f} s")
 
 # %% [markdown]
-# ### Which describes pictures best?
+# ## Which describes pictures best?
 #
 # `log-likelihood` is the mean over the test pictures in nats, `leave-one-out` the sum over the 80
 # counts of how well each is predicted from the 79 others, `sum_d log p(x_d | x_-d)`. Both are shown
