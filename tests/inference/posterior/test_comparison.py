@@ -81,8 +81,11 @@ def by_arviz(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return array_stats.psislw(-log_weights)
 
 
-@pytest.mark.parametrize("n_draws", [100, 101, 500, 2000])
+@pytest.mark.parametrize("n_draws", [100, 101, 400, 500, 900, 2000])
 def test_smoothing_is_that_of_arviz(n_draws: int) -> None:
+    size_of_tail = min(0.2 * n_draws, 3 * math.sqrt(n_draws))
+    if not arviz.__version__.startswith("0") and not size_of_tail.is_integer():
+        pytest.skip("ArviZ 1 rounds the size of the tail down, ours and Vehtari et al. round it up")
     random = np.random.default_rng(n_draws)
     weights = np.concatenate(
         [random.normal(scale=scale, size=(20, n_draws)) for scale in (0.01, 1, 5, 50)]
