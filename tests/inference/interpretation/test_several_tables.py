@@ -162,7 +162,7 @@ def test_every_look_inside_takes_several_tables(look: Interpretation) -> None:
     protein = some_tables().batch(torch.tensor(rows)).tables["protein"]
     assert raw == pytest.approx(mean_of_first(protein))
     shares = look.latent_shares()
-    np.testing.assert_allclose(shares.sum(0), 1)
+    np.testing.assert_allclose(shares.sum(axis=0), 1)
 
 
 def test_what_each_table_says(look: Interpretation) -> None:
