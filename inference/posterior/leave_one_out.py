@@ -95,7 +95,9 @@ def without_each_count(
     with torch.random.fork_rng():
         for first in range(0, len(matters), size):
             rows, features = matters[first : first + size].unbind(1)
-            left_out = _log_weights_without(model, guide, batch, rows, features, len(log_weights))
+            known = _rows(batch, counts[rows], rows)
+            others = _rows(batch, counts[rows].scatter(1, features.unsqueeze(1), 0.0), rows)
+            left_out = _log_weights_without(model, guide, known, others, features, len(log_weights))
             log_mean, new_k = map(torch.as_tensor, smoothed_log_mean(left_out.T.cpu().numpy()))
             where = rows.cpu(), features.cpu()
             again = log_p[where[0]] - log_mean
@@ -106,21 +108,18 @@ def without_each_count(
 
 
 def _log_weights_without(
-    model: Model, guide: Guide, batch: Batch, rows: Tensor, features: Tensor, num_samples: int
+    model: Model, guide: Guide, known: Batch, others: Batch, features: Tensor, num_samples: int
 ) -> Tensor:
     """Return weights of draws that do not know a count for all others, shape ``(S, P)``.
 
     Args:
         model: The model.
         guide: Its guide.
-        batch: The observations.
-        rows: The observation of each count, shape ``(P,)``.
-        features: Its feature, shape ``(P,)``.
+        known: The observation of each of ``P`` counts.
+        others: The same without this count, which the guide is told.
+        features: The feature of each count, shape ``(P,)``.
         num_samples: Number ``S`` of draws.
     """
-    counts = batch.counts.to_dense()[rows]
-    known = _rows(batch, counts, rows)
-    others = _rows(batch, counts.scatter(1, features.unsqueeze(1), 0.0), rows)
     found = []
     for size in chunks(num_samples, model, known):
         draws = draw(model, guide, known, size, conditionals=True, told=others)
