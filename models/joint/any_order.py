@@ -16,6 +16,7 @@ from vae4counts.models.joint.model import JointModel
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
 from vae4counts.models.likelihoods.distribution import Shape
 from vae4counts.models.networks import MLP
+from vae4counts.models.networks.mlp import check_widths
 
 
 class AnyOrder(JointModel):
@@ -62,8 +63,7 @@ class AnyOrder(JointModel):
         for name, number in (("n_orders", n_orders), ("n_steps", n_steps)):
             if number < 1:
                 raise ValueError(f"{name} is {number}: it must be 1 or more")
-        if not hidden or min(hidden) < 1:
-            raise ValueError(f"hidden is {hidden}: give the width of at least one hidden layer")
+        check_widths(hidden)
         self.n_features, self.hidden, self.dropout = n_features, tuple(hidden), dropout
         self.n_orders, self.n_steps = n_orders, n_steps
         self.likelihood = leaf_likelihood(likelihood, n_features)
@@ -114,15 +114,7 @@ class AnyOrderCounts(OneForAll):
         super().__init__(NO_SHAPE, event_shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
-        """
+        """See `JointDistribution.log_prob`."""
         rows = self._dense(value).reshape(-1, value.shape[-1])
         found = self._of_rows(rows).reshape(value.shape[:-1])
         return self._over_batch(found)

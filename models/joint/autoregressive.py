@@ -17,6 +17,7 @@ from vae4counts.models.joint.masked_network import MaskedNetwork, OrderedNetwork
 from vae4counts.models.joint.model import JointModel
 from vae4counts.models.likelihoods import CountDistribution, Likelihood
 from vae4counts.models.likelihoods.distribution import Shape
+from vae4counts.models.networks.mlp import check_widths
 
 
 class Autoregressive(JointModel):
@@ -54,8 +55,7 @@ class Autoregressive(JointModel):
         super().__init__()
         if n_orders < 1:
             raise ValueError(f"n_orders is {n_orders}: it must be 1 or more")
-        if not hidden or min(hidden) < 1:
-            raise ValueError(f"hidden is {hidden}: give the width of at least one hidden layer")
+        check_widths(hidden)
         self.n_features, self.hidden = n_features, tuple(hidden)
         self.n_orders, self.dropout = n_orders, dropout
         self.likelihood = leaf_likelihood(likelihood, n_features)
@@ -96,15 +96,7 @@ class AutoregressiveCounts(OneForAll):
         super().__init__(NO_SHAPE, networks[0].order.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
-        """
+        """See `JointDistribution.log_prob`."""
         rows = value if value.dim() == 2 else value.reshape(-1, value.shape[-1])
         inputs = torch.log1p(rows)
         by_order = torch.stack(

@@ -18,6 +18,7 @@ from vae4counts.models.joint.modular_layer import ModularLayer
 from vae4counts.models.joint.tail import Tail, check_states
 from vae4counts.models.likelihoods.distribution import CountDistribution, Shape
 from vae4counts.models.likelihoods.negative_binomial import NegativeBinomialCounts
+from vae4counts.models.networks.mlp import check_widths
 
 # Weights grow with the square of the number of features, and so does what `leave_one_out` costs.
 MAX_FEATURES = 100
@@ -77,8 +78,7 @@ class DiscreteFlow(JointModel):
         check_states(n_states, tail)
         if n_layers < 1:
             raise ValueError(f"n_layers is {n_layers}: it must be 1 or more")
-        if not hidden or min(hidden) < 1:
-            raise ValueError(f"hidden is {hidden}: give the width of at least one hidden layer")
+        check_widths(hidden)
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: it must be above 0")
         self.n_features, self.n_states, self.tail = n_features, n_states, tail
@@ -141,15 +141,7 @@ class DiscreteFlowCounts(OneForAll):
         super().__init__(NO_SHAPE, log_base.shape[:1], validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
-        """
+        """See `JointDistribution.log_prob`."""
         counts = dense_counts(value)
         return self._over_batch(self._log_states(counts) + self._log_tails(counts).sum(-1))
 

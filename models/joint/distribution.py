@@ -34,6 +34,18 @@ class JointDistribution(TorchDistribution, abc.ABC):
         """Vectors of counts."""
         return constraints.independent(constraints.nonnegative_integer, 1)
 
+    @abc.abstractmethod
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of each observation, in nats.
+
+        Args:
+            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
+                ``(*sample_shape, *batch_shape, G)``.
+
+        Returns:
+            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
+        """
+
     def log_prob_at(self, columns: Tensor, values: Tensor) -> Tensor:  # noqa: ARG002
         """Return the log-probability of each of a few counts on its own, without gradients.
 

@@ -70,15 +70,7 @@ class LeafDistribution(OneForAll, abc.ABC):
         return log_leaves(self.leaves, values)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
-        """
+        """See `JointDistribution.log_prob`."""
         if self._validate_args:
             self.leaves._validate_sample(value)
         rows = value if value.dim() == 2 else value.reshape(-1, value.shape[-1])

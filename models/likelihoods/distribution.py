@@ -149,14 +149,7 @@ class CountDistribution(FeatureDistribution, abc.ABC):
     accepts = COUNTS
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each observation, in nats.
-
-        Args:
-            value: Counts: a sparse CSR tensor of shape ``(B, G)``, or a dense tensor of shape
-                ``(*sample_shape, *batch_shape, G)``.
-
-        Returns:
-            Shape ``batch_shape``, broadcast with the batch shape of ``value``.
+        """See `JointDistribution.log_prob`.
 
         Raises:
             ValueError: Values are checked, and are not whole numbers of 0 or more, or there are

@@ -34,6 +34,16 @@ def choose(name: str, choices: dict[str, type[nn.Module]], what: str) -> type[nn
     return choices[name]
 
 
+def check_widths(hidden: Sequence[int]) -> None:
+    """Check the widths of hidden layers.
+
+    Raises:
+        ValueError: There is no hidden layer, or one has no unit.
+    """
+    if not hidden or min(hidden) < 1:
+        raise ValueError(f"hidden is {hidden}: give the width of at least one hidden layer")
+
+
 def check_layers(hidden: Sequence[int], norm: str, activation: str) -> None:
     """Check the arguments that encoders and decoders share.
 
