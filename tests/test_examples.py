@@ -90,6 +90,8 @@ def test_all_examples_are_listed() -> None:
     "name", ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq"]
 )
 @pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
+# of a fit of few epochs
+@pytest.mark.filterwarnings("ignore:log p\\(words:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

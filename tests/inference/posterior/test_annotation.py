@@ -80,7 +80,10 @@ def test_scanpy_takes_it_as_it_is(fitted: tuple[Run, AnnData], tmp_path: Path) -
         axes = sc.pl.umap(adata, color=["component", "component_entropy"], show=False)
         sc.pl.umap(adata, color="gene0", layer="denoised", show=False)
         sc.pp.log1p(adata)
-        sc.tl.rank_genes_groups(adata, "component", method="t-test")
+        sizes = adata.obs["component"].value_counts()
+        # of single observations there is no test
+        several = adata[adata.obs["component"].isin(sizes.index[sizes > 1])].copy()
+        sc.tl.rank_genes_groups(several, "component", method="t-test")
     assert len(axes) == 2
     assert len(adata.uns["component_colors"]) == adata.obs["component"].nunique()
 
