@@ -26,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "_extensions.command_line",
     "_extensions.docstrings",
+    "_extensions.gallery",
     "_extensions.mathml",
     "_extensions.references",
 ]
