@@ -44,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     # read again as quick
     monkeypatch.delitem(sys.modules, "example_data")
-    # numba compiles UMAP for half a minute; test_docs and test_annotation run the true ones
+    # numba compiles UMAP for half a minute; test_annotation runs the true ones
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
     monkeypatch.setattr(sc.pp, "neighbors", lambda _, **__: None)
     monkeypatch.setattr(sc.tl, "umap", lay_out_by_latents)

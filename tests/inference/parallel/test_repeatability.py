@@ -177,7 +177,15 @@ def test_a_fit_that_raises_leaves_random_states_alone(adata: AnnData) -> None:
         next(guide.parameters()).fill_(np.nan)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     with pytest.raises(TrainingError):
-        fit(model, guide, adata, epochs=2, progress=False, device="cpu", warm_start=True)
+        fit(
+            model,
+            guide,
+            adata,
+            epochs=2,
+            progress=False,
+            device="cpu",
+            schedule=Schedule(warm_start=True),
+        )
     after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])
