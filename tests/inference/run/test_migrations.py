@@ -68,3 +68,7 @@ def test_settings_go_to_their_sections() -> None:
         "compute": {"precision": "32-true"},
     }
     assert up_to_date({}, settings={})["settings"] == {}
+    with_schedule = {"settings": {"warm_start": True, "schedule": {"patience": 3}}}
+    assert migrations.MIGRATIONS[3](with_schedule)["settings"] == {
+        "schedule": {"patience": 3, "warm_start": True}
+    }
