@@ -89,7 +89,9 @@ def figures(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 def smaller(png: str) -> str:
     """Return a figure, in base 64, with 256 colours: a third of the size."""
-    image = Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(256)
+    image = Image.open(BytesIO(b64decode(png))).convert("RGB")
+    # the default merges rare colours, such as those of a legend, with others
+    image = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     file = BytesIO()
     image.save(file, "png", optimize=True)
     return b64encode(file.getvalue()).decode()

@@ -51,7 +51,8 @@ def observation_bar(
 
         def advance(n: int) -> None:
             task.done += n
-            task.note = "" if task.speed is None else f"{task.speed:,.0f} a second"
+            if speed := task.speed:
+                task.note = (f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}") + " a second"
             view.show()
 
         yield advance
