@@ -76,7 +76,8 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 # so that scanpy's functions work as they are: here its neighbours and its UMAP.
 #
 # Left: most cell types lie apart, although the model was not told of them; the kinds of T cells and
-# the NK cells share an island. Right: the components divide the same islands.
+# the NK cells share an island. Right: the components divide the same islands; each has the colour
+# of the type that most of its cells are of, or a shade of it.
 
 # %%
 run.annotate(adata)
@@ -87,7 +88,11 @@ _, (left, right) = plt.subplots(
     1, 2, figsize=(13, 4.5), layout="constrained", width_ratios=(1.5, 1)
 )
 plots.latent_space(adata.obsm["X_umap"], adata.obs["celltype"], title="Cell types", ax=left)
-_ = plots.latent_space(adata.obsm["X_umap"], adata.obs["component"], title="Components", ax=right)
+components = adata.obs["component"]
+colours = dict(zip(components.cat.categories, adata.uns["component_colors"], strict=True))
+_ = plots.latent_space(
+    adata.obsm["X_umap"], components, colours=colours, title="Components", ax=right
+)
 
 # %% [markdown]
 # Components against cell types, in numbers of cells. Most types are in one or two components; types
