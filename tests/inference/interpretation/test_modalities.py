@@ -56,7 +56,7 @@ def test_shared_and_own_factors_are_told_apart() -> None:
     )
     look = run.interpret(adata)
     axes = look.shared_axes()
-    shares = axes.div(axes.sum(1), axis=0)["counts"]
+    shares = axes.div(axes.sum(axis=1), axis=0)["counts"]
     own, other, common = shares.idxmax(), shares.idxmin(), (shares - 0.5).abs().idxmin()
     assert {own, other, common} == set(axes.index)
     assert shares[own] > 0.98
