@@ -32,7 +32,7 @@ TIMED = {
     "reading": ("vae4counts.inference.cli.data_options", "DataOptions", "load"),
     "training": ("vae4counts.inference.fitting.loop", "TrainingLoop", "_train_epoch"),
     "validation": ("vae4counts.inference.fitting.loop", "TrainingLoop", "_validate"),
-    "groups": ("vae4counts.models.vae", "VAE", "start_from_latents"),
+    "groups": ("vae4counts.models.vae", "VAE", "groups"),
     "diagnosis": ("vae4counts.inference.fitting.fit", None, "_diagnosis"),
     "evaluation": ("vae4counts.inference.run.on_data", "RunOnData", "evaluate"),
     "annotation": ("vae4counts.inference.run.on_data", "RunOnData", "annotate"),

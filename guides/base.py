@@ -104,3 +104,17 @@ class Guide(Configured, nn.Module, abc.ABC):
     def flip(self, signs: Tensor) -> None:
         """Multiply ``z`` by signs, shape ``(L,)``; only for a guide with `flips`."""
         raise NotImplementedError(f"{type(self).__name__} cannot change the signs of its latents")
+
+    @property
+    def turns(self) -> bool:
+        """Whether `turn` can express the latents in other axes."""
+        return False
+
+    def turn(self, axes: Tensor) -> None:
+        """Express ``z`` in other axes, as ``z @ axes``, as well as the family of q(z | x) allows.
+
+        Args:
+            axes: An orthogonal matrix, an axis a column, shape ``(L, L)``; only for a guide with
+                `turns`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot turn its latents to other axes")

@@ -39,6 +39,21 @@ class GaussianHead(Head):
             means = parameter.chunk(2)[0].unflatten(0, (-1, len(signs))).transpose(0, 1)
             means[signs < 0] *= -1
 
+    @torch.no_grad()
+    def turn(self, axes: Tensor) -> None:
+        """Express the Gaussians of ``z`` in other axes, as those of ``z @ axes``.
+
+        Turned, the latents are not independent in general, so only their means are exact. The
+        standard deviation along an axis becomes a mean of those before, weighted by the squares
+        of the axis: what the last layer says of them is averaged, so that no data are needed.
+
+        Args:
+            axes: An orthogonal matrix, shape ``(L, L)`` for ``L`` Gaussians.
+        """
+        for parameter in self.linear.parameters():
+            for part, weights in zip(parameter.chunk(2), (axes, axes**2), strict=True):
+                part.copy_(weights.T @ part)
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features ``(*batch, n_inputs)`` to two tensors ``(*batch, n_gaussians)``."""
         outputs = at_least_float32(self.linear(features))

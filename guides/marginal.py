@@ -27,6 +27,15 @@ class MarginalGuide(AmortisedGuide, GaussianGuide):
         """See `AmortisedGuide.distribution`: the library size changes nothing."""
         return dist.Normal(*self.head(features)).to_event(1)
 
+    @property
+    def turns(self) -> bool:
+        """See `Guide.turns`: unless the head is frozen."""
+        return all(parameter.requires_grad for parameter in self.head.parameters())
+
+    def turn(self, axes: Tensor) -> None:
+        """See `Guide.turn`: means are turned, and standard deviations averaged."""
+        self.head.turn(axes)
+
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """See `GaussianGuide.posterior`."""
         return self.head(self.encoder(counts))

@@ -1,4 +1,3 @@
-from .base import Latent as Latent
 from .base import Model as Model
 from .base import NotInModelError as NotInModelError
 from .base import observations as observations
@@ -25,5 +24,6 @@ from .networks import Decoder as Decoder
 from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import TopicDecoder as TopicDecoder
+from .sites import Latent as Latent
 from .vae import VAE as VAE
 from .vae import CountVAE as CountVAE

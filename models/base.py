@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyro
@@ -20,6 +19,7 @@ from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
 from vae4counts.models.numerics import column_means, log2_rates
+from vae4counts.models.sites import Latent, Observed
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
@@ -33,39 +33,6 @@ Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 class NotInModelError(ValueError):
     """A question about something that a model does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latent:
-    """A latent site of a model, inside the observation plate.
-
-    Attributes:
-        name: The site's name.
-        dimension: The name of its last axis in results; None for one number per observation.
-        states: Number of states of a site that the model enumerates in parallel, so that it is
-            summed out unless the guide samples it; None for a site that the guide must sample.
-    """
-
-    name: str
-    dimension: str | None = None
-    states: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What a model declares of one of its tables; see `Model` for the meaning of each.
-
-    Attributes:
-        holds_counts: Whether the site's log-probability is one of counts, and its draws are counts.
-        given_library: Whether the total counts are given.
-        given_total: Whether the counts are modelled given that they add up to them.
-        lumped_from: The count from which on all counts are one class; None for no such count.
-    """
-
-    holds_counts: bool
-    given_library: bool
-    given_total: bool
-    lumped_from: int | None
 
 
 def observations(batch: Batch) -> pyro.plate:
@@ -363,6 +330,24 @@ class Model(Configured, nn.Module, abc.ABC):
         """
         raise NotInModelError(f"{self.title} cannot change the signs of its latents")
 
+    @property
+    def turns(self) -> bool:
+        """Whether `turn` can express the latents in other axes."""
+        return False
+
+    def turn(self, axes: Tensor) -> None:  # noqa: ARG002
+        """Express the latents in other axes, and leave the distribution of the counts as it is.
+
+        What were latents ``z`` are then ``z @ axes``.
+
+        Args:
+            axes: An orthogonal matrix, an axis a column, shape ``(L, L)``.
+
+        Raises:
+            NotInModelError: The model does not turn, see `turns`.
+        """
+        raise NotInModelError(f"{self.title} cannot turn its latents to other axes")
+
     def learn(self, batches: Iterable[Batch]) -> None:
         """Learn from all training observations what is not found by gradients: a structure, tables.
 
@@ -381,14 +366,27 @@ class Model(Configured, nn.Module, abc.ABC):
         """
         return None
 
-    def start_from_latents(self, z: Tensor, seed: int, known: Tensor | None = None) -> None:
-        """Set the prior's parameters from latents that were learnt by the plain twin.
+    def groups(self, z: Tensor, seed: int, known: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Find groups of latents that were learnt by the plain twin, for the prior to start at.
 
         Args:
             z: Draws of the latents of training observations, shape ``(n, L)``.
             seed: Seed of all random choices.
             known: The component of each one's label, -1 without a label, int64, shape ``(n,)``;
                 given to a model with `labels`.
+
+        Returns:
+            The share of each group in each draw, summing to 1, shape ``(n, n_groups)``; None if the
+            prior starts at no groups.
+        """
+        return None
+
+    def start_at(self, z: Tensor, shares: Tensor) -> None:
+        """Set the prior's parameters from `groups` of latents. Does nothing unless overridden.
+
+        Args:
+            z: The latents, shape ``(n, L)``.
+            shares: The share of each group in each, shape ``(n, n_groups)``.
         """
 
     def share_posterior(self, posterior: Posterior) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import Latent
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import levels_by
+from vae4counts.models.sites import Latent
 
 # The moments of fewer observations are no moments of a level.
 FEWEST_IN_LEVEL = 10

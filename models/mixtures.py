@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
-from vae4counts.models.base import Latent, Model, mean_counts, observations
+from vae4counts.models.base import Model, mean_counts, observations
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture
 from vae4counts.models.priors.clustering import k_means
+from vae4counts.models.sites import Latent
 
 
 class CountMixture(Model):

@@ -10,13 +10,13 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, spread
-from vae4counts.models.base import Observed
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
 from vae4counts.models.library import LIBRARIES, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.networks import DECODERS, Decoder
 from vae4counts.models.priors import Prior
+from vae4counts.models.sites import Observed
 
 
 class Modality(Configured, nn.Module):
@@ -159,6 +159,16 @@ class Modality(Configured, nn.Module):
         """Multiply the latents by signs, shape ``(L,)``; only for a decoder with loadings."""
         if isinstance(self.decoder, Decoder):
             self.decoder.flip(signs)
+
+    @property
+    def turns(self) -> bool:
+        """See `Decoder.turns`; not by a decoder that is any other module."""
+        return isinstance(self.decoder, Decoder) and self.decoder.turns
+
+    def turn(self, axes: Tensor) -> None:
+        """See `Decoder.turn`."""
+        if isinstance(self.decoder, Decoder):
+            self.decoder.turn(axes)
 
     def loadings(self) -> Tensor | None:
         """Return the loadings of a linear decoder, ``(G, L)``; None for others.

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import OBSERVATIONS, Latent, Model, Observed, Posterior, observations
+from vae4counts.models.base import OBSERVATIONS, Model, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
 from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
+from vae4counts.models.sites import Latent, Observed
 
 LATENTS_PER_TABLE = 10
 """Of the priors that are made where none is given: what tables share, and what is their own."""
@@ -253,17 +254,30 @@ class MultiVAE(Model):
             modality.flip(signs)
         self.prior.flip(signs)
 
+    @property
+    def turns(self) -> bool:
+        """See `Model.turns`: to the prior all axes are alike, and all decoders can turn."""
+        return self.rotation_invariant and all(each.turns for each in self._modalities.values())
+
+    def turn(self, axes: Tensor) -> None:
+        """See `Model.turn`."""
+        if not self.turns:
+            super().turn(axes)
+        for modality in self._modalities.values():
+            modality.turn(axes)
+
     def plain_twin(self) -> MultiVAE | None:
         """See `Model.plain_twin`: the same model with a simpler prior, if this one asks for it."""
         plain = self.prior.plain()
         return None if plain is None else self.with_prior(plain)
 
-    def start_from_latents(self, z: Tensor, seed: int, known: Tensor | None = None) -> None:
-        """See `Model.start_from_latents`."""
-        if known is None:
-            self.prior.start_from_latents(z, seed)
-        else:
-            self.prior.start_at_classes(z, seed, known)
+    def groups(self, z: Tensor, seed: int, known: Tensor | None = None) -> Tensor | None:
+        """See `Model.groups`: those of the prior."""
+        return self.prior.groups(z, seed, known)
+
+    def start_at(self, z: Tensor, shares: Tensor) -> None:
+        """See `Model.start_at`."""
+        self.prior.start_at(z, shares)
 
     def share_posterior(self, posterior: Posterior) -> None:
         """See `Model.share_posterior`."""

@@ -31,6 +31,7 @@ LATENT_MODELS: Registry[Any] = Registry(
 )
 MODELS: Mapping[str, Any] = ChainMap(JOINT_MODELS, LATENT_MODELS)
 NO_LIBRARY = "none"
+DEFAULT_LIKELIHOOD = "negative-binomial"
 # Sizes by the name of the constructor's argument, where it is not that of the option.
 FLAGS = {
     "n_latent": "--latents",
@@ -38,6 +39,7 @@ FLAGS = {
     "n_states": "--states",
     "labels": "--known-labels",
     "covariates": "--categorical and --continuous",
+    "by": "--dispersion-by",
 }
 
 
@@ -55,6 +57,10 @@ class PairOptions(Options):
         None,
         "Distribution of the counts; negative-binomial by default.",
         choices=tuple(LIKELIHOODS),
+    )
+    dispersion_by: str | None = option(
+        None,
+        "A --categorical column each level of which has a dispersion (and extra zeros) of its own.",
     )
     library: str | None = option(
         None,
@@ -144,8 +150,9 @@ class PairOptions(Options):
             "covariates": covariates,
             "labels": labels,
         }
-        if self.likelihood is not None:
-            parts["likelihood"] = _pick("likelihood", self.likelihood, LIKELIHOODS)()
+        if self.likelihood is not None or self.dispersion_by is not None:
+            name = self.likelihood or DEFAULT_LIKELIHOOD
+            parts["likelihood"] = self._likelihood(name, _pick("likelihood", name, LIKELIHOODS))
         if "prior" in inspect.signature(make_model).parameters:
             parts["prior"] = self._prior(make_model, labels)
         else:
@@ -160,7 +167,7 @@ class PairOptions(Options):
         Raises:
             UnknownName: There is no such likelihood.
         """
-        default = self.likelihood or "negative-binomial"
+        default = self.likelihood or DEFAULT_LIKELIHOOD
         return {
             name: _pick("likelihood", each.likelihood or default, LIKELIHOODS)
             for name, each in modalities.items()
@@ -201,7 +208,8 @@ class PairOptions(Options):
         modalities = {}
         for name, n_features in sizes.items():
             kind = likelihoods[name]
-            parts: dict[str, Any] = _said({"decoder": self.decoder}) | {"likelihood": kind()}
+            parts: dict[str, Any] = _said({"decoder": self.decoder})
+            parts["likelihood"] = self._likelihood(f"of {name}", kind)
             if kind.support.counts:  # other values have no totals
                 parts |= self._library
             modalities[name] = _make(
@@ -212,6 +220,10 @@ class PairOptions(Options):
         parts["prior"] = sized._prior(make_model, labels)
         model = _make(MultiVAE, f"model {self.model}", parts, modalities, among=MODELS)
         return model, guide_for(model, self.guide)
+
+    def _likelihood(self, name: str, kind: type[Likelihood]) -> Likelihood:
+        by = _said({"by": self.dispersion_by})
+        return _make(kind, f"likelihood {name}", by, among=LIKELIHOODS)
 
     def _prior(self, make_model: Any, labels: Labels | None) -> Any:
         default = make_model.default_prior

@@ -93,7 +93,7 @@ class Phases:
         plain, phase = phase.split_after(epochs, self._steps_per_epoch(phase))
         plain = replace(plain, name="plain", patience=epochs)
         history = replace(self, model=twin)._train(plain, "plain VAE") if epochs else []
-        self.progress.once(lambda: start_from_latents(model, guide, self.training, self.seed))
+        self.progress.once(lambda: start_from_latents(model, twin, guide, self.training, self.seed))
         return history + self._train(phase, title)
 
     def _plain_share(self) -> float:

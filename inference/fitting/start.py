@@ -52,10 +52,20 @@ def _for_moments(counts: Counts, seed: int) -> Batch:
 
 
 @torch.no_grad()
-def start_from_latents(model: Model, guide: Guide, counts: Counts, seed: int) -> None:
-    """Start a model's prior at draws of the latents of all observations, or of enough of them.
+def start_from_latents(model: Model, twin: Model, guide: Guide, counts: Counts, seed: int) -> None:
+    """Start a model's prior at groups of the latents of all observations, or of enough of them.
 
-    The prior is a density of draws from q(z | x), not of their means.
+    The groups are of draws from q(z | x), not of their means, since the prior is a density of
+    draws. Where groups are known classes, the latents are first turned to the axes of the
+    covariance within the classes, if model and guide can do that. To the twin's prior all axes are
+    alike, but components, whose latents are independent, tell classes apart better in these.
+
+    Args:
+        model: The model.
+        twin: Its plain twin, which has been trained.
+        guide: The guide of both.
+        counts: The training observations.
+        seed: Seed of all random choices.
 
     Raises:
         TrainingError: A latent is not finite.
@@ -73,10 +83,36 @@ def start_from_latents(model: Model, guide: Guide, counts: Counts, seed: int) ->
     z = torch.cat([_latents(guide, batch) for _ in range(draws) for batch in loader])
     if not z.isfinite().all():
         raise TrainingError(f"the latents that components start at are not finite: {ADVICE}")
-    if known is None:
-        model.start_from_latents(z, seed)
-    else:
-        model.start_from_latents(z, seed, known.repeat(draws))
+    shares = model.groups(z, seed, None if known is None else known.repeat(draws))
+    if shares is None:
+        return
+    # of groups that nobody knows, the axes make no difference: see docs/mixtures.md
+    if known is not None and twin.turns and guide.turns:
+        axes = axes_within(z, shares).to(z)
+        twin.turn(axes)
+        guide.turn(axes)
+        z = z @ axes
+    model.start_at(z, shares)
+
+
+def axes_within(z: Tensor, shares: Tensor) -> Tensor:
+    r"""Return the principal axes of the covariance within groups.
+
+    They are the eigenvectors of
+
+    .. math:: \frac1n \sum_{ik} r_{ik} (z_i - \mu_k) (z_i - \mu_k)^T
+
+    Args:
+        z: Points, shape ``(n, L)``.
+        shares: The share ``r`` of each group in each point, summing to 1, shape ``(n, n_groups)``.
+
+    Returns:
+        An axis a column, shape ``(L, L)``, float64.
+    """
+    z, shares = z.double(), shares.double()
+    sums = shares.T @ z
+    means = sums / shares.sum(0).unsqueeze(-1).clamp_min(1e-9)
+    return torch.linalg.eigh(z.T @ z - sums.T @ means).eigenvectors
 
 
 def _latents(guide: Guide, batch: Batch) -> Tensor:

@@ -21,6 +21,7 @@ from vae4counts.inference.run.colours import colours_for_scanpy
 if TYPE_CHECKING:
     from vae4counts.inference.run.on_data import RunOnData
     from vae4counts.models import Model
+    from vae4counts.models.covariates import At
 
 OF_ONE_TABLE = ("varm/", "layers/")
 
@@ -32,6 +33,7 @@ def annotate_data(
     *,
     refine: bool = False,
     layout: bool = False,
+    at: At | None = None,
 ) -> None:
     """Write what a run says about each observation into its data, where scanpy looks for it.
 
@@ -58,11 +60,13 @@ def annotate_data(
         refine: Whether to refine the posteriors first, see `RunOnData.refined`. Then
             ``obs["pareto_k"]`` and ``obs["effective_draws"]`` say how far they can be trusted.
         layout: Whether to write the layout, which takes UMAP some seconds.
+        at: Values at which the layer and topics hold covariates, ``{"batch": "A"}``, see
+            `Interpretation.holding`; by default it averages over them.
 
     Raises:
         DataError: The data have something of these names that no earlier call wrote; or they are a
             view of a file, into which nothing can be written; or a layer is asked for of several
-            modalities.
+            modalities; or the model has no such covariate or level.
     """
     run, data = on.run, on.adata
     check_place(data, run.model, on.layer, denoised=denoised, refine=refine)
@@ -74,7 +78,7 @@ def annotate_data(
         quality = on.posterior_quality(num_samples=MIN_DRAWS, refine=True)
         further |= {f"obs/{name}": column.to_numpy() for name, column in quality.items()}
     if not isinstance(data, MultiData):
-        names, view = data.var_names.astype(str), on.interpret(refine=refine)
+        names, view = data.var_names.astype(str), on.interpret(refine=refine).holding(at)
         further |= view.parts(names, num_samples=num_samples)
         if denoised:
             layer = view.denoised(num_samples=num_samples)

@@ -101,6 +101,7 @@ class Run(FittedPair):
         num_samples: int = 10,
         refine: bool = False,
         layout: bool = False,
+        at: At | None = None,
         seed: int = 0,
     ) -> None:
         """Write what the pair says of data into them: see `on` and `annotate_data`."""
@@ -108,7 +109,7 @@ class Run(FittedPair):
             kind = type(adata).__name__
             raise DataError(f"results are written into an AnnData or a MuData, not a {kind}")
         on = self.on(adata, layer=layer, seed=seed)
-        on.annotate(denoised, num_samples, refine=refine, layout=layout)
+        on.annotate(denoised, num_samples, refine=refine, layout=layout, at=at)
 
     def posterior(
         self,

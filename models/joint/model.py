@@ -9,8 +9,9 @@ import pyro
 from torch import Tensor
 
 from vae4counts.data.counts.batch import COUNTS, Batch
-from vae4counts.models.base import Latent, Model, observations
+from vae4counts.models.base import Model, observations
 from vae4counts.models.joint.distribution import JointDistribution
+from vae4counts.models.sites import Latent
 
 
 class JointModel(Model, abc.ABC):

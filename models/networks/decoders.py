@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,28 @@ class Decoder(Configured, nn.Module, abc.ABC):
     def flip(self, signs: Tensor) -> None:
         """Multiply the latents by signs, shape ``(L,)``; only for a decoder with `loadings`."""
 
+    @property
+    def first_layer(self) -> nn.Linear | None:
+        """The linear layer that reads the latents; None if anything else is done to them."""
+        return None
+
+    @property
+    def turns(self) -> bool:
+        """Whether `turn` can express the latents in other axes: not by a frozen layer."""
+        return self.first_layer is not None and self.first_layer.weight.requires_grad
+
+    @torch.no_grad()
+    def turn(self, axes: Tensor) -> None:
+        """Express the latents ``z`` in other axes, as ``z @ axes``; the outputs stay as they are.
+
+        Args:
+            axes: An orthogonal matrix, shape ``(L, L)``; only for a decoder that `turns`.
+        """
+        if self.first_layer is None:
+            raise NotImplementedError(f"{type(self).__name__} cannot turn the latents")
+        weight = self.first_layer.weight[:, : self.n_latent]
+        weight.copy_(weight @ axes)
+
     def pure_topics(self) -> Tensor | None:
         """Return the latents of one topic alone, shape ``(K, L)``; None without topics."""
         return None
@@ -127,6 +150,11 @@ class MLPDecoder(Decoder):
         self.layers = MLP(first, self.hidden, self.norm, self.activation, self.dropout)
         return self.hidden[-1]
 
+    @property
+    def first_layer(self) -> nn.Linear:
+        """See `Decoder.first_layer`."""
+        return cast(nn.Linear, self.layers[0])
+
     def hidden_units(self, inputs: Tensor) -> Tensor:
         """See `Decoder.hidden_units`."""
         rows = inputs.reshape(-1, inputs.shape[-1])  # batch normalisation needs a matrix
@@ -143,6 +171,11 @@ class LinearDecoder(Decoder):
     def loadings(self) -> Tensor:
         """See `Decoder.loadings`: the weights of the latents."""
         return self.output.weight[:, : self.n_latent]
+
+    @property
+    def first_layer(self) -> nn.Linear:
+        """See `Decoder.first_layer`: the only one."""
+        return self.output
 
     def flip(self, signs: Tensor) -> None:
         """See `Decoder.flip`."""

@@ -15,8 +15,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vae4counts.models.base import Latent, Posterior
+from vae4counts.models.base import Posterior
 from vae4counts.models.config import Configured
+from vae4counts.models.sites import Latent
 
 
 class Prior(Configured, nn.Module, abc.ABC):
@@ -81,22 +82,27 @@ class Prior(Configured, nn.Module, abc.ABC):
         """Return a simpler prior to train the model with first, if that helps, else None."""
         return None
 
-    def start_from_latents(self, z: Tensor, seed: int) -> None:
-        """Set parameters from latents that were learnt with the `plain` prior.
+    def groups(self, z: Tensor, seed: int, known: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Find groups of latents that were learnt with the `plain` prior, to start at.
 
         Args:
             z: Draws of the latents of training observations, shape ``(n, L)``.
             seed: Seed of all random choices.
+            known: Where components are classes, the component of each one's class, -1 where it is
+                not known, int64, shape ``(n,)``.
+
+        Returns:
+            The share of each group in each draw, summing to 1, shape ``(n, n_groups)``; None for a
+            prior that starts at no groups.
         """
+        return None
 
-    def start_at_classes(self, z: Tensor, seed: int, known: Tensor) -> None:
-        """Do as `start_from_latents` where components are classes that are known of some latents.
+    def start_at(self, z: Tensor, shares: Tensor) -> None:
+        """Set parameters from `groups` of latents. Does nothing unless overridden.
 
         Args:
-            z: Draws of the latents of training observations, shape ``(n, L)``.
-            seed: Seed of all random choices.
-            known: The component of each one's class, -1 where it is not known, int64, shape
-                ``(n,)``.
+            z: The latents, shape ``(n, L)``.
+            shares: The share of each group in each, shape ``(n, n_groups)``.
         """
 
     def share_posterior(self, posterior: Posterior) -> None:

@@ -86,27 +86,20 @@ class GaussianMixture(MixturePrior):
         """See `Prior.plain`: learnt from scratch, a mixture tends to use few components."""
         return StandardNormal(self.n_latent)
 
-    def start_from_latents(self, z: Tensor, seed: int) -> None:
-        """See `Prior.start_from_latents`: start the components at groups of the latents.
+    def groups(self, z: Tensor, seed: int, known: Tensor | None = None) -> Tensor:
+        """See `Prior.groups`: as many as components.
 
-        The groups are those of `merged_gaussians`, as many as components; for a sparse prior as
-        many as `count_groups` finds.
+        They are those of `merged_gaussians`; where components are classes, those of `known_groups`.
+        For a sparse prior there are as many as `count_groups` finds, and at least the classes.
         """
         points = z.double().cpu().numpy()
-        n = self.n_components
-        groups = merged_gaussians(points, count_groups(points, n, seed) if self.sparse else n, seed)
-        self.start_at(z, torch.as_tensor(groups).to(z.device))
-
-    def start_at_classes(self, z: Tensor, seed: int, known: Tensor) -> None:
-        """See `Prior.start_at_classes`, and `known_groups` for the components of other classes.
-
-        A sparse prior starts as many of these as `count_groups` finds groups beside the classes.
-        """
-        points, codes = z.double().cpu().numpy(), known.cpu().numpy()
-        n = self.n_components
-        if self.sparse:
-            n = max(int(codes.max()) + 1, count_groups(points, n, seed))
-        self.start_at(z, torch.as_tensor(known_groups(points, codes, n, seed)).to(z.device))
+        n = count_groups(points, self.n_components, seed) if self.sparse else self.n_components
+        if known is None:
+            found = merged_gaussians(points, n, seed)
+        else:
+            codes = known.cpu().numpy()
+            found = known_groups(points, codes, max(n, int(codes.max()) + 1), seed)
+        return torch.as_tensor(found).to(z.device)
 
     @torch.no_grad()
     def flip(self, signs: Tensor) -> None:
@@ -115,7 +108,7 @@ class GaussianMixture(MixturePrior):
 
     @torch.no_grad()
     def start_at(self, z: Tensor, shares: Tensor) -> None:
-        """Start the components at the means, variances and sizes of groups of latents.
+        """See `Prior.start_at`: at the means, variances and sizes of groups of latents.
 
         Args:
             z: Latents of training observations, shape ``(n, L)``.

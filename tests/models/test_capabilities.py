@@ -209,18 +209,16 @@ def test_a_mixture_starts_at_groups_of_the_latents(
     prior, z, centres = separated
     model = GMVAE(7, prior)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.start_from_latents(z, seed=0)
+    shares = model.groups(z, seed=0)
+    assert shares is not None
+    model.start_at(z, shares)
     assert adjusted_rand_score(torch.arange(400) % 4, prior.responsibilities(z).argmax(1)) > 0.99
     assert (torch.cdist(centres, prior.loc).min(1).values < 0.5).all()
     changed = {n for n, value in model.state_dict().items() if not value.equal(before[n])}
     assert changed <= {"prior.loc", "prior.log_scale", "prior.logits"}
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    model.start_from_latents(z, seed=0)
-    assert all(value.equal(state[name]) for name, value in model.state_dict().items())
+    assert model.groups(z, seed=0).equal(shares)
 
 
-def test_priors_without_groups_stay_as_they_are() -> None:
-    model = VAE(7, StandardNormal(2))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.start_from_latents(torch.randn(50, 2), seed=0)
-    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+def test_other_priors_start_at_no_groups() -> None:
+    assert VAE(7, StandardNormal(2)).groups(torch.randn(50, 2), seed=0) is None
+    assert CountMixture(7, 3).groups(torch.randn(50, 2), seed=0) is None

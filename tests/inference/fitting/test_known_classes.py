@@ -49,14 +49,14 @@ def fitted(adata: AnnData, n_components: int | None = None, **more: Any) -> Run:
 
 def test_classes_are_predicted_and_an_unknown_one_is_found(typed: AnnData, tmp_path: Path) -> None:
     run = fitted(typed, 4, label="truth")
-    run.annotate(typed)
+    run.annotate(typed, num_samples=100)
     predicted = typed.obs["predicted_label"]
     assert set(predicted.cat.categories) == {"a", "b", "c", "unknown 1"}
     wanted = typed.obs["truth"].replace("d", "unknown 1")
     assert (predicted.astype(str) == wanted).mean() > 0.95
     probability = typed.obs["predicted_label_probability"]
     np.testing.assert_allclose(probability, typed.obsm["responsibilities"].max(1))
-    found = run.evaluate(typed, num_samples=10)
+    found = run.evaluate(typed, num_samples=100)
     truth = typed.obs["truth"].to_numpy()[run.split.test]
     by_hand = (predicted.to_numpy()[run.split.test] == truth).mean()
     assert found.accuracy == run.metrics["accuracy"] == pytest.approx(by_hand)
@@ -65,7 +65,7 @@ def test_classes_are_predicted_and_an_unknown_one_is_found(typed: AnnData, tmp_p
     again = Run.load(tmp_path / "run")
     assert again.model.labels.classes == ["a", "b", "c"]
     other = typed.copy()
-    again.annotate(other)
+    again.annotate(other, num_samples=100)
     pd.testing.assert_series_equal(other.obs["predicted_label"], predicted)
     names = again.interpret(typed).component_names(num_samples=16)
     assert list(names[:3]) == ["a", "b", "c"]

@@ -166,7 +166,7 @@ def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:
         pyro.validation_enabled(False),
         pytest.raises(TrainingError, match="that components start at are not finite: try"),
     ):
-        start_from_latents(model, guide, counts, 0)
+        start_from_latents(model, model, guide, counts, 0)
 
 
 @pytest.mark.filterwarnings("ignore:X has counts up to")

@@ -102,7 +102,7 @@ def test_components_start_from_enough_points(adata: AnnData) -> None:
             patch("vae4counts.inference.fitting.start.MAX_GROUPED_POINTS", enough),
             patch.object(pair.prior, "start_at") as start_at,
         ):
-            start_from_latents(pair, guide, counts, seed=0)
+            start_from_latents(pair, pair, guide, counts, seed=0)
         starts.append(start_at.call_args.args)
     for (z, shares), n in zip(starts, (300, 200, 30), strict=True):
         assert (z.shape, shares.shape) == ((n, 2), (n, 3))

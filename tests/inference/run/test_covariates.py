@@ -143,6 +143,18 @@ def test_runs_with_other_covariates_are_compared(fitted: Run, adata: AnnData) ->
     assert set(table.index) == {"told", "plain"}
 
 
+def test_a_layer_of_rates_holds_covariates(fitted: Run, adata: AnnData) -> None:
+    layers = {}
+    for site in ("x", "y"):
+        fitted.annotate(adata, denoised=True, at={"site": site})
+        layers[site] = adata.layers["denoised"]
+        held = fitted.interpret(adata, at={"site": site}).denoised(num_samples=10)
+        np.testing.assert_array_equal(layers[site], held)
+    assert np.abs(layers["x"] - layers["y"]).max() > 0
+    with pytest.raises(DataError, match="w"):
+        fitted.annotate(adata, denoised=True, at={"site": "w"})
+
+
 def test_the_report_shows_effects(fitted: Run, adata: AnnData, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     fitted.report(adata, page)
@@ -165,8 +177,10 @@ def test_the_command_line_takes_columns(adata: AnnData, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ("--categorical", "site", "--categorical", "donor", "--continuous", "depth")
     quick = ("--epochs", 2, "--latents", 2, "--components", 2)
-    code, said = call("fit", data, "--out", out, *words, *quick, "--embedding", 2)
+    further = ("--embedding", 2, "--dispersion-by", "site")
+    code, said = call("fit", data, "--out", out, *words, *quick, *further)
     assert code == 0, said
+    assert Run.load(out).model.likelihood.by == "site"
     covariates = Run.load(out).model.covariates
     assert covariates.names == ["site", "donor", "depth"]
     assert [factor.embedding for factor in covariates.factors] == [None, 2]
@@ -181,6 +195,14 @@ def test_the_command_line_takes_columns(adata: AnnData, tmp_path: Path) -> None:
     [
         (("--categorical", "batch"), "no column 'batch'"),
         (("--continuous", "group"), "declare it as categorical"),
+        (
+            ("--dispersion-by", "site"),
+            "by is 'site': the model's categorical covariates: it has none",
+        ),
+        (
+            ("--categorical", "site", "--dispersion-by", "site", "--likelihood", "poisson"),
+            "the likelihood poisson does not take --dispersion-by: these do: negative-binomial",
+        ),
         (("--embedding", 3), "--embedding is for columns that --categorical names"),
         (
             ("--categorical", "site", "--model", "count-mixture"),

@@ -120,7 +120,8 @@ def test_a_mixture_starts_at_the_classes(concentration: float | None) -> None:
     n = 6 if concentration is None else 12
     prior = GaussianMixture(3, n, concentration=concentration)
     model = GMVAE(7, prior, labels=Labels("type", ["a", "b", "c"]))
-    model.start_from_latents(z, 0, known)
+    shares = model.groups(z, 0, known)
+    model.start_at(z, shares)
     for k in range(3):
         torch.testing.assert_close(prior.loc[k], z[group == k].mean(0), atol=1.5, rtol=0)
     empty = prior.log_weights().exp() < 0.01
