@@ -23,7 +23,7 @@ from vae4counts.models.covariates import Columns, Covariates
 EXPERTS = "experts"
 """The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
 
-LEFT_OUT = 0.5
+LEFT_OUT = 0.1
 """Of observations that have all modalities, those that training encodes by the experts alone."""
 
 
@@ -148,9 +148,9 @@ class ProductGuide(GaussianGuide):
     mixture's component is summed out, as by `AmortisedGuide`.
 
     An observation that has all modalities has one more factor, read off the features of all
-    encoders together, which corrects what independent experts get wrong. In training half of the
-    observations, chosen at random, go without it, as by dropout: the experts' own product stays a
-    posterior, and does not become what is right beside the factor alone. The objective is an ELBO
+    encoders together, which corrects what independent experts get wrong. In training a tenth of the
+    observations, chosen at random, go without it, as by dropout: the experts' own product then has
+    to be a posterior, too, and not only what is right beside the factor. The objective is an ELBO
     either way.
 
     Args:
