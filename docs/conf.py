@@ -26,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "_extensions.command_line",
     "_extensions.docstrings",
+    "_extensions.gallery",
     "_extensions.mathml",
     "_extensions.references",
 ]
@@ -47,6 +48,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebooks come with their outputs
+nb_render_image_options = {"alt": "A figure, which the text beside it describes"}
 
 # The API.
 autosummary_generate = True
@@ -80,3 +82,5 @@ intersphinx_mapping = {
 html_theme = "furo"
 html_title = "vae4counts"
 html_extra_path = ["_root"]
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]

@@ -13,7 +13,6 @@ from .fitting.options import Compute as Compute
 from .fitting.options import Schedule as Schedule
 from .fitting.options import SettingsError as SettingsError
 from .fitting.options import SplitOptions as SplitOptions
-from .fitting.progress import Progress as Progress
 from .fitting.signals import FitInterrupted as FitInterrupted
 from .parallel.memory import keep_freed_memory as keep_freed_memory
 from .parallel.memory import settled_objects as settled_objects

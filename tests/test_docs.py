@@ -48,6 +48,10 @@ PAGES = [
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]
 MAX_README_LINES = 160
+# Links to the repository, as the README has them.
+OURS = re.compile(
+    r"https://(?:github\.com|raw\.githubusercontent\.com)/vae4counts/vae4counts(?:/blob)?/main/"
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -122,11 +126,10 @@ class FirstTwo:
 
 
 @pytest.fixture(autouse=True)
-def _quick_layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare numba, which compiles UMAP for twenty seconds; the README alone has the true one."""
-    if "README.md" not in request.node.name:
-        monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
-        monkeypatch.setattr(scanpy.pp, "neighbors", lambda _, **__: None)
+def _quick_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare numba, which compiles UMAP for twenty seconds; test_annotation has the true one."""
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
+    monkeypatch.setattr(scanpy.pp, "neighbors", lambda _, **__: None)
 
 
 @pytest.fixture
@@ -203,7 +206,11 @@ def test_the_readme_is_short() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
+        if ours := OURS.match(target):
+            assert (ROOT / target[ours.end() :]).exists(), target
+        elif page.name == "README.md" and page.parent == ROOT:  # which index pages show too
+            assert target.startswith("https://"), target
+        elif not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
 

@@ -44,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.delenv(variable, raising=False)
     # read again as quick
     monkeypatch.delitem(sys.modules, "example_data")
-    # numba compiles UMAP for half a minute; test_docs and test_annotation run the true ones
+    # numba compiles UMAP for half a minute; test_annotation runs the true ones
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstTwo))
     monkeypatch.setattr(sc.pp, "neighbors", lambda _, **__: None)
     monkeypatch.setattr(sc.tl, "umap", lay_out_by_latents)
@@ -90,6 +90,8 @@ def test_all_examples_are_listed() -> None:
     "name", ["pbmc68k", "scene_understanding", "tcga_pancancer", "captions", "cite_seq"]
 )
 @pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
+# of a fit of few epochs
+@pytest.mark.filterwarnings("ignore:log p\\(words:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,12 @@ else:
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Packages that conda-forge calls otherwise.
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
+CONDA_NAMES = {
+    "lazy-loader": "lazy_loader",
+    "lightning-fabric": "pytorch-lightning",
+    "matplotlib": "matplotlib-base",
+    "torch": "pytorch",
+}
 
 
 @pytest.fixture(scope="module")

@@ -119,8 +119,10 @@ def _runs(rows: np.ndarray) -> list[np.ndarray]:
 
 @contextmanager
 def _reading(array: Any) -> Iterator[None]:
-    is_hdf5 = isinstance(array, h5py.Dataset)
-    place = array.file.filename if is_hdf5 else getattr(array, "store_path", array)  # zarr 3, 2
+    if isinstance(array, h5py.Dataset):
+        place = array.file.filename
+    else:
+        place = getattr(array, "store_path", None) or array.store.path  # zarr 3, 2
     with reading(Path(str(place)), "counts on disk"):
         yield
 

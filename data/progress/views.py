@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import time
+from collections.abc import Callable
 
 from markupsafe import Markup
 from rich import progress as rich
@@ -42,6 +43,33 @@ class Hidden(View):
 
     def close(self) -> None:
         """Leave nothing."""
+
+
+class Late(View):
+    """Nothing at first, and another view of a task that takes long.
+
+    Args:
+        task: The task.
+        after: Seconds from which on it is shown.
+        make: Makes the other view.
+    """
+
+    def __init__(self, task: Task, after: float, make: Callable[[Task], View]) -> None:
+        super().__init__(task)
+        self._after, self._make = after, make
+        self._view: View | None = None
+
+    def show(self) -> None:
+        """Show the task if it has taken long enough."""
+        if self._view is None and self.task.seconds >= self._after:
+            self._view = self._make(self.task)
+        if self._view is not None:
+            self._view.show()
+
+    def close(self) -> None:
+        """Leave what was shown."""
+        if self._view is not None:
+            self._view.close()
 
 
 class TerminalBar(View):

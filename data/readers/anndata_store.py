@@ -86,7 +86,7 @@ def opened(store: Any) -> anndata.AnnData:
     return adata
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RawOnDisk:
     """What `AnnData.raw` is if it stays on disk; a view of the data has the same.
 

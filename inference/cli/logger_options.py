@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vae4counts.inference.fitting.options import Options, SettingsError, option
 
 if TYPE_CHECKING:
-    from vae4counts.inference import Progress
+    from vae4counts.inference.fitting.logger import Logger
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,23 @@ class LoggerOptions(Options):
         "logs", "Folder for it, of which it fills OUT/version_0, or the next one."
     )
 
-    def progress(self, out: Path, *, visible: bool) -> Progress:
-        """Return where it is said how far training has come.
+    def make(self, out: Path) -> Logger | None:
+        """Return the logger; None if none was chosen.
 
         Args:
             out: The directory of the results, by whose name the logger calls the fit.
-            visible: Whether to say it on the screen.
 
         Raises:
             SettingsError: The logger is not installed.
         """
-        from vae4counts.inference import Progress
-
         if self.logger is None:
-            return Progress(visible)
+            return None
         from lightning_fabric.loggers.csv_logs import CSVLogger
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
         kind = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[self.logger]
         try:
-            return Progress(visible, kind(Path(self.log_folder).expanduser(), name=out.name))
+            return kind(Path(self.log_folder).expanduser(), name=out.name)
         except ModuleNotFoundError:
             raise SettingsError(
                 "--logger tensorboard needs TensorBoard: pip install tensorboard"

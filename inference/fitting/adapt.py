@@ -12,6 +12,7 @@ import pandas as pd
 from vae4counts.data import Counts, Data, DataError, Split, to_modalities
 from vae4counts.inference.fitting.checks import accelerator_for
 from vae4counts.inference.fitting.job import TrainingJob, train
+from vae4counts.inference.fitting.logger import Logger
 from vae4counts.inference.fitting.new_levels import ExtendedPair, unknown_levels
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
@@ -27,7 +28,7 @@ from vae4counts.inference.fitting.plan import (
     settings_of,
     split_observations,
 )
-from vae4counts.inference.fitting.progress import Progress, as_progress
+from vae4counts.inference.fitting.progress import Progress
 from vae4counts.inference.parallel.processes import Processes
 from vae4counts.inference.run.alignment import counts_like, labels_of
 from vae4counts.inference.run.fitted_pair import (
@@ -42,6 +43,8 @@ from vae4counts.models.covariates import joined_columns
 
 # Of the time of a fit to old and new observations together.
 SHARE_OF_FIT = 0.1
+# Everything begins where the first fit has ended.
+SCHEDULE = Schedule(warm_start=True)
 # Of a run's settings, those that say how its data are to be read.
 READING = ("ignore_label", "transpose", "feature_type", "round")
 
@@ -57,7 +60,8 @@ def adapt(
     label: str | AsFitted | None = AS_FITTED,
     layer: str | AsFitted | None = AS_FITTED,
     device: str = "auto",
-    progress: Progress | bool = True,
+    progress: bool = True,
+    logger: Logger | None = None,
     split: SplitOptions | str | None = None,
 ) -> Run:
     """Adapt a run to data that have new levels of its covariates, such as a new batch.
@@ -87,6 +91,7 @@ def adapt(
         layer: The layer that holds the counts; None for ``X``; by default the fit's own.
         device: See `fit`.
         progress: See `fit`.
+        logger: See `fit`.
         split: Which observations are for what, see `fit`; None for its default.
 
     Returns:
@@ -105,7 +110,7 @@ def adapt(
     if split is None or isinstance(split, str):
         split = SplitOptions(column=split)
     check_is(SplitOptions, "split", split)
-    progress = as_progress(progress)
+    shown = Progress(progress, logger)
     layer = run.layer if layer is AS_FITTED else layer
     label = run.label if label is AS_FITTED else label
     with fitted_with("layer", layer, run.layer):
@@ -121,7 +126,7 @@ def adapt(
     rows, validation_rows = _rows_with_new_levels(counts, parts, columns, new)
     training, validation = counts.subset(rows), counts.subset(validation_rows)
     pair.start_buffers(training, basic.seed)
-    job = _job(run, pair, basic, training, validation, progress=progress)
+    job = _job(run, pair, basic, training, validation, progress=shown)
     try:
         with pair.only_new_trained():
             trained = train(pair.model, pair.guide, job)
@@ -206,7 +211,7 @@ def _job(
     return TrainingJob(
         training=training,
         validation=validation,
-        phase=plan_training(basic, Schedule(), pair.model, n_new, warm_start=True),
+        phase=plan_training(basic, SCHEDULE, pair.model, n_new),
         restarts=1,
         warm_start=True,
         seed=basic.seed,
@@ -228,7 +233,7 @@ def _settings(
     """The settings of an adapted run: its own, and where it came from."""
     old = {name: own for name, own in run.covariate_columns.items() if own is not None}
     return {
-        **settings_of(basic, split, Schedule(), Compute(), warm_start=True),
+        **settings_of(basic, split, SCHEDULE, Compute()),
         **{name: run.settings[name] for name in READING if name in run.settings},
         "adapted_from": {
             "fingerprint": run.fingerprint,

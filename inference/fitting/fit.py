@@ -27,6 +27,7 @@ from vae4counts.inference.fitting.checks import accelerator_for, check_handlers,
 from vae4counts.inference.fitting.confounding import warn_of_confounding, warn_of_untrained
 from vae4counts.inference.fitting.job import TrainingJob, train
 from vae4counts.inference.fitting.known_classes import digest, training_parts
+from vae4counts.inference.fitting.logger import Logger
 from vae4counts.inference.fitting.loop import Phase
 from vae4counts.inference.fitting.nonfinite import NonFiniteError
 from vae4counts.inference.fitting.options import (
@@ -38,7 +39,6 @@ from vae4counts.inference.fitting.options import (
     check_is,
     check_text,
     places,
-    truth,
 )
 from vae4counts.inference.fitting.own_pair import own_pair
 from vae4counts.inference.fitting.plan import (
@@ -47,7 +47,7 @@ from vae4counts.inference.fitting.plan import (
     settings_of,
     split_observations,
 )
-from vae4counts.inference.fitting.progress import Progress, as_progress
+from vae4counts.inference.fitting.progress import Progress
 from vae4counts.inference.fitting.resumption import subject_of
 from vae4counts.inference.interpretation import orient_signs
 from vae4counts.inference.parallel.matmul import fast_products
@@ -75,8 +75,8 @@ def fit(
     layer: str | None = None,
     modalities: Mapping[str, str] | None = None,
     device: str = "auto",
-    progress: Progress | bool = True,
-    warm_start: bool = False,
+    progress: bool = True,
+    logger: Logger | None = None,
     split: SplitOptions | str = SplitOptions(),  # noqa: B008 (it is frozen, as are the others)
     schedule: Schedule = Schedule(),  # noqa: B008
     checkpoints: Checkpoints | str | Path | None = None,
@@ -132,12 +132,13 @@ def fit(
             "protein": "obsm/protein"}``, see `modalities_of`; by default the modality of its name.
         device: "auto" (CUDA if there is any), "cpu" or "cuda"; of several GPUs, the environment
             variable ``CUDA_VISIBLE_DEVICES`` chooses.
-        progress: Whether to show how far training has come; or a `Progress`, to have it written
-            down by a logger as well.
-        warm_start: Whether to begin from the parameters that the pair has, as to continue a run
-            with ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and
-            the KL terms have their full weight unless ``schedule.warm_up_steps`` is given.
-            Otherwise only frozen parameters (``requires_grad=False``) keep their values.
+        progress: Whether to show how far training has come, on standard error: by a bar in a
+            terminal or a notebook, and by lines anywhere else.
+        logger: What writes the history down as it grows: a logger of Lightning Fabric, such as
+            ``lightning_fabric.loggers.CSVLogger("logs")`` or ``TensorBoardLogger("logs")``, or
+            another one with their methods. After each epoch it gets the columns of `Run.history`
+            by name, at the number of optimiser steps that the whole fit has taken. Of several
+            processes the first one logs. A logger that fails costs no fit: it ends in a warning.
         split: Which observations are for what, see `SplitOptions`; or the name of a column of
             ``obs`` that says "train", "validation" or "test".
         schedule: How training proceeds, see `Schedule`.
@@ -162,12 +163,12 @@ def fit(
     """
     check_is(Model, "model", model)
     check_is(Guide, "guide", guide)
-    warm_start, progress = truth("warm_start", warm_start), as_progress(progress)
+    shown = Progress(progress, logger)
     modalities = places("modalities", modalities)
     check_text(label=label, layer=layer)
     basic = BasicOptions(epochs, batch_size, learning_rate, seed, str(device).lower())
     split, checkpoints = as_options(split, schedule, checkpoints, compute)
-    settings = settings_of(basic, split, schedule, compute, warm_start=warm_start)
+    settings = settings_of(basic, split, schedule, compute)
     data = to_modalities(adata, model.tables, modalities, layer)
     label, classes = _classes_of(model, label, data)
     columns = joined_columns(model.covariates, guide.covariates)
@@ -175,24 +176,25 @@ def fit(
     parts = split_observations(data.obs, counts, split, basic.seed)
     check_pair(model, guide, counts=counts, n_training=len(parts.train))
     check_handlers(schedule.handlers, model, guide)
-    phase = _plan(basic, schedule, model, guide, len(parts.train), warm_start=warm_start)
-    model, guide = own_pair(model, guide, basic.seed, warm_start=warm_start)
+    phase = _plan(basic, schedule, model, guide, len(parts.train))
+    model, guide = own_pair(model, guide, basic.seed, warm_start=schedule.warm_start)
     training, validation = training_parts(counts, data.obs, parts, model.labels)
     known = None if classes is None else classes[parts.train]
     warn_of_confounding(training.covariates, columns, label, known)
-    _learn_covariates(model, guide, training, columns, warm_start=warm_start)
+    if not schedule.warm_start:
+        _learn_covariates(model, guide, training, columns)
     known_by, features = fingerprint(data.obs_names, counts), features_of(data)
     job = TrainingJob(
         training=training,
         validation=validation,
         phase=phase,
         restarts=schedule.restarts,
-        warm_start=warm_start,
+        warm_start=schedule.warm_start,
         seed=basic.seed,
         accelerator=accelerator_for(basic.device, compute.devices, counts),
         precision=compute.precision,
         threads=compute.threads,
-        progress=progress,
+        progress=shown,
         subject=subject_of(model, guide, features, known_by, settings)
         | {"covariates and labels": digest(training.covariates)},
         checkpoints=checkpoints,
@@ -227,11 +229,9 @@ def _plan(
     model: Model,
     guide: Guide,
     n_training: int,
-    *,
-    warm_start: bool,
 ) -> Phase:
     """How long and how fast to train: in one pass where there is nothing to train by steps."""
-    phase = plan_training(basic, schedule, model, n_training, warm_start=warm_start)
+    phase = plan_training(basic, schedule, model, n_training)
     return phase if is_trainable(model, guide) else replace(phase, epochs=1, warm_up_steps=0)
 
 
@@ -250,12 +250,8 @@ def _learn_covariates(
     guide: Guide,
     training: Counts,
     columns: Mapping[str, list[str] | None],
-    *,
-    warm_start: bool,
 ) -> None:
     """Let a fresh pair take scales and frequencies of covariates from training observations."""
-    if warm_start:
-        return
     warn_of_untrained(columns, training.covariates)
     model.covariates.learn(training.covariates)
     guide.learn_covariates(training.covariates)

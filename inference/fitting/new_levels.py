@@ -39,7 +39,7 @@ def unknown_levels(run: FittedPair, obs: pd.DataFrame) -> dict[str, list[str]]:
         raise DataError(
             "the run has no categorical covariate, so that nothing belongs to the new data alone: "
             "fit a model with covariates=Covariates.of(adata, ['batch']), or continue this one "
-            "with fit(run.model, run.guide, adata, warm_start=True)"
+            "with fit(run.model, run.guide, adata, schedule=Schedule(warm_start=True))"
         )
     found = {name: levels_of(find_column(obs, name)) for name in known}
     new = {
@@ -51,7 +51,7 @@ def unknown_levels(run: FittedPair, obs: pd.DataFrame) -> dict[str, list[str]]:
         raise DataError(
             f"the run knows all levels of {names} in these data: ask it about them as it is "
             "(run.evaluate, run.annotate), or train it further with "
-            "fit(run.model, run.guide, adata, warm_start=True)"
+            "fit(run.model, run.guide, adata, schedule=Schedule(warm_start=True))"
         )
     return {name: levels for name, levels in new.items() if levels}
 

@@ -300,6 +300,11 @@ class Schedule(Options):
         "the best validation ELBO.",
         minimum=1,
     )
+    warm_start: bool = False
+    """Whether to begin from the parameters that the pair has, as to continue a run with
+    ``fit(run.model, run.guide, ...)``. Nothing is then set from the data first, and the KL terms
+    have their full weight unless ``warm_up_steps`` is given. Otherwise only frozen parameters
+    (``requires_grad=False``) keep their values."""
     handlers: Sequence[Handler] = ()
     """Further effect handlers around every step, such as `FreeNats`, `Balance`, `AnalyticKL`, or
     `CyclicalAnnealing` (with ``warm_up_steps=0``)."""
@@ -316,6 +321,12 @@ class Schedule(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "warm_start", truth("warm_start", self.warm_start))
+        if self.warm_start and self.restarts > 1:
+            raise SettingsError(
+                f"restarts is {self.restarts}: they begin from fresh parameters, which warm_start "
+                "excludes"
+            )
         try:
             object.__setattr__(self, "handlers", tuple(self.handlers))
         except TypeError:

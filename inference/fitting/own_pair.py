@@ -37,7 +37,7 @@ def own_pair(model: Model, guide: Guide, seed: int, *, warm_start: bool) -> tupl
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise SettingsError(
                 f"the parameters cannot be drawn anew: {error}; or begin from those that the pair "
-                "has, with warm_start=True"
+                "has, with schedule=Schedule(warm_start=True)"
             ) from error
     own_guide.attach(own_model)
     return own_model, own_guide

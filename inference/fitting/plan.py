@@ -73,12 +73,9 @@ def settings_of(
     split: SplitOptions,
     schedule: Schedule,
     compute: Compute,
-    *,
-    warm_start: bool,
 ) -> dict[str, Any]:
     """Return all options of a training as JSON values, as a run keeps them."""
     return basic.settings() | {
-        "warm_start": warm_start,
         "split": split.settings(),
         "schedule": schedule.settings(),
         "compute": compute.settings(),
@@ -140,14 +137,7 @@ def default_epochs(n_training: int, n_features: int) -> int:
     return max(1, round(EPOCHS / (n_training**2 * n_features) ** (1 / 6)))
 
 
-def plan_training(
-    basic: BasicOptions,
-    schedule: Schedule,
-    model: Model,
-    n_training: int,
-    *,
-    warm_start: bool = False,
-) -> Phase:
+def plan_training(basic: BasicOptions, schedule: Schedule, model: Model, n_training: int) -> Phase:
     """Fill in what the options leave open.
 
     Args:
@@ -155,23 +145,17 @@ def plan_training(
         schedule: How training proceeds.
         model: The model.
         n_training: Number of training observations.
-        warm_start: Whether training begins from the parameters that the pair has.
 
     Raises:
-        SettingsError: The KL weight would never reach 1, or restarts would not be fresh.
+        SettingsError: The KL weight would never reach 1.
     """
-    if warm_start and schedule.restarts > 1:
-        raise SettingsError(
-            f"restarts is {schedule.restarts}: they begin from fresh parameters, which warm_start "
-            "excludes"
-        )
     batch_size = basic.batch_size or default_batch_size(n_training)
     steps = math.ceil(n_training / batch_size)
     epochs, warm_up_steps = basic.epochs, schedule.warm_up_steps
     if epochs is None:
         epochs = default_epochs(n_training, model.n_features)
     if warm_up_steps is None:
-        warm_up_steps = 0 if warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
+        warm_up_steps = 0 if schedule.warm_start else min(MAX_WARM_UP_STEPS, epochs * steps // 5)
     if warm_up_steps > epochs * steps:
         raise SettingsError(
             f"warm_up_steps is {warm_up_steps}, but {epochs} epochs of {steps} steps are only "

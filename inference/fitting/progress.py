@@ -21,19 +21,11 @@ Report = Callable[[Sequence[EpochRecord], float], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where it is said how far training has come.
-
-    On the screen, which is standard error, there is a bar in a terminal or a notebook. Anywhere
-    else there are lines: one after the first epoch, and then one each minute, or after 5 % of the
-    epochs if these take ten seconds or more.
+    """Where it is said how far training has come, see `fit`.
 
     Attributes:
-        visible: Whether to say it on the screen.
-        logger: What writes the history down as it grows: a logger of Lightning Fabric, such as
-            ``lightning_fabric.loggers.CSVLogger("logs")`` or ``TensorBoardLogger("logs")``, or
-            another one with their methods. After each epoch it gets the columns of `Run.history`
-            by name, at the number of optimiser steps that the whole fit has taken. Of several
-            processes the first one logs. A logger that fails costs no fit: it ends in a warning.
+        visible: Whether to say it on the screen, which is standard error.
+        logger: What writes the history down as it grows; None for nothing.
 
     Raises:
         SettingsError: A value is of another type.
@@ -43,23 +35,12 @@ class Progress:
     logger: Logger | None = None
 
     def __post_init__(self) -> None:
-        truth("visible", self.visible)
+        truth("progress", self.visible)
         if self.logger is not None:
             check_logger(self.logger)
 
 
 SILENT = Progress(visible=False)
-
-
-def as_progress(progress: Progress | bool) -> Progress:
-    """Return what may be given in short as a `Progress`.
-
-    Raises:
-        SettingsError: It is something else.
-    """
-    if isinstance(progress, Progress):
-        return progress
-    return Progress(truth("progress", progress))
 
 
 class WatchedFit:

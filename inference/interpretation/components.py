@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -157,19 +159,35 @@ def component_profiles(
     Raises:
         NotInModelError: The model is not a mixture of counts.
     """
-    weights = component_weights(pair)
+    means = [
+        _mean(pair, k, library_size, num_samples, lambda expected: expected)
+        for k in range(len(component_weights(pair)))
+    ]
+    return _by_feature(pair, means)
+
+
+def _mean(
+    pair: PairOnData,
+    component: int,
+    library_size: float,
+    num_samples: int,
+    of: Callable[[torch.Tensor], torch.Tensor],
+) -> np.ndarray:
+    """Average a function of the expected counts ``(B, G)`` over draws given a component."""
     shape = num_samples, len(pair.model.tables)
-    library = torch.full(shape, library_size, device=weights.device)
-    profiles = np.zeros((len(pair.features), len(weights)))
-    for k in range(len(weights)):
-        fixed = {"component": k, "library": library_size}
-        total = 0.0
-        for counts, shares in prior_draws(pair, library, fixed):
-            profiles[:, k] += (shares @ expected_counts(counts).double()).cpu().numpy()
-            total += shares.sum().item()
-        profiles[:, k] /= total
+    library = torch.full(shape, library_size, device=pair.counts.device)
+    fixed = {"component": component, "library": library_size}
+    sums, total = [], 0.0
+    for counts, shares in prior_draws(pair, library, fixed):
+        sums.append(shares @ of(expected_counts(counts).double()))
+        total += shares.sum().item()
+    return (torch.stack(sums).sum(0) / total).cpu().numpy()
+
+
+def _by_feature(pair: PairOnData, columns: Sequence[np.ndarray]) -> pd.DataFrame:
+    """A table of features x components."""
     index = pd.Index(pair.features, name="feature")
-    return pd.DataFrame(profiles, index=index, columns=_names(len(weights)))
+    return pd.DataFrame(np.stack(columns, axis=1), index=index, columns=_names(len(columns)))
 
 
 def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataFrame:
@@ -177,7 +195,8 @@ def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataF
 
     The rest is the weighted mean of the other components' expected counts. The rate of one count
     in all the component's observations together, below which data say nothing, is added to both
-    sides.
+    sides, which shrinks changes of rare features towards zero. `component_spreads` tells by how
+    much they vary within a component.
 
     Args:
         pair: A pair and data.
@@ -203,6 +222,39 @@ def component_contrasts(pair: PairOnData, *, num_samples: int = 256) -> pd.DataF
         component, others = pair.comparable(sides, one).numpy()
         contrasts[:, k] = component - others
     return pd.DataFrame(contrasts, index=profiles.index, columns=profiles.columns)
+
+
+def component_spreads(pair: PairOnData, *, num_samples: int = 256) -> pd.DataFrame:
+    r"""Return by how much each feature's log2 fold change varies within each component.
+
+    It is the standard deviation over draws of the latents given the component,
+
+    .. math:: \mathrm{sd}_{z \sim p(z \mid k)} \log_2 (\rho_j(z) + \epsilon_k),
+
+    with the rates ``rho`` and what `component_contrasts` adds to them: how far a member of the
+    component is from the component's mean change. Zero for all in a mixture without latents.
+
+    Args:
+        pair: A pair and data.
+        num_samples: See `component_profiles`.
+
+    Returns:
+        Features x components.
+
+    Raises:
+        NotInModelError: The model is not a mixture of counts.
+    """
+    spreads = []
+    for k, weight in enumerate(component_weights(pair).cpu().numpy()):
+        one = pair.one_count(np.full(len(pair.counts), weight))
+
+        def powers(expected: torch.Tensor, one: np.ndarray = one) -> torch.Tensor:
+            values = pair.comparable(expected, one)
+            return torch.stack([values, values.square()])
+
+        mean, square = _mean(pair, k, 1.0, num_samples, powers)
+        spreads.append(np.sqrt(np.maximum(square - mean**2, 0)))
+    return _by_feature(pair, spreads)
 
 
 def cooccurrence(

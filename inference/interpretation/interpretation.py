@@ -83,6 +83,7 @@ class Interpretation(PairOnData):
     component_overlaps = seeded(components.component_overlaps)
     component_profiles = seeded(components.component_profiles)
     component_contrasts = seeded(components.component_contrasts)
+    component_spreads = seeded(components.component_spreads)
     how_many_groups = seeded(how_many.how_many_groups)
     cooccurrence = seeded(components.cooccurrence)
     expected_given = seeded(conditional.expected_given)

@@ -107,7 +107,8 @@ def _label(checks: PredictiveChecks) -> str:
 def _finish(checks: PredictiveChecks, name: str, ax: Axes) -> Axes:
     discrepancy, p = float(checks.table["discrepancy"][name]), checks.p_value_text(name)
     ax.set_title(f"{name[0].upper()}{name[1:]}: discrepancy {discrepancy:.1f}, {p}")
-    ax.legend(frameon=False)
+    # over the features, which may be anywhere
+    ax.legend(framealpha=0.85, edgecolor="none", fontsize="small")
     return ax
 
 

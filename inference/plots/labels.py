@@ -14,6 +14,8 @@ from vae4counts.inference.plots.style import Colour, plain
 LONGEST = 18
 # Of the height of the axes, and of a letter's width against a line's height.
 LINE, LETTER = 0.05, 0.42
+# A name does not cover a class of less than this many lines, but stands above it.
+LOW = 1.5
 STEPS = 100
 
 
@@ -37,6 +39,9 @@ def name_where_they_lie(
     low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
     middles = np.stack([_middle(plane[codes == i], low, high) for i in range(len(names))])
     places = (middles - low) / (high - low)
+    tops = np.array([_top(plane[codes == i], middles[i], low, high) for i in range(len(names))])
+    beside = places[:, 1] + LINE * LOW / 2 > tops
+    places[:, 1] = np.where(beside, tops + 0.7 * LINE, places[:, 1])
     ratio = ax.get_position().height * ax.figure.get_figheight()  # type: ignore[union-attr]
     ratio /= ax.get_position().width * ax.figure.get_figwidth()  # type: ignore[union-attr]
     widths = LINE * LETTER * ratio * np.array([max(len(text), 2) for text in texts])
@@ -80,6 +85,12 @@ def _middle(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
     centre = low + (fullest[numbers.argmax()] + 0.5) / 20 * (high - low)
     near = np.abs(points - centre).max(axis=1) <= (high - low).max() / 10
     return np.median(points[near] if near.any() else points, axis=0)
+
+
+def _top(points: np.ndarray, middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """How high the points around a middle reach, as a share of the axes."""
+    near = np.abs((points - middle) / (high - low)).max(axis=1) <= 2 * LINE
+    return float((np.quantile(points[near, 1], 0.95) - low[1]) / (high - low)[1])
 
 
 def _readable(colour: Colour) -> Colour:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from types import ModuleType
+
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsRegressor, NearestNeighbors
 
 from vae4counts.data.warning import warn
 from vae4counts.inference.parallel.threads import kept_threads
@@ -12,6 +16,8 @@ from vae4counts.inference.parallel.threads import kept_threads
 # More observations than this would take UMAP minutes: the others are laid among their neighbours.
 MOST_LAID_OUT = 10_000
 NEIGHBOURS = 5
+# Of which UMAP makes its graph; its own default.
+GRAPH_NEIGHBOURS = 15
 # Fewer latents or observations than this need no layout.
 FEWEST_LATENTS, FEWEST_OBSERVATIONS = 3, 20
 # The least distance of points, with which groups fill the plane; scanpy's default too.
@@ -37,18 +43,45 @@ def two_dimensions(latents: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tupl
     if latents.shape[1] < FEWEST_LATENTS or len(latents) < FEWEST_OBSERVATIONS:
         return best_directions(latents)
     try:
-        from umap import UMAP  # slow to import
+        import umap  # slow to import
     except ImportError:
         warn("Latents are laid out by principal components; for UMAP, pip install umap-learn.")
         return PCA(2, svd_solver="full").fit_transform(latents), ("PC 1", "PC 2")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(latents))[:MOST_LAID_OUT])
-    layout = UMAP(min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1)
-    with kept_threads():
+    keep_compiled(umap)
+    # found exactly in a second, where UMAP's own approximate search takes many to be compiled
+    search = NearestNeighbors(n_neighbors=GRAPH_NEIGHBOURS).fit(latents[chosen])
+    distances, neighbours = search.kneighbors(latents[chosen])
+    with kept_threads(), warnings.catch_warnings():
+        # without its own search UMAP cannot place further points, which nobody asks for
+        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
+        layout = umap.UMAP(
+            n_neighbors=GRAPH_NEIGHBOURS,
+            min_dist=MIN_DISTANCE,
+            init="pca",
+            random_state=seed,
+            n_jobs=1,
+            precomputed_knn=(neighbours, distances),
+        )
         plane = layout.fit_transform(latents[chosen])
     if len(chosen) < len(latents):
         among = KNeighborsRegressor(NEIGHBOURS, weights="distance").fit(latents[chosen], plane)
         plane = among.predict(latents)
     return plane, UMAP_AXES
+
+
+def keep_compiled(package: ModuleType) -> None:
+    """Have numba keep what it compiles of a package's modules, for later processes.
+
+    UMAP's own take ten seconds each time. Where no folder can be written to, nothing is kept.
+    """
+    from numba.core.registry import CPUDispatcher  # slow to import
+
+    modules = [each for each in vars(package).values() if isinstance(each, ModuleType)]
+    for function in (each for module in modules for each in vars(module).values()):
+        if isinstance(function, CPUDispatcher):
+            with contextlib.suppress(RuntimeError):
+                function.enable_caching()
 
 
 def best_directions(latents: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -53,7 +53,13 @@ def how_many_groups(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     right.set(ylim=(0, 1.02), ylabel="stability, overlap")
     lines = [*ax.get_lines(), *right.get_lines()]
     ax.legend(
-        lines, [str(line.get_label()) for line in lines], loc="center right", fontsize="small"
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),  # no place between the lines is always free
+        ncols=len(lines),
+        frameon=False,
+        fontsize="small",
     )
     for each in (ax, right):
         each.spines["top"].set_visible(False)

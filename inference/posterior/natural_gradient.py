@@ -16,13 +16,13 @@ the first along the natural gradient of the covariance (Stein's identity turns g
 Hessian) in the exponential map of Glasmachers et al. (2010), which cannot leave the positive
 definite matrices. Draws come in pairs, ``e`` and ``-e``, so that curvature does not disturb the
 mean. The Gaussians of a mixture are stepped alike, each towards its part ``p(u) q(m | u)`` of the
-density (Arenz et al. 2018).
+density (Arenz et al. 2018); their weights are found anew in the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,9 @@ MAX_STEPS = 400
 LONGEST_MOVE = 1.0
 LONGEST_TURN = 0.7
 FIRST_RATE = 0.5
+# Draws of each Gaussian that tell the weights of a mixture in the end, and steps to these.
+WEIGHT_DRAWS = 32
+WEIGHT_STEPS = 50
 # Densities are left out of the work once a quarter of those in it have ended.
 ENDED_SHARE = 0.25
 
@@ -118,18 +121,26 @@ def maximise(density_of: Callable[[Tensor], Density], start: Mixtures) -> Mixtur
     Returns:
         The mixtures.
     """
+    if start.loc.shape[1] == 1:
+        return _stepped(density_of, start)
+    # drawn first, since how many steps are taken depends on all of the densities
+    noise = [_noise(start) for _ in range(WEIGHT_DRAWS // STEP_DRAWS)]
+    found = _stepped(density_of, start)
+    every = torch.arange(len(start.loc), device=start.loc.device)
+    return _weighed(density_of(every), found, noise)
+
+
+def _stepped(density_of: Callable[[Tensor], Density], start: Mixtures) -> Mixtures:
+    """Step mixtures until the objective of each has stopped growing."""
     found = start.clone()
-    n, _, dimension = start.loc.shape
+    n = len(start.loc)
     rows = torch.arange(n, device=start.loc.device)
     state, density = start, density_of(rows)
     # steps since an objective has stopped growing; and its sums over this window and the last
     age = start.loc.new_zeros(n)
     total, before = torch.zeros_like(age), torch.full_like(age, -math.inf)
     for number in range(1, MAX_STEPS + 1):
-        noise = torch.randn(STEP_DRAWS // 2, dimension, device=age.device, dtype=age.dtype)
-        state, objective = _step(
-            density, state, torch.cat([noise, -noise]), 1 / (1 + age / HALVING)
-        )
+        state, objective = _step(density, state, _noise(state), 1 / (1 + age / HALVING))
         total += objective
         age += age > 0
         if number % WINDOW == 0:
@@ -146,6 +157,38 @@ def maximise(density_of: Callable[[Tensor], Density], start: Mixtures) -> Mixtur
             density = density_of(rows)
     found[rows] = state
     return found
+
+
+def _weighed(density: Density, found: Mixtures, noise: Sequence[Tensor]) -> Mixtures:
+    r"""Give the Gaussians of mixtures the weights with the largest objective.
+
+    The steps leave weights that a few draws threw far off while the Gaussians still moved: a wrong
+    weight costs too little for the objective to tell. At the largest one,
+
+    .. math:: w_m \propto w_m \exp E_m [\log p(u) - \log q(u)],
+
+    which is iterated at the same points of each Gaussian, where ``log p`` is evaluated once.
+    """
+    log_p, log_gaussians = [], []
+    for few in noise:
+        points = found.points(few)
+        with torch.no_grad():
+            log_p.append(density(points))
+        log_gaussians.append(found.log_parts(points) - found.log_weights.unsqueeze(1))
+    of_density, of_gaussians = torch.cat(log_p), torch.cat(log_gaussians)
+    log_weights = found.log_weights
+    for _ in range(WEIGHT_STEPS):
+        log_q = (of_gaussians + log_weights.unsqueeze(1)).logsumexp(-1)
+        log_weights = (log_weights + (of_density - log_q).mean(0)).log_softmax(-1)
+    return _where_finite(Mixtures(log_weights, found.loc, found.factor), found)
+
+
+def _noise(state: Mixtures) -> Tensor:
+    """Draw the noise of a step, with its mirror image, shape ``(S, D)``."""
+    noise = torch.randn(
+        STEP_DRAWS // 2, state.loc.shape[-1], device=state.loc.device, dtype=state.loc.dtype
+    )
+    return torch.cat([noise, -noise])
 
 
 def _step(

@@ -19,6 +19,7 @@ LONG_TEXT = 40
 MOST_ROWS = 200
 MOST_COLUMNS = 60
 MOST_VALUES = 50
+NUMBER = Markup(' class="number"')
 
 
 def paragraph(text: str) -> Markup:
@@ -51,9 +52,11 @@ def table(frame: pd.DataFrame, caption: str) -> Markup:
     if frame.shape != whole.shape:
         parts = [f"{n:,} of {n_all:,}" for n, n_all in zip(frame.shape, whole.shape, strict=True)]
         caption += f" ({parts[0]} rows and {parts[1]} columns)"
-    corner = frame.index.name or ""
+    kinds = [pd.api.types.is_numeric_dtype(frame.iloc[:, j]) for j in range(frame.shape[1])]
+    named = zip((frame.index.name or "", *frame.columns), (False, *kinds), strict=True)
     head = Markup().join(
-        Markup('<th scope="col">{}</th>').format(name) for name in (corner, *frame.columns)
+        Markup('<th scope="col"{}>{}</th>').format(NUMBER if is_number else "", name)
+        for name, is_number in named
     )
     rows = Markup().join(
         Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, _cells(row))
@@ -70,8 +73,8 @@ def figure(drawn: Figure, alt: str, caption: str) -> Markup:
     drawn.savefig(file, dpi=DPI, format="png")
     width, height = (drawn.get_size_inches() * 96).astype(int)
     return Markup(
-        '<figure><img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">'
-        "<figcaption>{}</figcaption></figure>"
+        '<figure><div class="drawn"><img src="data:image/png;base64,{}" alt="{}" width="{}" '
+        'height="{}"></div><figcaption>{}</figcaption></figure>'
     ).format(base64.b64encode(file.getvalue()).decode(), alt, width, height, caption)
 
 
@@ -99,10 +102,12 @@ def shown(value: Any) -> str | Markup:
 
 def _cells(values: Iterable[Any]) -> Markup:
     cells = []
-    for value in map(shown, values):
+    for value in values:
+        text = shown(value)
         # on a narrow screen, long texts would be squeezed to one word a line
-        opening = Markup('<td class="long">') if len(value) > LONG_TEXT else Markup("<td>")
-        cells.append(opening + value + Markup("</td>"))
+        is_long = Markup(' class="long"') if len(text) > LONG_TEXT else ""
+        kind = NUMBER if isinstance(value, Real) else is_long
+        cells.append(Markup("<td{}>{}</td>").format(kind, text))
     return Markup().join(cells)
 
 

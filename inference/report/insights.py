@@ -36,6 +36,9 @@ MOST_REFINED = 200
 TOP = 6
 # Links of a tree of features that are listed.
 CLOSEST = 20
+WORDS = {"nats_se": "standard error", "mean_stability": "mean stability"}
+# A standard deviation below this is rounding.
+NOTHING = 1e-3
 
 
 def posteriors(subject: Subject) -> Section | None:
@@ -106,7 +109,8 @@ def latent_space(subject: Subject) -> Section | None:
         "A latent that distinguishes observations varies more between them ('sd between') than "
         "its posterior is wide ('sd within'); one that hardly varies between them is not in use."
     )
-    parts = [paragraph(words), drawn, paragraph(explained), table(spread, "Spread of each latent")]
+    listed = table(spread.round(3), "Spread of each latent")
+    parts = [paragraph(words), drawn, paragraph(explained), listed]
     return Section("Latent space", parts)
 
 
@@ -134,23 +138,25 @@ def components(subject: Subject) -> Section | None:
     """Describe the mixture's components: their sizes, their features, their classes."""
     if subject.components is None:
         return None
-    described = subject.component_table.copy()
+    described = subject.component_table.round(3)
     body = [
         paragraph(
             "Each observation belongs to its most probable component. The entropy (nats) is 0 "
             "where the model has no doubt. The features listed for a component are those with the "
-            "largest log2 fold changes against the other components."
+            "largest log2 fold changes against the other components, ± their standard deviation "
+            "within the component."
         )
     ]
     try:
-        contrasts = subject.view.component_contrasts()
+        contrasts, spreads = subject.view.component_contrasts(), subject.view.component_spreads()
     except NotInModelError:  # a single component, or a model without rates
         contrasts = None
     if contrasts is not None:
         # first, so that they are visible on a phone
+        varying = subject.by_table(spreads)
         for i, (modality, part) in enumerate(subject.by_table(contrasts).items()):
             of = "features" if len(subject.run.model.tables) == 1 else f"features of {modality}"
-            described.insert(i, of, _listed(part, positive=True))
+            described.insert(i, of, _listed(part, positive=True, spreads=varying[modality]))
     body.append(table(described, "Components"))
     if subject.classes is not None:
         shares = largest_rows(by_label(subject.classes, subject.components))
@@ -201,7 +207,7 @@ def diagnosis(subject: Subject) -> Section | None:
         )
         body += [
             figure(shown, "Line chart of the table that follows.", caption),
-            table(groups, "How many groups?"),
+            table(groups.round(3).rename(columns=WORDS), "How many groups?"),
         ]
     return Section("Diagnosis of the mixture", body)
 
@@ -294,13 +300,29 @@ def _two_ends(parts: Mapping[str, pd.DataFrame], caption: str) -> list[Markup]:
     return found
 
 
-def _listed(values: pd.DataFrame, *, positive: bool) -> pd.Series:
-    """The features with the largest values of each column, or the smallest, as text."""
+def _listed(
+    values: pd.DataFrame, *, positive: bool, spreads: pd.DataFrame | None = None
+) -> pd.Series:
+    """The features with the largest values of each column, or the smallest, as text.
+
+    Args:
+        values: Features x columns.
+        positive: Whether to list the largest.
+        spreads: By how much each value varies, of the same shape.
+    """
     what = values.columns.name
     top = strongest_features(values if positive else -values, TOP)
     top = top[top["value"] > 0]
     sign = 1 if positive else -1
-    texts = top["feature"].astype(str) + [f" ({sign * value:+.1f})" for value in top["value"]]
+    numbers = [f"{sign * value:+.1f}" for value in top["value"]]
+    if spreads is not None and spreads.to_numpy().max() > NOTHING:  # as without latents
+        known = spreads[~spreads.index.duplicated()]
+        places = zip(top["feature"], top[what], strict=True)
+        numbers = [
+            f"{number}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{known.loc[place]:.1f}"
+            for number, place in zip(numbers, places, strict=True)
+        ]
+    texts = top["feature"].astype(str) + [f" ({number})" for number in numbers]
     return (
         texts.groupby(top[what].astype(str)).agg(", ".join).reindex(values.columns, fill_value="-")
     )

@@ -54,7 +54,7 @@ def python_lines(run: FittedPair) -> str:
         TypeError: A part of the pair cannot describe itself, or cannot be imported; or the fit
             began from parameters that are not known.
     """
-    if run.settings.get("warm_start"):
+    if run.settings.get("schedule", {}).get("warm_start"):
         raise TypeError("it began from the parameters that the pair had")
     imports: Imports = defaultdict(set, {"vae4counts.inference": {"fit"}})
     pair = {"model": run.model.config(), "guide": run.guide.config()}

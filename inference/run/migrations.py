@@ -106,7 +106,11 @@ def _from_2(config: Config) -> Config:
 
 def _from_3(config: Config) -> Config:
     """Say that there is one table; its weights have other names, see `renamed_weights`."""
-    return {**config, "modalities": None, "widths": None}
+    settings = dict(config["settings"])
+    if "warm_start" in settings:  # it is part of the schedule today
+        own = {"warm_start": settings.pop("warm_start")}
+        settings["schedule"] = settings.get("schedule", {}) | own
+    return {**config, "settings": settings, "modalities": None, "widths": None}
 
 
 MIGRATIONS: dict[int, Callable[[Config], Config]] = {1: _from_1, 2: _from_2, 3: _from_3}

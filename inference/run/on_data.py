@@ -33,6 +33,7 @@ from vae4counts.inference.run.alignment import batches_of, counts_like, labels_o
 from vae4counts.inference.run.annotating import annotate_data
 from vae4counts.inference.run.chains import Method, sampling
 from vae4counts.inference.run.fitted_pair import AS_FITTED, AsFitted, FittedPair, fitted_with
+from vae4counts.inference.run.watched_batches import WatchedBatches
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -261,7 +262,8 @@ class RunOnData:
             ValueError: An unknown method, or fewer than 1 chain.
         """
         run, is_hmc = self.run, method == "hmc"
-        batches = self._batches(self.counts, chunk_size)
+        # not watched: chains have a bar of their own
+        batches = CountLoader(self.counts, batch_size=chunk_size, shuffle=False)
         if num_samples is None:
             num_samples = 1000 if is_hmc else 100
         guide = self._guide(refine=refine or is_hmc)
@@ -383,8 +385,9 @@ class RunOnData:
         counts: Counts,
         chunk_size: int = 128,
         share: Share = Share(),  # noqa: B008 (it is frozen)
-    ) -> CountLoader:
-        return CountLoader(counts, batch_size=chunk_size, shuffle=False, share=share)
+    ) -> WatchedBatches:
+        batches = CountLoader(counts, batch_size=chunk_size, shuffle=False, share=share)
+        return WatchedBatches(batches, visible=self.run.processes.is_first)
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:

@@ -28,8 +28,8 @@ from vae4counts.inference.run.on_data import RunOnData
 from vae4counts.models.covariates import At
 
 if TYPE_CHECKING:
+    from vae4counts.inference.fitting.logger import Logger
     from vae4counts.inference.fitting.options import SplitOptions
-    from vae4counts.inference.fitting.progress import Progress
 
 REPORT = "vae4counts.inference.report.page:write_report"
 """What writes a report: it stands above runs, which know it by name as `READERS` know readers."""
@@ -232,7 +232,8 @@ class Run(FittedPair):
         label: str | AsFitted | None = AS_FITTED,
         layer: str | AsFitted | None = AS_FITTED,
         device: str = "auto",
-        progress: Progress | bool = True,
+        progress: bool = True,
+        logger: Logger | None = None,
         split: SplitOptions | str | None = None,
     ) -> Run:
         """Return a run that also knows the new levels of covariates in new data.
@@ -250,6 +251,7 @@ class Run(FittedPair):
             layer=layer,
             device=device,
             progress=progress,
+            logger=logger,
             split=split,
         )
 

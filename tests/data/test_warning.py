@@ -53,7 +53,9 @@ def few_draws(run: Any, table: Path) -> None:
 
 
 def comparing(run: Any, table: Path) -> None:
-    compare({"a": run, "b": run}, made(empty=0), num_samples=100, refine=False)
+    deeper = made(empty=0)
+    deeper.X = 50 * deeper.X  # of such counts the guide has not seen any
+    compare({"a": run, "b": run}, deeper, num_samples=100, refine=False)
 
 
 def directly(run: Any, table: Path) -> None:

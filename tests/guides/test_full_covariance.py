@@ -45,7 +45,7 @@ def test_library_and_latents_are_jointly_gaussian(wide: Batch) -> None:
     loc, factor = guide.head(features)
     for i in range(len(wide)):
         whole = np.zeros((4, 4))
-        whole[0, 0], whole[1:] = scale[i], factor[i]
+        whole[0, 0], whole[1:] = scale[i].item(), factor[i].numpy()
         assert (np.triu(whole, 1) == 0).all()
         assert (np.diag(whole) > 0).all()
         mean = [wide.library[i].clamp_min(1).log() + deviation[i, 0], *loc[i]]

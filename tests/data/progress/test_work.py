@@ -197,6 +197,20 @@ def test_a_notebook_keeps_one_output_with_the_end(notebook: Notebook, clock: Clo
     )
 
 
+def test_what_takes_a_moment_is_not_shown(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with shown(Task("Asking", "observations", 9, clock=clock), after=5.0) as view:
+        for seconds, done in ((4.0, 3), (6.0, 6)):
+            clock.now = 100.0 + seconds
+            view.task.done = done
+            view.show()
+            said = sys.stderr.getvalue()  # type: ignore[attr-defined]
+            assert ("6 of 9 observations" in said) == (seconds > 5), said
+
+
 def test_observations_say_how_many_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     with observation_bar("Refining", 10, visible=False) as advance:
         advance(10)

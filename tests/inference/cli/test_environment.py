@@ -66,7 +66,7 @@ def test_everything_at_once(run: Callable[..., Result], counts_file: Path, tmp_p
         "MPLCONFIGDIR": "/proc/nowhere",
         "NUMBA_CACHE_DIR": "/proc/nowhere",
         "MPLBACKEND": "nonsense",
-        "PYTHONWARNINGS": "error",
+        "PYTHONWARNINGS": "error,ignore::ResourceWarning",
         "COLUMNS": "3",
         "TERM": "nonsense",
         "LC_ALL": "xx_YY",

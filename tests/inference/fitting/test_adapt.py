@@ -132,7 +132,8 @@ def test_the_model_is_the_same_function_of_old_observations(
     assert np.array_equal(first.summary()[0], second.summary()[0])
     for at in (None, {"batch": "a"}, {"batch": "b", "day": "2", "mito": 1.0}):
         rates = [on.interpret().holding(at).denoised().to_numpy() for on in (first, second)]
-        assert np.array_equal(*rates)
+        # a product with further columns, which are zero, may be summed in another order
+        np.testing.assert_allclose(*rates, rtol=1e-5)
 
 
 def test_a_new_level_starts_as_the_average_of_the_old_ones(run: Run) -> None:

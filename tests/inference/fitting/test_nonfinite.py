@@ -150,10 +150,10 @@ def test_parameters_that_are_not_finite_to_begin_with(kind: str, adata: AnnData)
     with torch.no_grad():
         guide.head.linear.bias[0] = math.nan
     with pytest.raises(NonFiniteError, match="is not finite in step 1"):
-        fit(model, guide, adata, epochs=6, warm_start=True, **QUICK)
-    skip = Schedule(non_finite="skip")
+        fit(model, guide, adata, epochs=6, schedule=Schedule(warm_start=True), **QUICK)
+    skip = Schedule(non_finite="skip", warm_start=True)
     with pytest.raises(TrainingError, match="no batch of epoch 1 had a finite loss"):
-        fit(model, guide, adata, epochs=6, warm_start=True, schedule=skip, **QUICK)
+        fit(model, guide, adata, epochs=6, schedule=skip, **QUICK)
 
 
 def test_components_do_not_start_at_what_is_not_finite(adata: AnnData) -> None:

@@ -77,7 +77,7 @@ def test_a_warm_start_continues(adata: AnnData) -> None:
     model = GMVAE(7, GaussianMixture(2, 3))
     first = fit(model, guide_for(model), adata, progress=False, device="cpu", epochs=60)
     kept = state_of(first.model, first.guide)
-    more = fit(first.model, first.guide, adata, warm_start=True, **QUICK)
+    more = fit(first.model, first.guide, adata, schedule=Schedule(warm_start=True), **QUICK)
     assert same(kept, state_of(first.model, first.guide))
     assert list(more.history.phase) == ["full", "full"]
     assert list(more.history.kl_weight) == [1.0, 1.0]
@@ -86,7 +86,7 @@ def test_a_warm_start_continues(adata: AnnData) -> None:
     assert abs(more.history.train_elbo.iloc[0] - end) < abs(start - end) / 2
     assert more.history.train_elbo.iloc[0] > fresh.history.train_elbo.iloc[0]
     with pytest.raises(SettingsError, match=r"restarts is 2: .* warm_start excludes"):
-        fit(model, first.guide, adata, warm_start=True, schedule=Schedule(restarts=2), **QUICK)
+        fit(model, first.guide, adata, schedule=Schedule(warm_start=True, restarts=2), **QUICK)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -132,9 +132,9 @@ def test_what_cannot_be_made_anew_is_said_before_training(
     prior: Any, said: str, adata: AnnData
 ) -> None:
     model = VAE(7, prior())
-    with pytest.raises(SettingsError, match=f"{said}.* with warm_start=True"):
+    with pytest.raises(SettingsError, match=f"{said}.* with schedule=.*warm_start=True"):
         fit(model, guide_for(model), adata, **QUICK)
-    fit(model, guide_for(model), adata, warm_start=True, **QUICK)
+    fit(model, guide_for(model), adata, schedule=Schedule(warm_start=True), **QUICK)
 
 
 def test_an_argument_of_any_kind_is_passed_on(adata: AnnData) -> None:

@@ -15,7 +15,7 @@ from anndata import AnnData
 from lightning_fabric.loggers import CSVLogger
 
 from vae4counts.guides import guide_for
-from vae4counts.inference import Checkpoints, Progress, Schedule, SettingsError, fit
+from vae4counts.inference import Checkpoints, Schedule, SettingsError, fit
 from vae4counts.models import VAE
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -80,7 +80,7 @@ class Kept:
 
 def test_a_logger_has_the_history(fitted: Callable[..., Any]) -> None:
     logger = Kept()
-    history = fitted(progress=Progress(visible=False, logger=logger)).history
+    history = fitted(progress=False, logger=logger).history
     logged = pd.DataFrame(logger.rows)
     # 48 observations are two steps an epoch
     assert logged.pop("step").tolist() == [2, 4, 6]
@@ -90,14 +90,14 @@ def test_a_logger_has_the_history(fitted: Callable[..., Any]) -> None:
 
 def test_restarts_are_logged_one_after_the_other(fitted: Callable[..., Any]) -> None:
     logger = Kept()
-    fitted(schedule=Schedule(restarts=2), progress=Progress(visible=False, logger=logger))
+    fitted(schedule=Schedule(restarts=2), progress=False, logger=logger)
     # two short fits of an epoch each, and the two epochs that follow the better one
     assert [row["step"] for row in logger.rows] == [2, 4, 6, 8]
 
 
 def test_lightning_loggers_of_tables(fitted: Callable[..., Any], tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="mine")
-    history = fitted(progress=Progress(visible=False, logger=logger)).history
+    history = fitted(progress=False, logger=logger).history
     table = pd.read_csv(tmp_path / "mine" / "version_0" / "metrics.csv")
     assert table.step.tolist() == [2, 4, 6]
     np.testing.assert_allclose(table.validation_elbo, history.validation_elbo)
@@ -107,10 +107,10 @@ def test_a_resumed_fit_tells_all_again(
     fitted: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, again = Kept(), Kept()
-    fitted(progress=Progress(logger=whole), checkpoints=Checkpoints(tmp_path, every=1))
+    fitted(logger=whole, checkpoints=Checkpoints(tmp_path, every=1))
     capsys.readouterr()
     fitted(
-        progress=Progress(logger=again),
+        logger=again,
         checkpoints=Checkpoints(tmp_path, every=1, resume=True),
     )
     assert again.rows == whole.rows
@@ -125,26 +125,21 @@ class Broken(Kept):
 
 def test_a_logger_that_fails_costs_no_fit(fitted: Callable[..., Any]) -> None:
     with pytest.warns(UserWarning, match="continues without it: No space left") as said:
-        run = fitted(progress=Progress(visible=False, logger=Broken()))
+        run = fitted(progress=False, logger=Broken())
     assert len(said) == 1
     assert len(run.history) == 3
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("settings", "words"),
     [
-        (lambda: Progress(logger="csv"), "logger is 'csv': it must be one of Lightning Fabric's"),
-        (lambda: Progress(visible="yes"), "visible is 'yes'"),
+        ({"logger": "csv"}, "logger is 'csv': it must be one of Lightning Fabric's"),
+        ({"progress": "loud"}, "progress is 'loud': it must be True or False"),
     ],
 )
-def test_bad_values(make: Callable[[], Progress], words: str) -> None:
+def test_bad_values(fitted: Callable[..., Any], settings: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(words)):
-        make()
-
-
-def test_something_else_than_progress(fitted: Callable[..., Any]) -> None:
-    with pytest.raises(SettingsError, match="progress is"):
-        fitted(progress="loud")
+        fitted(**settings)
 
 
 def test_messages_and_nothing_else(

@@ -154,7 +154,15 @@ def test_objective_that_is_not_finite(value: float, adata: AnnData) -> None:
     with torch.no_grad():
         guide.head.linear.bias[0] = value
     with pytest.raises(TrainingError, match=r"in step 1, .* try a lower learning rate"):
-        fit(model, guide, adata, epochs=3, progress=False, device="cpu", warm_start=True)
+        fit(
+            model,
+            guide,
+            adata,
+            epochs=3,
+            progress=False,
+            device="cpu",
+            schedule=Schedule(warm_start=True),
+        )
 
 
 def test_validation_that_is_never_finite(adata: AnnData, scripted: Any) -> None:
@@ -216,11 +224,11 @@ def test_the_prior_has_a_learning_rate_of_its_own(adata: AnnData) -> None:
     guide = guide_for(model, "joint")  # not started at groups
     settings: dict[str, Any] = {
         "learning_rate": 1e-4,
-        "schedule": Schedule(prior_learning_rate=0.02),
+        "schedule": Schedule(prior_learning_rate=0.02, warm_start=True),
     }
     before = {"prior": model.prior.state_dict(), "guide": guide.state_dict()}
     settings |= {"progress": False, "device": "cpu", "epochs": 1, "batch_size": 1000}
-    run = fit(model, guide, adata, warm_start=True, **settings)
+    run = fit(model, guide, adata, **settings)
     modules = {"prior": run.model.prior, "guide": run.guide}
     assert list(run.history.step) == [1]
     moved = {

@@ -55,6 +55,21 @@ def test_profiles_of_a_decoder(library: str, look: Look) -> None:
     np.testing.assert_allclose(table, wanted, rtol=0.03)
 
 
+def test_spreads_of_a_decoder(look: Look, mixture: Interpretation) -> None:
+    """The standard deviation over a component's prior, by many draws in numpy."""
+    view = look(GMVAE(6, GaussianMixture(2, 3), Poisson(), "linear"))
+    loc, scale = (part.detach().double().numpy() for part in view.model.prior.components())
+    weight, bias = (p.detach().double().numpy() for p in view.model.decoder.output.parameters())
+    z = np.random.default_rng(0).normal(loc, scale, size=(20_000, 3, 2))
+    rate = np.exp(z @ weight.T + bias)
+    rate /= rate.sum(-1, keepdims=True)
+    one = 3 / view.counts.library.double().numpy().sum()  # of components of equal weight
+    wanted = np.log2(rate + one).std(0).T
+    table = view.component_spreads(num_samples=20_000)
+    np.testing.assert_allclose(table, wanted, rtol=0.03)
+    np.testing.assert_allclose(mixture.component_spreads(num_samples=2), 0, atol=1e-6)
+
+
 def test_components_are_named_by_their_features(mixture: Interpretation) -> None:
     contrasts = mixture.component_contrasts(num_samples=2)
     names = mixture.component_names(n=2, num_samples=2)

