@@ -23,9 +23,6 @@ from vae4counts.models.covariates import Columns, Covariates
 EXPERTS = "experts"
 """The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
 
-LEFT_OUT = 0.1
-"""Of observations that have all modalities, those that training encodes by the experts alone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -147,12 +144,6 @@ class ProductGuide(GaussianGuide):
     first factor, with a learnt ``sigma`` for each latent, is all that is left without any. A
     mixture's component is summed out, as by `AmortisedGuide`.
 
-    An observation that has all modalities has one more factor, read off the features of all
-    encoders together, which corrects what independent experts get wrong. In training a tenth of the
-    observations, chosen at random, go without it, as by dropout: the experts' own product then has
-    to be a posterior, too, and not only what is right beside the factor. The objective is an ELBO
-    either way.
-
     Args:
         experts: The experts by the names of the tables that they read.
         n_latent: Dimension ``L`` of the latents.
@@ -178,7 +169,6 @@ class ProductGuide(GaussianGuide):
         self.log_precision = nn.Parameter(torch.zeros(n_latent))
         widths = [expert.encoder.hidden[-1] for expert in self._experts.values()]
         self.together = GaussianHead(sum(widths), n_latent) if len(widths) > 1 else None
-        self.leave_out = nn.Dropout(LEFT_OUT)
 
     @classmethod
     def fits(cls, model: Model) -> bool:
@@ -261,9 +251,10 @@ class ProductGuide(GaussianGuide):
         if self.together is None or len(said) < len(self._experts):
             return Opinions(prior, tables)
         features = torch.cat([own for own, _ in said.values()], -1)
+        together = opinion_of(self.together, features)
         present = [each.present for each in tables.values() if each.present is not None]
-        kept = self.leave_out(features.new_ones(len(batch))) > 0
-        together = opinion_of(self.together, features).only(torch.stack([kept, *present]).all(0))
+        if present:
+            together = together.only(torch.stack(present).all(0))
         return Opinions(prior, tables, together)
 
     def prior_opinion(self, n: int) -> Opinion:

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from tests.several_tables import N, some_tables, three_modalities
 from vae4counts.data import Batch
-from vae4counts.data.counts.batch import Table
 from vae4counts.guides import Encoder, Expert, IncompatiblePairError, ProductGuide, guide_for
 from vae4counts.guides.product import Opinion, product
-from vae4counts.models import VAE, CountVAE, Covariates, Modality, MultiVAE
+from vae4counts.models import VAE, CountVAE, Covariates
 from vae4counts.models.covariates import Number
-from vae4counts.models.priors import StandardNormal, VampPrior
+from vae4counts.models.priors import VampPrior
 
 
 def q_of_z(guide: ProductGuide, batch: Batch) -> Any:
@@ -72,23 +71,6 @@ def test_what_all_tables_say_together_is_for_observations_that_have_all(
     changed = (after.loc != before.loc).any(1)
     has_all = torch.stack(list(tables.present.values())).all(0)
     assert changed.tolist() == has_all.tolist()
-
-
-def test_training_leaves_the_factor_of_all_tables_out_of_some_observations() -> None:
-    model = MultiVAE({"a": Modality(3), "b": Modality(2)}, StandardNormal(2))
-    guide = guide_for(model, "product", Encoder((6,), norm="none", dropout=0.0))
-    assert isinstance(guide, ProductGuide)
-    ones = {name: Table(torch.ones(200, size)) for name, size in model.table_sizes.items()}
-    batch = Batch(ones, torch.arange(200), 200)
-    torch.manual_seed(0)
-    training, later = q_of_z(guide.train(), batch), q_of_z(guide.eval(), batch)
-    found = guide.opinions(batch)
-    experts = found.posterior(["a", "b"])
-    is_left_out = torch.isclose(training.scale, experts.scale).all(1)
-    assert 5 < is_left_out.sum() < 40
-    torch.testing.assert_close(training.loc[is_left_out], experts.loc[is_left_out])
-    torch.testing.assert_close(training.loc[~is_left_out], later.loc[~is_left_out])
-    assert not torch.isclose(later.scale, experts.scale).all(1).any()
 
 
 def test_without_a_table_the_first_factor_is_left(guide: ProductGuide) -> None:
