@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from anndata import AnnData
+from modality_dropping import DroppedTables
 from modality_scores import Scores, conditional, fitted, rows_of, split_in
 from scipy.special import gammaln, xlogy
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch.nn.functional import log_softmax
 
 from vae4counts.data import load_coco2017_captions, load_coco2017_object_counts
 from vae4counts.data.datasets.joining import add_modality
+from vae4counts.inference.fitting.handlers import Handler
 from vae4counts.models import Modality, MultiVAE
 from vae4counts.models.likelihoods import Multinomial
 
@@ -139,13 +142,13 @@ def _regression(
     return best, found
 
 
-def ours(adata: AnnData, seed: int) -> Scores:
+def ours(adata: AnnData, seed: int, *, handlers: Sequence[Handler] = ()) -> Scores:
     """Fit our model of both tables."""
     sizes = adata.n_vars, adata.obsm["words"].shape[1]
     model = MultiVAE(
         {name: Modality(size, Multinomial()) for name, size in zip(TABLES, sizes, strict=True)}
     )
-    run, scores = fitted(model, adata, TABLES, seed)
+    run, scores = fitted(model, adata, TABLES, seed, handlers)
     for of, given in PAIRS:
         scores |= conditional(run, adata, of, given)
         refined = conditional(run, adata, of, given, refine=True)
@@ -158,4 +161,5 @@ CONTENDERS: dict[str, Contender] = {
     "20 nearest neighbours": both_ways(neighbours),
     "multinomial regression": both_ways(regression),
     "MultiVAE": ours,
+    "MultiVAE, tables dropped": partial(ours, handlers=(DroppedTables(),)),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,8 @@ from anndata import AnnData
 
 from vae4counts.data import random_split
 from vae4counts.guides import guide_for
-from vae4counts.inference import Run, fit, keep_freed_memory, settled_objects
+from vae4counts.inference import Run, Schedule, fit, keep_freed_memory, settled_objects
+from vae4counts.inference.fitting.handlers import Handler
 from vae4counts.models import Model
 
 PART = "part"
@@ -33,7 +34,11 @@ def rows_of(adata: AnnData, part: str) -> np.ndarray:
 
 
 def fitted(
-    model: Model, adata: AnnData, places: Mapping[str, str], seed: int
+    model: Model,
+    adata: AnnData,
+    places: Mapping[str, str],
+    seed: int,
+    handlers: Sequence[Handler] = (),
 ) -> tuple[Run, Scores]:
     """Fit a model by the defaults, and return the run, its seconds and its epochs."""
     keep_freed_memory()
@@ -45,6 +50,7 @@ def fitted(
             adata,
             modalities=places,
             split=PART,
+            schedule=Schedule(handlers=handlers),
             seed=seed,
             progress=False,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyro
 import pytest
 import torch
@@ -75,3 +77,16 @@ def test_it_does_nothing_for_a_model_of_one_table() -> None:
     with handler, pyro.poutine.trace():
         guide(batch)
     assert not handler.penalty()
+
+
+def test_the_term_has_less_weight_where_there_are_few_observations() -> None:
+    guide = guide_for(three_modalities(), "product", Encoder((6,), norm="none", dropout=0.0))
+    batch = some_tables().batch(torch.arange(N))
+    found = []
+    for n in (N, 1_000):
+        handler = SubsetExperts()
+        torch.manual_seed(0)
+        with handler, torch.no_grad():
+            guide(replace(batch, n_observations=n))
+        found.append(float(handler.penalty()) / n)
+    assert found[0] / found[1] == pytest.approx(N / (N + 1_000) / 0.5)
