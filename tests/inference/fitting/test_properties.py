@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,9 @@ def matrices(draw: st.DrawFn) -> AnnData:
     return AnnData(draw(st.sampled_from(LAYOUTS))(counts.astype(draw(st.sampled_from(DTYPES)))))
 
 
+# Of one feature the others are 10,000 in each row: too much for a library size's first posterior,
+# which is an error that says so.
+TAME_INPUTS = sorted(INPUTS.keys() - {"counts-per-scale"})
 OF_COUNTS = sorted(name for name, kind in LIKELIHOODS.items() if kind.support.counts)
 
 
@@ -75,7 +79,7 @@ def test_any_counts_and_settings(data: st.DataObject) -> None:
     adata = data.draw(matrices())
     model = data.draw(models(adata.n_vars))
     name = data.draw(st.sampled_from([n for n, guide in GUIDES.items() if guide.fits(model)]))
-    encoder = Encoder((4,), inputs=data.draw(st.sampled_from(sorted(INPUTS))))
+    encoder = Encoder((4,), inputs=data.draw(st.sampled_from(TAME_INPUTS)))
     batch_size = data.draw(st.integers(1, 50))
     options: dict[str, Any] = {"epochs": 3, "progress": False, "device": "cpu"}
     run = fit(model, guide_for(model, name, encoder), adata, batch_size=batch_size, **options)
@@ -99,4 +103,5 @@ def test_any_counts_and_settings(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder) / "run")
         after = Run.load(Path(folder) / "run").evaluate(adata, num_samples=20)
-    assert after == before
+    # of one held-out observation there is no standard error: not a number
+    np.testing.assert_equal(asdict(after), asdict(before))
