@@ -83,10 +83,12 @@ pd.DataFrame(
 
 # %%
 shown = list(counted.columns[:6])
-_, axes = plt.subplots(2, 3, figsize=(9, 6), layout="constrained")
+figure, axes = plt.subplots(2, 3, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
 for ax, name in zip(axes.flat, shown, strict=True):
     ax.loglog(expected[name] + 1, counted[name] + 1, ".", markersize=3, alpha=0.5)
-    ax.set(title=name, xlabel="expected + 1", ylabel="counted + 1")
+    ax.set(title=name)
+figure.supxlabel("expected + 1")
+_ = figure.supylabel("counted + 1")
 
 # %% [markdown]
 # ## What each table says

@@ -91,7 +91,7 @@ def test_all_examples_are_listed() -> None:
 )
 @pytest.mark.filterwarnings("ignore:the mixture:UserWarning")
 # of a fit of few epochs
-@pytest.mark.filterwarnings("ignore:log p\\(words:UserWarning")
+@pytest.mark.filterwarnings("ignore:log p\\(:UserWarning")
 def test_an_example_runs_and_says_what_it_runs_on(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
