@@ -39,6 +39,7 @@ ALIASES = {
     "scipy.sparse._base.sparray": "scipy.sparse.sparray",
     "scipy.sparse._matrix.spmatrix": "scipy.sparse.spmatrix",
     "torch.nn.modules.container.Sequential": "torch.nn.Sequential",
+    "torch.nn.modules.linear.Linear": "torch.nn.Linear",
     "torch.nn.modules.module.Module": "torch.nn.Module",
 }
 
