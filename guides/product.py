@@ -241,11 +241,7 @@ class ProductGuide(GaussianGuide):
 
     def opinions(self, batch: Batch) -> Opinions:
         """Return what the experts say of a batch."""
-        said = {
-            name: expert(batch)
-            for name, expert in self._experts.items()
-            if name in batch.tables and len(batch.tables[name].values)
-        }
+        said = {name: expert(batch) for name, expert in self._experts.items() if batch.holds(name)}
         tables = {name: opinion for name, (_, opinion) in said.items()}
         prior = self.prior_opinion(len(batch))
         if self.together is None or len(said) < len(self._experts):

@@ -102,11 +102,7 @@ class MultiVAE(Model):
     def forward(self, batch: Batch) -> Tensor:
         """See `Model.forward`. Tables that the batch does not hold are left out."""
         self.prior.hyperprior()
-        held = {
-            name: modality
-            for name, modality in self._modalities.items()
-            if name in batch.tables and len(batch.tables[name].values)
-        }
+        held = {name: modality for name, modality in self._modalities.items() if batch.holds(name)}
         values = torch.zeros(())
         with observations(batch):
             libraries = {name: m.library(batch.of_table(name)) for name, m in held.items()}

@@ -32,11 +32,14 @@ class Table:
             counts.
         rows: Positions in the batch of the observations that have this modality, int64; ``values``
             and ``library`` then have a row for each of these alone. None if all of them have it.
+        part: Which rows these are of those that have this modality in a larger batch, where several
+            processes share it and some of its observations may lack the modality; else None.
     """
 
     values: Tensor
     library: Tensor | None = None
     rows: Tensor | None = None
+    part: Part | None = None
 
     def present(self, n: int) -> Tensor:
         """Return which of the ``n`` observations of the batch have the modality, boolean."""
@@ -47,10 +50,11 @@ class Table:
 
     def to(self, device: torch.device | str) -> Table:
         """Copy the table to ``device``; tensors that are on it already are not copied."""
-        return Table(
-            self.values.to(device),
-            None if self.library is None else self.library.to(device),
-            None if self.rows is None else self.rows.to(device),
+        return replace(
+            self,
+            values=self.values.to(device),
+            library=None if self.library is None else self.library.to(device),
+            rows=None if self.rows is None else self.rows.to(device),
         )
 
 
@@ -123,6 +127,17 @@ class Batch:
         """Return the same observations with some of their tables alone."""
         return replace(self, tables={name: self.tables[name] for name in names})
 
+    def holds(self, name: str) -> bool:
+        """Return whether any observation of the whole batch has a modality.
+
+        Args:
+            name: The table's name.
+        """
+        table = self.tables.get(name)
+        if table is None:
+            return False
+        return (table.part.size if table.part else len(table.values)) > 0
+
     def of_table(self, name: str) -> Batch:
         """Return the observations that have a modality, with its table alone.
 
@@ -130,19 +145,24 @@ class Batch:
             name: The table's name.
         """
         table = self.tables[name]
-        if table.rows is None:
+        if table.rows is None and table.part is None:
             return self if len(self.tables) == 1 else self.only([name])
-        return Batch(
-            {name: replace(table, rows=None)},
-            self.index[table.rows],
+        own = Batch(
+            {name: replace(table, rows=None, part=None)},
+            self.index,
             self.n_observations,
-            rows_of(self.covariates, table.rows),
+            self.covariates,
+            table.part,
         )
+        if table.rows is None:
+            return own
+        columns = rows_of(self.covariates, table.rows)
+        return replace(own, index=self.index[table.rows], covariates=columns)
 
     @property
     def whole(self) -> Part:
         """Which rows of the whole batch these are."""
-        return self.part or Part(len(self))
+        return self.part or Part(len(self), 0, len(self))
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy the batch to ``device``; tensors that are on it already are not copied."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,27 +50,50 @@ class OnDisk(Protocol):
         """Read the observations at some positions (on the CPU) into memory: an `InMemory`."""
 
 
+Positions = Mapping[str, Tensor | None]
+"""For each table of a mosaic the row of each observation in it, -1 where it is absent."""
+
+
 def batches_in_memory(
-    counts: InMemory, batch_size: int, random: np.random.Generator | None, start: int, share: Share
+    counts: InMemory,
+    batch_size: int,
+    random: np.random.Generator | None,
+    start: int,
+    share: Share,
+    positions: Positions = MappingProxyType({}),
 ) -> Iterator[Batch]:
-    """Cut all observations into mini-batches, as `CountMatrix.batches` says."""
+    """Cut all observations into mini-batches, as `CountMatrix.batches` says.
+
+    Args:
+        counts: The observations.
+        batch_size: Observations in a batch.
+        random: What draws the order; None for that of the data.
+        start: The batch to start with.
+        share: What this process takes of every batch.
+        positions: Those of tables that some observations lack.
+    """
     order = np.arange(len(counts)) if random is None else random.permutation(len(counts))
     # moved once an epoch, not once a batch
     rest = torch.from_numpy(order[start * batch_size :]).to(counts.device)
     for index in rest.split(batch_size):
         part = share.part(len(index))
-        yield replace(counts.batch(index[part.rows]), part=part)
+        yield _as_part(counts.batch(index[part.rows]), part, index, positions)
 
 
 def batches_on_disk(
-    counts: OnDisk, batch_size: int, random: np.random.Generator | None, start: int, share: Share
+    counts: OnDisk,
+    batch_size: int,
+    random: np.random.Generator | None,
+    start: int,
+    share: Share,
+    positions: Positions = MappingProxyType({}),
 ) -> Iterator[Batch]:
     """Cut all observations into mini-batches, reading a shuffle buffer at a time.
 
     An epoch goes through the blocks in random order. As many as fill a buffer are read at once,
     their rows are shuffled, and batches are cut from them (the idea of scDataset, D'Ascenzo and
     Cultrera di Montesano 2025, and of annbatch). If there is a spare core, the next buffer is read
-    meanwhile.
+    meanwhile. See `batches_in_memory` for the arguments.
     """
     size = max(1, counts.buffer // batch_size) * batch_size
     order = np.arange(len(counts))
@@ -80,15 +104,26 @@ def batches_on_disk(
         for index in torch.from_numpy(order[start * batch_size :]).split(size)
     )
     is_idle = counts.device.type != "cpu" or has_spare_core()
-    for parts, indices, buffer in prefetch(buffers) if is_idle else buffers:
-        places = torch.arange(len(buffer)).split([len(index) for index in indices])
-        for part, index, place in zip(parts, indices, places, strict=True):
-            yield replace(
+    for whole, buffer in prefetch(buffers) if is_idle else buffers:
+        parts = [share.part(len(index)) for index in whole]
+        places = torch.arange(len(buffer)).split([len(range(p.size)[p.rows]) for p in parts])
+        for part, index, place in zip(parts, whole, places, strict=True):
+            own = replace(
                 buffer.batch(place),
-                index=index.to(counts.device),
+                index=index[part.rows].to(counts.device),
                 n_observations=len(counts),
-                part=part,
             )
+            yield _as_part(own, part, index, positions)
+
+
+def _as_part(own: Batch, part: Part, whole: Tensor, positions: Positions) -> Batch:
+    """Say which rows of a whole batch, and of its tables, the rows of one process are."""
+    tables = dict(own.tables)
+    for name, rows in positions.items():
+        if rows is not None and part.number > 1:
+            present = rows[whole.to(rows.device)] >= 0
+            tables[name] = replace(tables[name], part=part.among(present))
+    return replace(own, tables=tables, part=part)
 
 
 def _shuffled(blocks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
@@ -102,8 +137,7 @@ def _shuffled(blocks: np.ndarray, size: int, random: np.random.Generator) -> np.
 
 def _read_parts(
     counts: OnDisk, whole: Sequence[Tensor], share: Share
-) -> tuple[list[Part], list[Tensor], Any]:
-    """Read one process's parts of some batches: parts, positions, and rows in a buffer."""
-    parts = [share.part(len(index)) for index in whole]
-    indices = [index[part.rows] for part, index in zip(parts, whole, strict=True)]
-    return parts, indices, counts.read(torch.cat(indices))
+) -> tuple[Sequence[Tensor], Any]:
+    """Read one process's parts of some batches: positions of these, and rows in a buffer."""
+    indices = [index[share.part(len(index)).rows] for index in whole]
+    return whole, counts.read(torch.cat(indices))

@@ -182,7 +182,7 @@ class Tables:
     ) -> Iterator[Batch]:
         """Cut all observations into mini-batches, see `CountMatrix.batches`."""
         cut = batches_on_disk if self._files else batches_in_memory
-        return cut(self, batch_size, random, start, share)
+        return cut(self, batch_size, random, start, share, self.positions)
 
     @property
     def buffer(self) -> int:

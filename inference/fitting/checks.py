@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vae4counts.data import CountFile, Counts, Tables
+from vae4counts.data import CountFile, Counts
 from vae4counts.data.warning import warn
 from vae4counts.guides import Guide
 from vae4counts.inference.fitting.handlers import Handler
@@ -84,12 +84,6 @@ def accelerator_for(device: str, devices: int, counts: Counts) -> str:
         raise SettingsError(
             f"devices is {devices}, but counts on disk cannot be passed to processes that are "
             "started here: start the script or the command with torchrun"
-        )
-    is_mosaic = isinstance(counts, Tables) and not all(has.all() for has in counts.present.values())
-    if max(devices, started or 1) > 1 and is_mosaic:
-        raise SettingsError(
-            "several processes cannot share a fit in which observations lack modalities: each "
-            "would normalise other rows; fit in one process, or to the observations that have all"
         )
     n_cuda = torch.cuda.device_count()
     if accelerator == "cuda" and max(devices, started or 1) > n_cuda:

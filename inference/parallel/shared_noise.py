@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vae4counts.data import Batch, Part
 from vae4counts.inference.parallel.processes import Processes
+from vae4counts.models.config import Configured
 from vae4counts.models.networks import BatchNorm
 from vae4counts.models.numerics import first_order
 
@@ -41,16 +42,27 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
     if batch.whole.number == 1:
         yield
         return
-    modules = [m for part in pair for m in part.modules() if isinstance(m, tuple(INSTEAD))]
-    for module in modules:
-        instead = next(own for kind, own in INSTEAD.items() if isinstance(module, kind))
-        module.forward = partial(instead, module, batch)
+    modules = []
+    for module, own in (each for part in pair for each in _with_rows(part, batch)):
+        for kind, instead in INSTEAD.items():
+            if isinstance(module, kind):
+                module.forward = partial(instead, module, own)
+                modules.append(module)
     try:
         with _WholeNoise(batch.whole):
             yield
     finally:
         for module in modules:
             del module.forward
+
+
+def _with_rows(module: nn.Module, batch: Batch) -> Iterator[tuple[nn.Module, Batch]]:
+    """Yield a module and all that it is made of, each with the rows of a batch that it sees."""
+    if isinstance(module, Configured):
+        batch = module.own_part(batch)
+    yield module, batch
+    for part in module.children():
+        yield from _with_rows(part, batch)
 
 
 class _WholeNoise(Messenger):
@@ -110,11 +122,16 @@ def _dropped(module: nn.Dropout, batch: Batch, inputs: Tensor) -> Tensor:
     """Dropout of the batch's rows, once or several times over."""
     if not module.training or module.p == 0:
         return inputs
-    times = len(inputs) // len(batch)
-    kept = 1 - module.p
-    part = batch.whole
+    kept, part = 1 - module.p, batch.whole
+    times = _times(inputs, batch)
     mask = inputs.new_empty(times, part.size, *inputs.shape[1:]).bernoulli_(kept)
-    return inputs * mask[:, part.rows].reshape(inputs.shape).div_(kept)
+    own = mask.narrow(1, part.rows.start, len(batch))
+    return inputs * own.reshape(inputs.shape).div_(kept)
+
+
+def _times(inputs: Tensor, batch: Batch) -> int:
+    """How often the rows of a batch are there: once of a table that no own observation has."""
+    return len(inputs) // len(batch) if len(batch) else 1
 
 
 class _Sum(torch.autograd.Function):
@@ -132,10 +149,11 @@ class _Sum(torch.autograd.Function):
 
 def _normalised(module: BatchNorm, batch: Batch, inputs: Tensor) -> Tensor:
     """Normalisation by the moments of the whole batch, with gradients through them."""
-    rows = len(inputs) // len(batch) * batch.whole.size
+    times = _times(inputs, batch)
+    rows = times * batch.whole.size
     if not module.learns(rows):
         return type(module).forward(module, inputs)
-    own = inputs.double().view(-1, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
+    own = inputs.double().view(times, len(batch), inputs.shape[-1])[:, : batch.whole.n_rows]
     sums = torch.stack([own.sum((0, 1)), own.square().sum((0, 1))])
     mean, square = _Sum.apply(sums) / rows
     return module.normalise(inputs, mean, square - mean.square(), rows)

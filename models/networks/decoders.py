@@ -158,7 +158,7 @@ class MLPDecoder(Decoder):
     def hidden_units(self, inputs: Tensor) -> Tensor:
         """See `Decoder.hidden_units`."""
         rows = inputs.reshape(-1, inputs.shape[-1])  # batch normalisation needs a matrix
-        return self.layers(rows).view(*inputs.shape[:-1], -1)
+        return self.layers(rows).view(*inputs.shape[:-1], self.n_hidden)
 
 
 class LinearDecoder(Decoder):

@@ -21,7 +21,6 @@ from vae4counts.inference import (
     Checkpoints,
     Compute,
     Run,
-    SettingsError,
     compare,
     fit,
 )
@@ -331,15 +330,14 @@ def test_counts_on_disk(data: MultiData, run: Run, tmp_path: Path) -> None:
     assert again.check(on_disk, 5, table="rna").features == list(data["rna"].var_names)
 
 
-def test_processes_share_no_mosaic(data: MultiData) -> None:
-    with pytest.raises(SettingsError, match="cannot share a fit in which observations lack"):
-        fitted(data, made(data), compute=Compute(devices=2))
+def test_processes_share_a_mosaic(data: MultiData) -> None:
+    """With batches of 5 a process often has no observation that has some table.
 
-
-def test_processes_share_complete_tables(data: MultiData) -> None:
-    names = data["rna"].obs_names.intersection(data["protein"].obs_names)
-    whole = some_of(data, names.intersection(data["methylation"].obs_names))
-    options: dict[str, Any] = {"epochs": 2, "batch_size": 16, "label": None}
-    one = fitted(whole, made(whole), **options)
-    two = fitted(whole, made(whole), compute=Compute(devices=2), **options)
+    The moments of so few rows make much of rounding errors: the steps are small.
+    """
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "label": None, "learning_rate": 1e-4}
+    one = fitted(data, made(data), **options)
+    two = fitted(data, made(data), compute=Compute(devices=2), **options)
     np.testing.assert_allclose(two.history["train_elbo"], one.history["train_elbo"], rtol=2e-5)
+    for name, value in one.guide.state_dict().items():
+        torch.testing.assert_close(two.guide.state_dict()[name], value, rtol=1e-3, atol=1e-4)

@@ -35,7 +35,7 @@ def test_tables_are_named(batch: Batch) -> None:
     assert batch.tables["rna"].rows is None
     assert batch.tables["methylation"].library is None
     assert len(batch) == 4
-    assert batch.whole == Part(4)
+    assert batch.whole == Part(4, 0, 4)
 
 
 @pytest.mark.parametrize("shorthand", ["counts", "library"])
@@ -63,7 +63,7 @@ def test_a_table_without_counts_has_no_library(batch: Batch) -> None:
 
 def test_to_moves_every_tensor() -> None:
     table = Table(torch.rand(2, 3), torch.rand(2), torch.tensor([0, 2]))
-    part = Part(6, 1, 2)
+    part = Share(1, 2).part(6)
     batch = Batch({"a": table, "b": table}, torch.arange(3), 9, {"site": torch.arange(3)}, part)
     moved = batch.to("meta")
     tensors = [moved.index, moved.covariates["site"]]
@@ -115,8 +115,9 @@ def test_processes_share_each_batch(counts: CountMatrix | CountFile) -> None:
     whole = list(CountLoader(counts, batch_size=5, seed=1))
     shared = [CountLoader(counts, batch_size=5, seed=1, share=Share(rank, 3)) for rank in range(3)]
     for batch, *parts in zip(whole, *shared, strict=True):
-        assert batch.part == Part(len(batch))
-        assert [part.whole for part in parts] == [Part(len(batch), rank, 3) for rank in range(3)]
+        assert batch.part == Share().part(len(batch))
+        expected = [Share(rank, 3).part(len(batch)) for rank in range(3)]
+        assert [part.whole for part in parts] == expected
         rows = [part for part in parts if part.whole.n_rows]
         assert torch.equal(torch.cat([part.index for part in rows]), batch.index)
         assert torch.equal(torch.cat([part.library for part in rows]), batch.library)

@@ -129,6 +129,13 @@ def test_processes_share_batches(tables: Tables) -> None:
         assert torch.equal(batch.index, torch.cat([first.index, second.index]))
         check_batch(second, second.index.numpy())
         assert second.whole.rank == 1
+        present = torch.from_numpy(ROWS[batch.index] >= 0)
+        for own in (first, second):
+            part = own.of_table("protein").whole
+            assert part == own.whole.among(present)
+            assert part.n_rows == len(own.tables["protein"].values)
+            assert own.holds("protein") == batch.holds("protein")
+            assert own.of_table("rna").whole == own.whole
 
 
 def test_libraries_are_missing_where_a_table_is(tables: Tables) -> None:

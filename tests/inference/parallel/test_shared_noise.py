@@ -17,11 +17,14 @@ from torch import nn
 
 from vae4counts.data import Batch, Share
 from vae4counts.data.counts.batch import Table
+from vae4counts.guides import guide_for
 from vae4counts.inference.parallel.shared_noise import whole_noise
 from vae4counts.inference.posterior.draws import draw
-from vae4counts.models import observations
+from vae4counts.models import Modality, MultiVAE, observations
 from vae4counts.models.joint import AnyOrder
+from vae4counts.models.likelihoods import LIKELIHOODS
 from vae4counts.models.networks import BatchNorm
+from vae4counts.models.priors import GaussianMixture
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +89,57 @@ def test_parts_add_up_to_the_objective_and_gradient_of_the_whole(pair: Pair, bat
         added = sum(own[name] for _, own in parts)
         scale = expected.abs().max().item()
         torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5 * (1 + scale), msg=name)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_parts_of_a_mosaic_draw_the_noise_of_the_whole(likelihood: str) -> None:
+    """Of six observations one has the second table: most parts have no row of it."""
+    counts = torch.arange(6.0 * 3).view(6, 3)
+    totals = counts.sum(1)
+    of_counts = LIKELIHOODS[likelihood].support.counts
+    rare = torch.tensor([[0.0, 1.0]])
+    index, rows = torch.arange(6), torch.tensor([4])
+
+    def cut(rank: int, number: int) -> Batch:
+        part = Share(rank, number).part(6)
+        own = rows[(rows >= part.start) & (rows < part.stop)]
+        chosen = slice(0, len(own))
+        tables = {
+            "often": Table(counts[part.rows].to_sparse_csr(), totals[part.rows]),
+            "rarely": Table(
+                rare[chosen].to_sparse_csr() if of_counts else rare[chosen],
+                rare[chosen].sum(1) if of_counts else None,
+                own - part.rows.start,
+                part.among(index == 4),
+            ),
+        }
+        return Batch(tables, index[part.rows], 6, {}, part)
+
+    model = MultiVAE(
+        {"often": Modality(3), "rarely": Modality(2, LIKELIHOODS[likelihood]())},
+        GaussianMixture(2, 3),
+    )
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)(model, guide_for(model)).train()
+    for module in elbo.modules():
+        module.train(not isinstance(module, BatchNorm))
+
+    def gradient(own: Batch) -> dict[str, torch.Tensor]:
+        torch.manual_seed(7)
+        elbo.zero_grad()
+        with whole_noise(own, elbo):
+            (elbo(own) * (own.whole.n_rows / own.whole.size)).backward()
+        return {name: p.grad.clone() for name, p in elbo.named_parameters() if p.grad is not None}
+
+    whole = gradient(cut(0, 1))
+    state = torch.get_rng_state()
+    parts = []
+    for rank in range(4):
+        parts.append(gradient(cut(rank, 4)))
+        assert torch.get_rng_state().equal(state)
+    assert any("rarely" in name and value.any() for name, value in whole.items())
+    for name, expected in whole.items():
+        added = sum(own[name] for own in parts)
+        torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_draws_for_parts_are_those_for_the_whole(pair: Pair, batch: Batch) -> None:
