@@ -1,7 +1,6 @@
 from .base import Model as Model
 from .base import NotInModelError as NotInModelError
 from .base import observations as observations
-from .base import plate_sites as plate_sites
 from .base import start_from_data as start_from_data
 from .config import Configured as Configured
 from .config import from_config as from_config
@@ -25,5 +24,6 @@ from .networks import LinearDecoder as LinearDecoder
 from .networks import MLPDecoder as MLPDecoder
 from .networks import TopicDecoder as TopicDecoder
 from .sites import Latent as Latent
+from .sites import plate_sites as plate_sites
 from .vae import VAE as VAE
 from .vae import CountVAE as CountVAE

@@ -19,13 +19,10 @@ from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
 from vae4counts.models.numerics import column_means, log2_rates
-from vae4counts.models.sites import Latent, Observed
+from vae4counts.models.sites import OBSERVATIONS, Latent, Observed, plate_sites
 
 if TYPE_CHECKING:
     from vae4counts.models.priors import MixturePrior
-
-OBSERVATIONS = "observations"
-"""The name of the plate over observations."""
 
 Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A map from counts to means and standard deviations of q(z | x), each ``(B, L)``."""
@@ -38,16 +35,6 @@ class NotInModelError(ValueError):
 def observations(batch: Batch) -> pyro.plate:
     """Return the plate over the observations of a data set, subsampled to the batch."""
     return pyro.plate(OBSERVATIONS, batch.n_observations, subsample=batch.index, dim=-1)
-
-
-def plate_sites(trace: Any) -> list[str]:
-    """Return the names of the sample sites inside the observation plate, in the model's order."""
-    return [
-        name
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample"
-        and any(frame.name == OBSERVATIONS for frame in site["cond_indep_stack"])
-    ]
 
 
 def mean_counts(batch: Batch) -> Tensor:
@@ -277,6 +264,22 @@ class Model(Configured, nn.Module, abc.ABC):
 
         Raises:
             NotInModelError: The model has no latent space.
+        """
+        raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
+
+    def rate_scores(self, z: Tensor, library: Tensor | None, batch: Batch) -> Tensor:  # noqa: ARG002
+        """Return the derivatives of ``log p(values | z)`` by the expected values of each feature.
+
+        Args:
+            z: Latents, shape ``(B, L)``.
+            library: Library sizes of all tables, shape ``(B, M)``; None for a model without.
+            batch: The observations.
+
+        Returns:
+            In nats per unit of `comparable`, shape ``(B, G)``; 0 where a table is absent.
+
+        Raises:
+            NotInModelError: The model has no latent space, or no expected values.
         """
         raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import OBSERVATIONS, Model, Posterior, observations
+from vae4counts.models.base import Model, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
 from vae4counts.models.modality import Modality
 from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
-from vae4counts.models.sites import Latent, Observed
+from vae4counts.models.sites import OBSERVATIONS, Latent, Observed
 
 LATENTS_PER_TABLE = 10
 """Of the priors that are made where none is given: what tables share, and what is their own."""
@@ -184,6 +184,17 @@ class MultiVAE(Model):
     def given_latents(self, table: str, z: Tensor, library: Tensor | None, columns: Columns) -> Any:
         """See `Model.given_latents`."""
         return self._modalities[table].given_latents(z, library, columns, self.covariates)
+
+    def rate_scores(self, z: Tensor, library: Tensor | None, batch: Batch) -> Tensor:
+        """See `Model.rate_scores`."""
+        sizes = self._library_columns(z, library)
+        return torch.cat(
+            [
+                each.rate_scores(z, size, batch, self.covariates)
+                for each, size in zip(self._modalities.values(), sizes, strict=True)
+            ],
+            -1,
+        )
 
     def averaged(
         self,

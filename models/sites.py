@@ -1,8 +1,12 @@
-"""What a model declares of its sites: latent ones, and the tables that it observes."""
+"""What a model declares of its sites, and the plate that they are in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+OBSERVATIONS = "observations"
+"""The name of the plate over observations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +40,13 @@ class Observed:
     given_library: bool
     given_total: bool
     lumped_from: int | None
+
+
+def plate_sites(trace: Any) -> list[str]:
+    """Return the names of the sample sites inside the observation plate, in the model's order."""
+    return [
+        name
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample"
+        and any(frame.name == OBSERVATIONS for frame in site["cond_indep_stack"])
+    ]

@@ -16,13 +16,16 @@ from vae4counts.inference.interpretation import (
     annotated_parts,
     components,
     conditional,
-    covariate_effects,
     directions,
     how_many,
     modalities,
     prediction,
     rates,
     topics,
+)
+from vae4counts.inference.interpretation.covariate_effects import (
+    covariate_effects,
+    covariate_errors,
 )
 from vae4counts.inference.interpretation.differential import (
     Mode,
@@ -87,7 +90,8 @@ class Interpretation(PairOnData):
     how_many_groups = seeded(how_many.how_many_groups)
     cooccurrence = seeded(components.cooccurrence)
     expected_given = seeded(conditional.expected_given)
-    covariate_effects = seeded(covariate_effects.covariate_effects)
+    covariate_effects = seeded(covariate_effects)
+    covariate_errors = seeded(covariate_errors)
     level_expression = seeded(level_expression)
     predict = seeded(prediction.predict)
     modality_table = seeded(modalities.modality_table)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from vae4counts.inference.interpretation import strongest_features
 from vae4counts.inference.report.elements import paragraph, table
 from vae4counts.inference.report.subject import Section, Subject
+from vae4counts.models import NotInModelError
 
 TOP = 6
+# Standard errors to either side in an interval of 90 %.
+OF_90 = 1.645
 
 
 def covariates(subject: Subject) -> Section | None:
@@ -21,13 +24,13 @@ def covariates(subject: Subject) -> Section | None:
         for factor in known.factors
         for level, share in zip(factor.levels, known.shares(factor.name), strict=True)
     }
-    effects = subject.view.covariate_effects()
-    up, down = _top(effects), _top(-effects)
+    effects, errors = subject.view.covariate_effects(), _errors(subject)
+    up, down = _top(effects, errors), _top(-effects, errors)
     rows = pd.DataFrame(
         {
             "share of the training observations": [shares.get(name) for name in effects.columns],
-            "raises most": [up.get(name, "-") for name in effects.columns],
-            "lowers most": [down.get(name, "-") for name in effects.columns],
+            "raises most": [up[name] for name in effects.columns],
+            "lowers most": [down[name] for name in effects.columns],
         },
         index=pd.Index(effects.columns, name="covariate"),
     )
@@ -38,13 +41,31 @@ def covariates(subject: Subject) -> Section | None:
         + (f"hold {held}." if held else "are averaged over the training observations' covariates.")
         + " The effects are log2 fold changes against the average level, and of a continuous "
         "covariate those of one standard deviation."
+        + ("" if errors is None else " After ± is half the width of an interval of 90 %.")
     )
     return Section("Covariates", [paragraph(words), table(rows, "Covariates and their effects")])
 
 
-def _top(effects: pd.DataFrame) -> pd.Series:
-    """The features with the largest values of each column, in words."""
-    top = strongest_features(effects.rename_axis(columns="covariate"), TOP)
-    top = top[top["value"] > 0]
-    words = top["feature"].astype(str) + [f" ({value:.1f})" for value in top["value"]]
-    return words.groupby(top["covariate"].astype(str)).agg(", ".join)
+def _errors(subject: Subject) -> pd.DataFrame | None:
+    """The standard errors of the effects; None for a likelihood without rates."""
+    try:
+        return subject.view.covariate_errors()
+    except NotInModelError:
+        return None
+
+
+def _top(effects: pd.DataFrame, errors: pd.DataFrame | None) -> dict[str, str]:
+    """The features with the largest positive effects of each column, in words."""
+    found = {}
+    for name, values in effects.items():
+        largest = np.argsort(-values.to_numpy(), kind="stable")[:TOP]
+        known = [""] * len(effects)
+        if errors is not None:
+            known = [f" ± {OF_90 * error:.1f}" for error in errors[name]]
+        parts = [
+            f"{effects.index[row]} ({values.iloc[row]:.1f}{known[row]})"
+            for row in largest
+            if values.iloc[row] > 0
+        ]
+        found[str(name)] = ", ".join(parts) or "-"
+    return found

@@ -67,6 +67,7 @@ class Gaussian(Likelihood):
 
     support = REAL
     inputs = "standardised"
+    comparable_per_output = 1.0
     centre: Tensor
     spread: Tensor
 

@@ -14,6 +14,7 @@ from scipy import stats
 
 from tests.several_tables import SIZES, N, some_tables, three_modalities
 from vae4counts.data import Batch
+from vae4counts.data.counts.batch import spread
 from vae4counts.guides import Encoder, ProductGuide, guide_for
 from vae4counts.inference.posterior.draws import draw, draws_at
 from vae4counts.models import (
@@ -71,6 +72,33 @@ def test_log_probabilities_are_those_of_scipy_and_absent_rows_have_none() -> Non
         wanted = by_hand(model, z[:, row], row)
         for name in SIZES:
             assert scored[name][0, row].item() == pytest.approx(wanted.get(name, 0.0), abs=1e-4)
+
+
+def test_rate_scores_are_differences_of_log_probabilities() -> None:
+    """By SciPy; log2 rates are 1.44 per unit of a decoder's output, the methylation's spread 1."""
+    model, step = three_modalities().eval(), 1e-2
+    batch = some_tables().batch(torch.arange(N))
+    z = torch.randn(N, 2)
+    sizes = [
+        torch.full((N,), torch.nan)
+        if (library := batch.tables[name].library) is None
+        else spread(library, batch.of_table(name).index, N)
+        for name in SIZES
+    ]
+    scores = model.rate_scores(z, torch.stack(sizes, -1), batch)
+    start = 0
+    for name, size in SIZES.items():
+        bias = model.modalities[name].decoder.output.bias.data
+        unit = 1.0 if name == "methylation" else 1 / np.log(2)
+        for feature in range(size):
+            found = []
+            for side in (step, -step):
+                bias[feature] += side
+                found.append([by_hand(model, z[[i]], i).get(name, 0.0) for i in range(N)])
+                bias[feature] -= side
+            wanted = np.subtract(*found) / (2 * step) / unit
+            np.testing.assert_allclose(scores[:, start + feature], wanted, rtol=0.01, atol=0.01)
+        start += size
 
 
 @pytest.mark.parametrize("covariates", [None, SITE])

@@ -13,8 +13,9 @@ from vae4counts.data import DataError
 from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.interpretation import Interpretation
-from vae4counts.models import GMVAE, VAE, Covariates, NotInModelError
-from vae4counts.models.priors import GaussianMixture
+from vae4counts.models import GMVAE, VAE, Covariates, LinearDecoder, NotInModelError
+from vae4counts.models.likelihoods import Categorical, Poisson
+from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 N, G = 900, 60
 UP, SLOPE = slice(0, 10), slice(10, 20)
@@ -74,6 +75,43 @@ def test_true_effects_are_recovered(
     np.testing.assert_allclose(effects["stress"].to_numpy()[SLOPE], by_stress[SLOPE], rtol=0.2)
     unchanged = np.r_[found[21:], effects["stress"].to_numpy()[21:]]
     assert np.abs(unchanged).max() < 0.3
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_true_effects(
+    simulated: tuple[AnnData, np.ndarray, np.ndarray],
+) -> None:
+    """Of 90 % by the errors; what is the same for all features is no effect of one."""
+    adata, by_batch, by_stress = simulated
+    covariates = Covariates.of(adata, ["batch"], ["stress"])
+    model = GMVAE(G, GaussianMixture(4, 3), decoder="linear", covariates=covariates)
+    look = fit(model, guide_for(model), adata, progress=False).interpret(adata)
+    effects, errors = look.covariate_effects(), look.covariate_errors()
+    assert list(errors.columns) == list(effects.columns)
+    true = {"batch=b": by_batch * (adata.obs["batch"] == "a").mean(), "stress": by_stress}
+    true["stress"] *= adata.obs["stress"].std() / 2
+    for name, wanted in true.items():
+        away = (effects[name] - wanted).drop(f"gene{ABSENT}")
+        covered = (away - away.median()).abs() < 1.645 * errors[name].drop(f"gene{ABSENT}")
+        assert 0.8 < covered.mean() < 1
+
+
+def test_errors_are_those_of_poisson_counts_where_that_is_all() -> None:
+    """Of two groups of equal rates: the log ratio of their sums has variance 1/n + 1/m."""
+    random = np.random.default_rng(1)
+    counts = random.poisson(np.tile([1.0, 4.0, 30.0], 4), (3000, 12)).astype(np.float32)
+    obs = pd.DataFrame({"batch": np.repeat(["a", "b"], [1000, 2000])})
+    adata = AnnData(counts, obs.set_index(obs.index.map("cell{}".format)))
+    covariates = Covariates.of(adata, ["batch"])
+    parts = StandardNormal(2), Poisson(), LinearDecoder()
+    model = VAE(12, *parts, library=None, covariates=covariates)
+    run = fit(model, guide_for(model), adata, epochs=30, progress=False)
+    errors = run.interpret(adata).covariate_errors()
+    totals = adata.to_df().groupby(adata.obs["batch"].to_numpy()).sum()
+    shares = np.array([1 / 3, 2 / 3])
+    between = np.sqrt((1 / totals).sum()) / np.log(2)
+    for level, share in zip("ab", shares, strict=True):
+        np.testing.assert_allclose(errors[f"batch={level}"], (1 - share) * between, rtol=0.1)
 
 
 @pytest.mark.slow
@@ -153,5 +191,11 @@ def test_what_there_is_not_is_one_clear_error(
     bare = fit(plain, guide_for(plain), adata, epochs=1, progress=False).interpret(adata)
     with pytest.raises(NotInModelError, match="no covariates"):
         bare.covariate_effects()
+    with pytest.raises(NotInModelError, match="no covariates"):
+        bare.covariate_errors()
+    classes = VAE(G, likelihood=Categorical(3), covariates=Covariates.of(adata, ["batch"]))
+    lumped = fit(classes, guide_for(classes), adata, epochs=1, progress=False).interpret(adata)
+    with pytest.raises(NotInModelError, match="Categorical is made of no rates"):
+        lumped.covariate_errors()
     with pytest.raises(DataError, match="it has none"):
         bare.holding({"batch": "a"})
