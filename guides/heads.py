@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
+from vae4counts.models.library import LIBRARY
 from vae4counts.models.numerics import at_least_float32
 
 # Added to standard deviations: a posterior of no width has no density.
@@ -62,7 +63,7 @@ class GaussianHead(Head):
 
 
 class LibraryHead(nn.Module):
-    r"""The posterior of the site ``"library"``, ``LogNormal(log n + a(x), s(x))``.
+    r"""The posterior of a latent library size, ``LogNormal(log n + a(x), s(x))``.
 
     ``n`` is the observed total count: the network learns only the deviation from it.
     """
@@ -71,13 +72,22 @@ class LibraryHead(nn.Module):
         super().__init__()
         self.head = GaussianHead(n_inputs, 1)
 
+    def log_moments(self, features: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of log library sizes, shape ``(*batch,)`` each.
+
+        Args:
+            features: The encoder's, shape ``(*batch, n_inputs)``.
+            totals: Total counts ``n``, shape ``(*batch,)``.
+        """
+        deviation, scale = (part.squeeze(-1) for part in self.head(features))
+        return totals.clamp_min(1.0).log() + deviation, scale
+
     def forward(self, features: Tensor, batch: Batch) -> Tensor:
-        """Sample library sizes inside the observation plate.
+        """Sample library sizes of the only table inside the observation plate.
 
         Returns:
             How many standard deviations their logarithms lie from their means, shape ``(*batch,)``.
         """
-        deviation, scale = (part.squeeze(-1) for part in self.head(features))
-        loc = batch.library.clamp_min(1.0).log() + deviation
-        library = pyro.sample("library", dist.LogNormal(loc, scale))
+        loc, scale = self.log_moments(features, batch.library)
+        library = pyro.sample(LIBRARY, dist.LogNormal(loc, scale))
         return (library.log() - loc) / scale

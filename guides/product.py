@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pyro
@@ -15,10 +15,11 @@ from vae4counts.data.counts.batch import Batch, Table, spread
 from vae4counts.guides.base import sampled_sites
 from vae4counts.guides.encoder import Encoder
 from vae4counts.guides.gaussian import GaussianGuide
-from vae4counts.guides.heads import GaussianHead
+from vae4counts.guides.heads import GaussianHead, LibraryHead
 from vae4counts.models.base import Model, observations
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
+from vae4counts.models.library import LatentLibrary, library_site
 
 EXPERTS = "experts"
 """The key of the `Opinions` in what `ProductGuide` says of its site ``"z"``."""
@@ -57,11 +58,13 @@ class Opinions:
         tables: The opinions by the tables that they are read off.
         together: What is said, beyond these, of an observation that has all modalities; None if
             the batch does not hold all.
+        features: What the opinions are read off, by table, shape ``(B, H)`` each.
     """
 
     prior: Opinion
     tables: Mapping[str, Opinion]
     together: Opinion | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
     def posterior(self, names: Iterable[str] | None = None) -> dist.Normal:
         """Return q(z | some tables), of batch shape ``(B, L)``; given all of them if None."""
@@ -85,11 +88,14 @@ class Expert(Configured, nn.Module):
     Args:
         n_features: Number ``G`` of features.
         encoder: The encoder. `Encoder` with its defaults if None.
+        latent_library: Whether the modality's library size is latent.
     """
 
-    def __init__(self, n_features: int, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, n_features: int, encoder: Encoder | None = None, latent_library: bool = False
+    ) -> None:
         super().__init__()
-        self.n_features = n_features
+        self.n_features, self.latent_library = n_features, latent_library
         self.encoder = Encoder() if encoder is None else encoder
 
     def build(self, name: str, n_latent: int) -> None:
@@ -105,7 +111,9 @@ class Expert(Configured, nn.Module):
         self.claim()
         self.name = name
         self.encoder.build(self.n_features)
-        self.head = GaussianHead(self.encoder.hidden[-1], n_latent)
+        width = self.encoder.hidden[-1]
+        self.head = GaussianHead(width, n_latent)
+        self.library_head = LibraryHead(width) if self.latent_library else None
 
     def own_part(self, batch: Batch) -> Batch:
         """See `Configured.own_part`: the observations that have this modality."""
@@ -127,6 +135,29 @@ class Expert(Configured, nn.Module):
         present = batch.tables[self.name].present(len(batch))
         return features, Opinion(precision, shift, present)
 
+    def library(
+        self, features: Tensor | None, batch: Batch, prior: LatentLibrary
+    ) -> dist.LogNormal:
+        """Return q(library size | this modality), of batch shape ``(B,)``.
+
+        Where this modality is absent it is the prior, which is then the posterior too.
+
+        Args:
+            features: What `forward` returns; None if no observation has this modality.
+            batch: The observations.
+            prior: The model's latent library size.
+        """
+        moments = tuple(part.expand(len(batch)) for part in prior.log_moments(batch))
+        if features is not None and self.library_head is not None:
+            table = batch.tables[self.name]
+            rows = torch.arange(len(batch), device=features.device)
+            rows = rows if table.rows is None else table.rows
+            own = self.library_head.log_moments(features[rows], cast(Tensor, table.library))
+            moments = tuple(
+                whole.index_copy(0, rows, part) for whole, part in zip(moments, own, strict=True)
+            )
+        return dist.LogNormal(*moments)
+
 
 def opinion_of(head: GaussianHead, features: Tensor) -> Opinion:
     """Return Gaussians that are read off features ``(B, H)``, in natural parameters."""
@@ -142,7 +173,8 @@ class ProductGuide(GaussianGuide):
 
     over the modalities that an observation has, so that any subset of them can be encoded. The
     first factor, with a learnt ``sigma`` for each latent, is all that is left without any. A
-    mixture's component is summed out, as by `AmortisedGuide`.
+    mixture's component is summed out, as by `AmortisedGuide`. A latent library size is read off
+    the expert of its table alone, and has the model's prior where an observation lacks the table.
 
     Args:
         experts: The experts by the names of the tables that they read.
@@ -169,12 +201,15 @@ class ProductGuide(GaussianGuide):
         self.log_precision = nn.Parameter(torch.zeros(n_latent))
         widths = [expert.encoder.hidden[-1] for expert in self._experts.values()]
         self.together = GaussianHead(sum(widths), n_latent) if len(widths) > 1 else None
+        # the model's, in a dictionary, so that they are not registered as modules of the guide too
+        self._libraries: Mapping[str, LatentLibrary] = {}
 
     @classmethod
     def fits(cls, model: Model) -> bool:
-        """See `Guide.fits`: a model of several tables that leaves ``z`` alone to the guide."""
+        """See `Guide.fits`: a model of several tables that leaves ``z``, maybe library sizes."""
         has_one = model.n_latent is not None and len(model.tables) > 1
-        return has_one and sampled_sites(model) == {"z"}
+        sites = {"z", *map(library_site, model.latent_libraries)}
+        return has_one and sampled_sites(model) == sites
 
     @classmethod
     def for_model(cls, model: Model, encoder: Encoder | None) -> ProductGuide:
@@ -184,7 +219,11 @@ class ProductGuide(GaussianGuide):
         """
         inputs = model.encoder_inputs
         experts = {
-            name: Expert(size, (encoder or Encoder()).anew().suited_to(inputs[name]))
+            name: Expert(
+                size,
+                (encoder or Encoder()).anew().suited_to(inputs[name]),
+                latent_library=name in model.latent_libraries,
+            )
             for name, size in model.table_sizes.items()
         }
         return cls(experts, cast(int, model.n_latent))
@@ -192,7 +231,12 @@ class ProductGuide(GaussianGuide):
     @property
     def sites(self) -> Sequence[str]:
         """See `Guide.sites`."""
-        return ("z",)
+        return (*map(library_site, self._with_library), "z")
+
+    def attach(self, model: Model) -> None:
+        """See `Guide.attach`: take the priors of latent library sizes as well."""
+        super().attach(model)
+        self._libraries = dict(model.latent_libraries)
 
     @property
     def covariates(self) -> Covariates:
@@ -210,6 +254,7 @@ class ProductGuide(GaussianGuide):
         sizes = {name: expert.n_features for name, expert in self._experts.items()}
         yield "n_features", sizes, dict(model.table_sizes)
         yield "n_latent", self.n_latent, model.n_latent
+        yield "latent_library", list(self._with_library), list(model.latent_libraries)
 
     def posterior(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """See `GaussianGuide.posterior`."""
@@ -232,31 +277,55 @@ class ProductGuide(GaussianGuide):
             self.together.flip(signs)
 
     def forward(self, batch: Batch) -> Tensor:
-        """See `Guide.forward`. Tables that the batch does not hold are left out."""
+        """See `Guide.forward`. Tables that the batch does not hold are left out.
+
+        Raises:
+            RuntimeError: A library size is latent, of which no model has shared the prior yet.
+        """
         found = self.opinions(batch)
+        libraries = self._library_posteriors(found, batch)
         # for what trains the experts on subsets of the modalities
         infer: Any = {EXPERTS: found}
         with observations(batch):
+            for name, library in libraries.items():
+                pyro.sample(library_site(name), library)
             return pyro.sample("z", found.posterior().to_event(1), infer=infer)
 
     def opinions(self, batch: Batch) -> Opinions:
         """Return what the experts say of a batch."""
         said = {name: expert(batch) for name, expert in self._experts.items() if batch.holds(name)}
         tables = {name: opinion for name, (_, opinion) in said.items()}
+        features = {name: own for name, (own, _) in said.items()}
         prior = self.prior_opinion(len(batch))
         if self.together is None or len(said) < len(self._experts):
-            return Opinions(prior, tables)
-        features = torch.cat([own for own, _ in said.values()], -1)
-        together = opinion_of(self.together, features)
+            return Opinions(prior, tables, features=features)
+        together = opinion_of(self.together, torch.cat(list(features.values()), -1))
         present = [each.present for each in tables.values() if each.present is not None]
         if present:
             together = together.only(torch.stack(present).all(0))
-        return Opinions(prior, tables, together)
+        return Opinions(prior, tables, together, features)
 
     def prior_opinion(self, n: int) -> Opinion:
         """Return what is said of ``n`` observations without any modality."""
         precision = self.log_precision.exp().expand(n, -1)
         return Opinion(precision, torch.zeros_like(precision))
+
+    def _library_posteriors(self, found: Opinions, batch: Batch) -> dict[str, dist.LogNormal]:
+        """The distribution of each library size that is latent, by table."""
+        if self._with_library.keys() - self._libraries:
+            raise RuntimeError(
+                "the guide does not know the priors of library sizes yet: make it with "
+                "guide_for(model), or call guide.attach(model) first"
+            )
+        return {
+            name: expert.library(found.features.get(name), batch, self._libraries[name])
+            for name, expert in self._with_library.items()
+        }
+
+    @property
+    def _with_library(self) -> Mapping[str, Expert]:
+        """The experts of the tables whose library size is latent."""
+        return {name: expert for name, expert in self._experts.items() if expert.latent_library}
 
     @property
     def _experts(self) -> Mapping[str, Expert]:

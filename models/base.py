@@ -18,10 +18,11 @@ from vae4counts.models.config import Configured
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
-from vae4counts.models.numerics import column_means, log2_rates
+from vae4counts.models.numerics import log2_rates
 from vae4counts.models.sites import OBSERVATIONS, Latent, Observed, plate_sites
 
 if TYPE_CHECKING:
+    from vae4counts.models.library import LatentLibrary
     from vae4counts.models.priors import MixturePrior
 
 Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -35,11 +36,6 @@ class NotInModelError(ValueError):
 def observations(batch: Batch) -> pyro.plate:
     """Return the plate over the observations of a data set, subsampled to the batch."""
     return pyro.plate(OBSERVATIONS, batch.n_observations, subsample=batch.index, dim=-1)
-
-
-def mean_counts(batch: Batch) -> Tensor:
-    """Return the mean count of each feature over a batch, shape ``(G,)``."""
-    return column_means(batch.counts)
 
 
 def start_from_data(module: nn.Module, batch: Batch) -> None:
@@ -154,6 +150,11 @@ class Model(Configured, nn.Module, abc.ABC):
     def encoder_inputs(self) -> Mapping[str, str]:
         """The name in `INPUTS` of the scaling that suits each table as an encoder's input."""
         return dict.fromkeys(self.tables, "log1p")
+
+    @property
+    def latent_libraries(self) -> Mapping[str, LatentLibrary]:
+        """The library sizes that are latent, by table: none unless overridden."""
+        return {}
 
     @property
     def library_sizes(self) -> Mapping[str, Tensor]:

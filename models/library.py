@@ -15,8 +15,16 @@ from vae4counts.models.config import Configured
 from vae4counts.models.covariates import levels_by
 from vae4counts.models.sites import Latent
 
+LIBRARY = "library"
+"""The site of the latent library size of a model's only table."""
+
 # The moments of fewer observations are no moments of a level.
 FEWEST_IN_LEVEL = 10
+
+
+def library_site(table: str) -> str:
+    """Return the name of the site of the latent library size of one of several tables."""
+    return f"{table}_{LIBRARY}"
 
 
 class Library(Configured, nn.Module, abc.ABC):
@@ -25,12 +33,17 @@ class Library(Configured, nn.Module, abc.ABC):
     Attributes:
         scales: Whether there is a library size, which scales the expected counts.
         given: Whether it is the observed total count, which the model then does not explain.
-        latents: The sites that `forward` samples.
+        site: The name of the site of a latent one, which the model sets.
     """
 
     scales: bool = True
     given: bool = False
-    latents: Sequence[Latent] = ()
+    site: str = LIBRARY
+
+    @property
+    def latents(self) -> Sequence[Latent]:
+        """The sites that `forward` samples: none unless overridden."""
+        return ()
 
     @property
     def typical(self) -> Tensor:
@@ -49,6 +62,10 @@ class Library(Configured, nn.Module, abc.ABC):
         """Return library sizes in counts, shape ``(*batch, 1)``, or None for no library size.
 
         Called inside the observation plate.
+
+        Args:
+            batch: The observations: those that have the table, with it alone. A library with
+                `latents` is given all, and samples a size for each.
         """
 
 
@@ -88,7 +105,10 @@ class ObservedLibrary(Library):
 
 
 class LatentLibrary(Library):
-    """A latent library size with an empirical log-normal prior, site ``"library"``.
+    """A latent library size with an empirical log-normal prior.
+
+    Its site is ``"library"``, or of one of several tables ``"rna_library"``. Of an observation
+    that lacks the table the prior is all that is known.
 
     The prior's mean and variance are those of the log total counts of the training data, as in
     scVI (Lopez et al. 2018).
@@ -98,7 +118,6 @@ class LatentLibrary(Library):
             observations for a level of fewer than ten); None for one prior.
     """
 
-    latents = (Latent("library"),)
     loc: Tensor
     scale: Tensor
 
@@ -107,6 +126,11 @@ class LatentLibrary(Library):
         self.by = by
         self.register_buffer("loc", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def latents(self) -> Sequence[Latent]:
+        """See `Library.latents`."""
+        return (Latent(self.site),)
 
     @property
     def typical(self) -> Tensor:
@@ -137,13 +161,23 @@ class LatentLibrary(Library):
                 if len(own) >= FEWEST_IN_LEVEL:
                     self._set(level, own)
 
+    def log_moments(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the log library size by the prior.
+
+        Args:
+            batch: The observations, of which the covariates alone are read.
+
+        Returns:
+            Shape ``(B,)``, or ``()`` where they are the same for all.
+        """
+        if self.by is None:
+            return self.loc, self.scale
+        levels = batch.covariates[self.by]
+        return self.loc[levels], self.scale[levels]
+
     def forward(self, batch: Batch) -> Tensor:
         """See `Library.forward`."""
-        loc, scale = self.loc, self.scale
-        if self.by is not None:
-            levels = batch.covariates[self.by]
-            loc, scale = loc[levels], scale[levels]
-        return pyro.sample("library", dist.LogNormal(loc, scale)).unsqueeze(-1)
+        return pyro.sample(self.site, dist.LogNormal(*self.log_moments(batch))).unsqueeze(-1)
 
     def _set(self, level: Tensor | tuple[()], log_library: Tensor) -> None:
         self.loc[level] = log_library.mean()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, first_rows
-from vae4counts.models.base import Model, mean_counts, observations
+from vae4counts.models.base import Model, observations
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
+from vae4counts.models.numerics import column_means
 from vae4counts.models.priors import GaussianMixture
 from vae4counts.models.priors.clustering import k_means
 from vae4counts.models.sites import Latent
@@ -87,7 +88,7 @@ class CountMixture(Model):
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
         """Start each component at a random observation, averaged with the mean of all."""
-        mean = mean_counts(batch) + 0.1 / self.n_features
+        mean = column_means(batch.counts) + 0.1 / self.n_features
         picked = first_rows(batch, min(self.n_components, len(batch)))
         if self.given_library:
             relative_size = picked.sum(-1, keepdim=True) / mean.sum()

@@ -13,7 +13,7 @@ from vae4counts.data.counts.batch import Batch, spread
 from vae4counts.models.base import NotInModelError
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
-from vae4counts.models.library import LIBRARIES, Library
+from vae4counts.models.library import LIBRARIES, LIBRARY, Library
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
 from vae4counts.models.networks import DECODERS, Decoder
 from vae4counts.models.priors import Prior
@@ -59,13 +59,16 @@ class Modality(Configured, nn.Module):
         self.register_module("decoder", None if decoder is None else _decoder(decoder))
         self.library = _library(library, self.likelihood)
 
-    def build(self, name: str, prior: Prior, covariates: Covariates) -> None:
+    def build(
+        self, name: str, prior: Prior, covariates: Covariates, library_site: str = LIBRARY
+    ) -> None:
         """Make the parameters. Called once, by the model.
 
         Args:
             name: The table's name, and that of the site that observes it.
             prior: The model's, which a decoder that is not named goes with.
             covariates: The model's.
+            library_site: The name of the site of a latent library size.
 
         Raises:
             ValueError: The modality is part of another model, or the decoder's outputs are not what
@@ -86,6 +89,8 @@ class Modality(Configured, nn.Module):
             self.decoder.build(n_latent, self.n_outputs, covariates.width)
         else:
             self._check_outputs(n_latent + covariates.width)
+        self.library.claim()
+        self.library.site = library_site
         self.library.build(covariates.n_levels)
 
     @property
@@ -119,6 +124,20 @@ class Modality(Configured, nn.Module):
         if isinstance(self.decoder, Decoder):
             self.decoder.output.bias.copy_(outputs)
             self.decoder.start(batch.counts, self.likelihood.smoothed_outputs)
+
+    def own_sizes(self, batch: Batch) -> Tensor | None:
+        """Return library sizes of the observations that have this modality, see `Library.forward`.
+
+        A latent one is sampled for every observation, and for those without this modality too: by
+        the prior, which is then all that is known of it.
+        """
+        table = batch.tables.get(self.name)
+        if not self.library.latents:
+            return None if table is None else self.library(batch.of_table(self.name))
+        sizes = self.library(batch)
+        if table is None or table.rows is None:
+            return sizes
+        return sizes.index_select(-2, table.rows)
 
     def forward(
         self, z: Tensor, library: Tensor | None, batch: Batch, design: Covariates

@@ -15,6 +15,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import Model, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
+from vae4counts.models.library import LIBRARY, LatentLibrary, library_site
 from vae4counts.models.modality import Modality
 from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
@@ -39,7 +40,8 @@ class MultiVAE(Model):
 
     for each modality ``m``, with the covariates ``c`` of each observation, if there are any. One
     ``z``, and one component of a mixture prior, is behind all tables. What an observation does not
-    have is left out: it is neither decoded nor scored.
+    have is left out: it is neither decoded nor scored. (A latent library size of a table that an
+    observation lacks has its prior.)
 
     The features of all tables, one table after the other, are the model's ``G`` features.
 
@@ -53,9 +55,8 @@ class MultiVAE(Model):
             mixture prior, of which there may be more. None for none.
 
     Raises:
-        ValueError: There is no modality, a name that a site cannot have, a latent library size of
-            one of several tables, a prior made of counts for other values, or labels without a
-            prior that has a component for each class.
+        ValueError: There is no modality, a name that a site cannot have, a prior made of counts
+            for other values, or labels without a prior that has a component for each class.
     """
 
     def __init__(
@@ -80,12 +81,9 @@ class MultiVAE(Model):
         self.prior.build(self.n_features)
         self.modalities = nn.ModuleDict(dict(modalities))
         for name, modality in self._modalities.items():
-            modality.build(name, self.prior, self.covariates)
-            if modality.library.latents and len(modalities) > 1:
-                raise ValueError(
-                    f"the library size of {name!r} is latent, which only that of a model of one "
-                    "table can be: give it library='observed', or None"
-                )
+            site = LIBRARY if len(modalities) == 1 else library_site(name)
+            modality.build(name, self.prior, self.covariates, site)
+        self._check_sites()
         each = list(self._modalities.values())
         self.numbers_per_draw = sum(modality.n_outputs for modality in each)
         self.n_latent = self.prior.n_latent
@@ -105,7 +103,7 @@ class MultiVAE(Model):
         held = {name: modality for name, modality in self._modalities.items() if batch.holds(name)}
         values = torch.zeros(())
         with observations(batch):
-            libraries = {name: m.library(batch.of_table(name)) for name, m in held.items()}
+            libraries = {name: m.own_sizes(batch) for name, m in self._modalities.items()}
             with self._known_components(batch):
                 z = self.prior()
             for name, modality in held.items():
@@ -141,6 +139,12 @@ class MultiVAE(Model):
         """See `Model.latents`."""
         sizes = [latent for each in self._modalities.values() for latent in each.library.latents]
         return (*sizes, *self.prior.latents)
+
+    @property
+    def latent_libraries(self) -> Mapping[str, LatentLibrary]:
+        """See `Model.latent_libraries`."""
+        each = {name: modality.library for name, modality in self._modalities.items()}
+        return {name: own for name, own in each.items() if isinstance(own, LatentLibrary)}
 
     @property
     def library_sizes(self) -> Mapping[str, Tensor]:
@@ -323,6 +327,17 @@ class MultiVAE(Model):
 
     def _known_components(self, batch: Batch) -> AbstractContextManager[object]:
         return nullcontext() if self.labels is None else self.labels.given(batch.covariates)
+
+    def _check_sites(self) -> None:
+        """Check that no latent has the name of a table, or of another latent."""
+        taken = set(self.tables)
+        for name in (latent.name for latent in self.latents):
+            if name in taken:
+                raise ValueError(
+                    f"two sites of the model are called {name!r}, one of them a latent: rename the "
+                    "modality"
+                )
+            taken.add(name)
 
     def _check_labels(self, labels: Labels) -> None:
         mixture, n = self.prior.mixture, len(labels.classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from vae4counts.data.counts.matrix import CountMatrix
 from vae4counts.data.counts.tables import Tables
 from vae4counts.data.counts.values import ValueMatrix
 from vae4counts.models import Covariates, MLPDecoder, Modality, MultiVAE
+from vae4counts.models.library import LatentLibrary
 from vae4counts.models.likelihoods import Gaussian, NegativeBinomial, Poisson
 from vae4counts.models.priors import GaussianMixture, Prior
 
@@ -36,16 +39,25 @@ def some_tables(seed: int = 0) -> Tables:
     )
 
 
-def three_modalities(prior: Prior | None = None, covariates: Covariates | None = None) -> MultiVAE:
-    """Make a small model of the tables, without batch normalisation: rows are independent."""
+def three_modalities(
+    prior: Prior | None = None, covariates: Covariates | None = None, *, latent: bool = False
+) -> MultiVAE:
+    """Make a small model of the tables, without batch normalisation: rows are independent.
+
+    Library sizes of rna and protein may be latent, by site if that is a covariate.
+    """
+    by = "site" if covariates else None
+    sizes: dict[str, Any] = {"rna": "observed", "protein": None}
+    if latent:
+        sizes = {"rna": "latent", "protein": LatentLibrary(by)}
 
     def decoder() -> MLPDecoder:
         return MLPDecoder((4,), norm="none")
 
     return MultiVAE(
         {
-            "rna": Modality(SIZES["rna"], NegativeBinomial(), decoder()),
-            "protein": Modality(SIZES["protein"], Poisson(), decoder(), library=None),
+            "rna": Modality(SIZES["rna"], NegativeBinomial(), decoder(), sizes["rna"]),
+            "protein": Modality(SIZES["protein"], Poisson(), decoder(), sizes["protein"]),
             "methylation": Modality(SIZES["methylation"], Gaussian(), decoder()),
         },
         prior=GaussianMixture(2, 3) if prior is None else prior,

@@ -176,7 +176,8 @@ def _mean(
     """Average a function of the expected counts ``(B, G)`` over draws given a component."""
     shape = num_samples, len(pair.model.tables)
     library = torch.full(shape, library_size, device=pair.counts.device)
-    fixed = {"component": component, "library": library_size}
+    latent = {own.site: library_size for own in pair.model.latent_libraries.values()}
+    fixed = {"component": component, **latent}
     sums, total = [], 0.0
     for counts, shares in prior_draws(pair, library, fixed):
         sums.append(shares @ of(expected_counts(counts).double()))

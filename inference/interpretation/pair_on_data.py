@@ -92,7 +92,7 @@ class PairOnData:
 
         Yields:
             ``z`` of shape ``(B * repeats, L)`` and the library sizes, ``(B * repeats, M)`` for
-            ``M`` tables, observed or drawn; None for a model without.
+            ``M`` tables, observed (see `library_sizes`) or drawn; None for a model without.
 
         Raises:
             NotInModelError: The model has no latent space.
@@ -106,8 +106,9 @@ class PairOnData:
             batch = self.counts.batch(index)
             sites: Any = poutine.trace(self.guide).get_trace(batch).nodes
             sizes = None if library is None else library[batch.index]
-            if "library" in sites:
-                sizes = sites["library"]["value"].unsqueeze(-1)
+            if sizes is not None:
+                for table, latent in self.model.latent_libraries.items():
+                    sizes[:, list(self.model.tables).index(table)] = sites[latent.site]["value"]
             yield sites["z"]["value"], sizes
 
     def library_sizes(self) -> Tensor:

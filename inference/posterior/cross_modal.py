@@ -148,13 +148,15 @@ def _of_batch(
     of_given, of_both, of_own = guides
     known, whole = batch.only(given), batch.only([*given, of])
     sizes = chunks(num_samples, model, batch)
+    # of which what is given says nothing
+    own_size = {each.site for name, each in model.latent_libraries.items() if name == of}
     weights: dict[str, list[Tensor]] = {"given": [], "own": [], "other": [], "both": [], "of": []}
     for size in sizes:
         draws = draw(model, of_given, known, size)
         weights["given"].append(draws.log_weights)
         z = draws.values  # noqa: PD011 (a field of Draws)
         weights["own"].append(draws_at(model, batch.only([of]), z, size).log_model[of])
-        rolled = {name: value.roll(1, dims=1) for name, value in z.items()}
+        rolled = {name: value.roll(1, dims=1) for name, value in z.items() if name not in own_size}
         weights["other"].append(draws_at(model, batch.only([of]), rolled, size).log_model[of])
         weights["both"].append(draw(model, of_both, whole, size).log_weights)
         weights["of"].append(draw(model, of_own, batch.only([of]), size).log_weights)

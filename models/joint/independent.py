@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch
-from vae4counts.models.base import mean_counts
 from vae4counts.models.joint.distribution import JointDistribution
 from vae4counts.models.joint.model import JointModel
 from vae4counts.models.likelihoods import Likelihood, NegativeBinomial
+from vae4counts.models.numerics import column_means
 
 
 class Independent(JointModel):
@@ -61,4 +61,4 @@ def leaf_likelihood(likelihood: Likelihood | None, n_features: int) -> Likelihoo
 
 def positive_means(batch: Batch) -> Tensor:
     """Return the mean of each count, one in all observations at least, shape ``(G,)``."""
-    return mean_counts(batch).clamp_min(1 / len(batch))
+    return column_means(batch.counts).clamp_min(1 / len(batch))

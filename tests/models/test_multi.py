@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from vae4counts.models import (
     from_config,
     start_from_data,
 )
+from vae4counts.models.library import LatentLibrary
 from vae4counts.models.likelihoods import Gaussian, NegativeBinomial, Poisson
 from vae4counts.models.modality import OfRows
 from vae4counts.models.priors import GaussianMixture, StandardNormal
@@ -39,23 +41,50 @@ def plain(seed: int = 0) -> Encoder:
     return Encoder((6,), norm="none", dropout=0.0)
 
 
-def by_hand(model: MultiVAE, z: torch.Tensor, row: int) -> dict[str, float]:
-    """Log-probabilities of one observation's tables, by SciPy from the decoders' outputs."""
-    batch = some_tables().batch(torch.tensor([row]))
+LIBRARIES = ("rna_library", "protein_library")
+LATENT = pytest.mark.parametrize(
+    ("latent", "covariates"), [(False, None), (False, SITE), (True, None), (True, SITE)]
+)
+
+
+def started(model: MultiVAE, batch: Batch) -> MultiVAE:
+    """Start latent library sizes at those of data, with moments by site."""
+    for name, own in model.latent_libraries.items():
+        own.initialise(batch.of_table(name))
+        if own.by is not None:
+            own.loc += torch.tensor([0.3, -0.2])
+            own.scale *= torch.tensor([1.5, 0.8])
+    return model.eval()
+
+
+def by_hand(model: MultiVAE, values: Mapping[str, torch.Tensor], row: int) -> dict[str, float]:
+    """Log-probabilities of an observation's tables and library sizes, by SciPy."""
+    z, site = values["z"][0, [row]], row % 2
+    sizes = {name: each[0, row].item() for name, each in values.items() if name != "z"}
     found = {}
+    for name in sizes:
+        library = model.modalities[name.removesuffix("_library")].library
+        loc, scale = library.loc.numpy(), library.scale.numpy()
+        if loc.shape:
+            loc, scale = loc[site], scale[site]
+        found[name] = stats.lognorm(scale, scale=np.exp(loc)).logpdf(sizes[name])
+    batch = some_tables().batch(torch.tensor([row]))
     for name, table in batch.tables.items():
         if not len(table.values):
             continue
         modality = model.modalities[name]
         x = table.values.to_dense()[0].numpy()
-        outputs = modality.decoder(z)[0].detach()
+        inputs = model.covariates.beside(z, batch.covariates)
+        outputs = modality.decoder(inputs)[0].detach()
+        size = sizes.get(f"{name}_library", x.sum() if name == "rna" else None)
         if name == "rna":
-            mean = (outputs.softmax(-1) * x.sum()).numpy()
+            mean = (outputs.softmax(-1) * size).numpy()
             r = modality.likelihood(outputs[None], torch.tensor([[1.0]])).parameters[1]
             r = r.detach().numpy().ravel()
             found[name] = stats.nbinom(r, r / (r + mean)).logpmf(x).sum()
         elif name == "protein":
-            found[name] = stats.poisson(outputs.exp().numpy()).logpmf(x).sum()
+            mean = outputs.exp() if size is None else outputs.softmax(-1) * size
+            found[name] = stats.poisson(mean.numpy()).logpmf(x).sum()
         else:
             scale = modality.likelihood(outputs[None], None).parameters[1].detach().numpy().ravel()
             values = stats.norm(outputs.numpy(), scale).logpdf(x)
@@ -63,14 +92,19 @@ def by_hand(model: MultiVAE, z: torch.Tensor, row: int) -> dict[str, float]:
     return found
 
 
-def test_log_probabilities_are_those_of_scipy_and_absent_rows_have_none() -> None:
-    model = three_modalities().eval()
+@LATENT
+def test_log_probabilities_are_those_of_scipy_and_absent_rows_have_none(
+    latent: bool, covariates: Covariates | None
+) -> None:
     batch = some_tables().batch(torch.arange(N))
-    z = torch.randn(1, N, 2)
-    scored = draws_at(model, batch, {"z": z}, 1).log_model
+    model = started(three_modalities(covariates=covariates, latent=latent), batch)
+    values = {"z": torch.randn(1, N, 2)}
+    if latent:
+        values |= {name: torch.rand(1, N) * 20 + 1 for name in LIBRARIES}
+    scored = draws_at(model, batch, values, 1).log_model
     for row in range(N):
-        wanted = by_hand(model, z[:, row], row)
-        for name in SIZES:
+        wanted = by_hand(model, values, row)
+        for name in (*SIZES, *values.keys() - {"z"}):
             assert scored[name][0, row].item() == pytest.approx(wanted.get(name, 0.0), abs=1e-4)
 
 
@@ -102,10 +136,33 @@ def test_rate_scores_are_differences_of_log_probabilities() -> None:
 
 
 @pytest.mark.parametrize("covariates", [None, SITE])
+def test_of_an_absent_table_the_library_size_has_its_prior(covariates: Covariates | None) -> None:
+    tables = some_tables()
+    batch = tables.batch(torch.arange(N))
+    model = started(three_modalities(covariates=covariates, latent=True), batch)
+    guide = guide_for(model, "product", plain()).eval()
+    draws = draw(model, guide, batch, 500)
+    assert set(LIBRARIES) <= draws.values.keys()
+    protein = draws.elbo_parts()["protein_library"]
+    has = tables.present["protein"]
+    assert not protein[~has].any()
+    assert (protein[has] != 0).all()
+    assert (draws.elbo_parts()["rna_library"] != 0).all()
+    logs = draws.values["protein_library"][:, ~has].log()
+    loc, scale = model.modalities["protein"].library.log_moments(batch)
+    error = (logs.mean(0) - loc.expand(N)[~has]) / scale.expand(N)[~has]
+    assert error.abs().max() < 5 / 500**0.5
+    # what the model does not hold is not decoded
+    without = draws_at(model, batch.only(["methylation"]), draws.values, 500).log_model
+    assert not without["rna"].any()
+    torch.testing.assert_close(without["rna_library"], draws.log_model["rna_library"])
+
+
+@LATENT
 def test_elbo_and_gradients_are_those_of_each_observation_alone(
-    covariates: Covariates | None,
+    latent: bool, covariates: Covariates | None
 ) -> None:
-    model = three_modalities(covariates=covariates).double()
+    model = three_modalities(covariates=covariates, latent=latent).double()
     guide = guide_for(model, "product", plain()).double()
     tables = some_tables()
     parameters = [*model.parameters(), *guide.parameters()]
@@ -113,7 +170,7 @@ def test_elbo_and_gradients_are_those_of_each_observation_alone(
 
     def loss(rows: list[int]) -> torch.Tensor:
         # the same noise for an observation, whatever the batch
-        noise = torch.randn(N, 2, generator=torch.Generator().manual_seed(1)).double()[rows]
+        noise = torch.randn(N, 4, generator=torch.Generator().manual_seed(1)).double()[rows]
         batch = _double(tables.batch(torch.tensor(rows)))
         with _GivenNoise(noise):
             return elbo.differentiable_loss(model, guide, batch)
@@ -130,8 +187,9 @@ def test_elbo_and_gradients_are_those_of_each_observation_alone(
         torch.testing.assert_close(one, other)
 
 
-def test_a_table_left_out_is_a_table_that_no_observation_has() -> None:
-    model = three_modalities().eval()
+@pytest.mark.parametrize("latent", [False, True])
+def test_a_table_left_out_is_a_table_that_no_observation_has(latent: bool) -> None:
+    model = three_modalities(latent=latent).eval()
     guide = guide_for(model, "product", plain()).eval()
     tables = some_tables()
     batch = tables.batch(torch.arange(N))
@@ -164,8 +222,11 @@ def test_vae_is_the_case_of_one_table() -> None:
     assert vae.decoder is vae.counts.decoder
 
 
-def test_description_builds_an_equal_model_and_guide() -> None:
-    model = three_modalities()
+@LATENT
+def test_description_builds_an_equal_model_and_guide(
+    latent: bool, covariates: Covariates | None
+) -> None:
+    model = three_modalities(covariates=covariates, latent=latent)
     guide = guide_for(model, "product")
     again, guide_again = from_config(model.config()), from_config(guide.config())
     assert again.config() == model.config()
@@ -265,8 +326,11 @@ def test_mistakes() -> None:
         MultiVAE({})
     with pytest.raises(ValueError, match="give an object such as Modality"):
         MultiVAE({"rna": NegativeBinomial()})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="library size of 'rna' is latent"):
-        MultiVAE({"rna": Modality(3, library="latent"), "protein": Modality(2)})
+    with pytest.raises(ValueError, match="two sites of the model are called 'rna_library'"):
+        MultiVAE({"rna": Modality(3, library="latent"), "rna_library": Modality(2)})
+    size = LatentLibrary()
+    with pytest.raises(ValueError, match="LatentLibrary is part of another model"):
+        MultiVAE({"a": Modality(3, library=size), "b": Modality(2, library=size)})
     with pytest.raises(ValueError, match="not counts and have no total"):
         Modality(3, Gaussian(), library="observed")
     shared = Modality(3)
@@ -288,16 +352,20 @@ def test_each_table_has_latents_in_the_prior_that_is_made_where_none_is_given() 
 
 
 class _GivenNoise(Messenger):
-    """A handler that draws z with given noise, so that it does not depend on the batch."""
+    """A handler that draws latents with given noise, so that it does not depend on the batch."""
 
     def __init__(self, noise: torch.Tensor) -> None:
         super().__init__()
         self.noise = noise
 
     def _pyro_sample(self, message: dict[str, Any]) -> None:
-        if message["name"] == "z" and message["value"] is None:
-            gaussian = message["fn"].base_dist
-            message["value"] = gaussian.loc + gaussian.scale * self.noise
+        if message["type"] == "sample" and message["value"] is None:
+            name, given = message["name"], message["fn"]
+            if name == "z":
+                message["value"] = given.base_dist.loc + given.base_dist.scale * self.noise[:, :2]
+            elif name in LIBRARIES:
+                noise = self.noise[:, 2 + LIBRARIES.index(name)]
+                message["value"] = (given.loc + given.scale * noise).exp()
 
 
 def _double(batch: Batch) -> Batch:
