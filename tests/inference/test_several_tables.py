@@ -35,6 +35,7 @@ from vae4counts.models import (
     MultiVAE,
     NotInModelError,
 )
+from vae4counts.models.library import LatentLibrary
 from vae4counts.models.likelihoods import Categorical, Gaussian, Multinomial, NegativeBinomial
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
@@ -74,13 +75,20 @@ def some_of(data: MultiData, names: pd.Index) -> MultiData:
     return MultiData(mod, data.obs.loc[names])
 
 
-def made(data: MultiData, *, linear: bool = False, rna: Any = NegativeBinomial) -> MultiVAE:
+def made(
+    data: MultiData,
+    *,
+    linear: bool = False,
+    rna: Any = NegativeBinomial,
+    library: str | None = "observed",
+) -> MultiVAE:
     def decoder() -> LinearDecoder | MLPDecoder:
         return LinearDecoder() if linear else MLPDecoder((6,))
 
+    of_protein = LatentLibrary(by="site") if library == "latent" else None
     modalities = {
-        "rna": Modality(SIZES["rna"], rna(), decoder()),
-        "protein": Modality(SIZES["protein"], NegativeBinomial(), decoder(), library=None),
+        "rna": Modality(SIZES["rna"], rna(), decoder(), library),
+        "protein": Modality(SIZES["protein"], NegativeBinomial(), decoder(), of_protein),
         "methylation": Modality(SIZES["methylation"], Gaussian(), decoder()),
     }
     covariates = Covariates.of(data, ["site"])
@@ -97,20 +105,26 @@ def data() -> MultiData:
     return mosaic()
 
 
-@pytest.fixture(scope="module")
-def run(data: MultiData) -> Run:
-    return fitted(data, made(data))
+@pytest.fixture(scope="module", params=["observed", "latent"])
+def library(request: pytest.FixtureRequest) -> str:
+    """What is known of library sizes: that of rna, or none; or they are latent, in two tables."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def linear_run(data: MultiData) -> Run:
-    return fitted(data, made(data, linear=True))
+def run(data: MultiData, library: str) -> Run:
+    return fitted(data, made(data, library=library), epochs=30)
 
 
-def test_check_one_table_of_counts(run: Run, data: MultiData) -> None:
+@pytest.fixture(scope="module")
+def linear_run(data: MultiData, library: str) -> Run:
+    return fitted(data, made(data, linear=True, library=library))
+
+
+def test_check_one_table_of_counts(run: Run, data: MultiData, library: str) -> None:
     on = run.on(data)
     held_out = on.held_out
-    for name, given in (("rna", True), ("protein", False)):
+    for name, given in (("rna", library == "observed"), ("protein", False)):
         for replicates in ("model", "posterior"):
             found = on.check(20, replicates, table=name)  # type: ignore[arg-type]
             assert found.features == list(data[name].var_names)
@@ -148,7 +162,12 @@ def test_summarise_one_table_of_counts(run: Run, data: MultiData) -> None:
 
 
 def test_arviz_has_axes_for_each_table(run: Run, data: MultiData) -> None:
-    draws = run.posterior(data, 3, ["z", "rna", "methylation"])
+    sizes = [each.site for each in run.model.latent_libraries.values()]
+    draws = run.posterior(data, 3, ["z", *sizes, "rna", "methylation"])
+    for group in ("posterior", "prior"):
+        for name in sizes:
+            assert draws[group][name].dims == ("chain", "draw", "obs")
+            assert (draws[group][name] > 0).all()
     observed, predicted = draws["observed_data"], draws["posterior_predictive"]
     assert observed["rna"].dims == ("obs", "rna_feature")
     assert predicted["methylation"].dims == ("chain", "draw", "obs", "methylation_feature")
@@ -168,20 +187,50 @@ def test_arviz_has_axes_for_each_table(run: Run, data: MultiData) -> None:
 
 def test_chains_and_refined_posteriors(run: Run, data: MultiData) -> None:
     chains = run.posterior(some_of(data, data.obs_names[34:44]), 5, method="hmc", chains=1)
-    assert np.isfinite(chains["posterior"]["z"].to_numpy()).all()
+    for name in run.guide.sites:
+        assert np.isfinite(chains["posterior"][name].to_numpy()).all()
     plain, refined = (run.on(data).evaluate(50, refine=refine) for refine in (False, True))
     assert refined.elbo > plain.elbo
-    assert {"rna", "protein", "methylation", "z"} <= set(refined.elbo_parts)
+    assert {"rna", "protein", "methylation", *run.guide.sites} <= set(refined.elbo_parts)
 
 
-def test_runs_are_compared(run: Run, linear_run: Run, data: MultiData) -> None:
+@pytest.mark.parametrize("library", ["latent"], indirect=True)
+def test_of_an_absent_table_the_library_size_has_its_prior(run: Run, data: MultiData) -> None:
+    """In draws of the guide, refined ones and chains: of the first six, which lack protein."""
+    some = some_of(data, data.obs_names[34:44])
+    site = some.obs["site"].to_numpy()[:6]
+    prior = run.model.latent_libraries["protein"]
+    for options in ({}, {"refine": True}, {"method": "hmc", "chains": 1}):
+        draws = run.posterior(some, 400, **options)
+        logs = np.log(draws["posterior"]["protein_library"].to_numpy()[:, :, :6])
+        for level, loc, scale in zip("xy", prior.loc.tolist(), prior.scale.tolist(), strict=True):
+            found = logs[:, :, site == level]
+            assert abs(found.mean() - loc) < 0.2 * scale, options
+            np.testing.assert_allclose(found.std(), scale, rtol=0.15)
+
+
+def test_runs_are_compared(run: Run, linear_run: Run, data: MultiData, library: str) -> None:
     table = compare({"net": run, "linear": linear_run}, data, num_samples=100)
     on = run.on(data)
     own = on.log_likelihoods(100, refine=True)["log_likelihood"].mean()
     np.testing.assert_allclose(table.loc["net", "log_likelihood"], own)
-    assert set(table["given"]) == {
-        "the library size of rna, nothing of protein, nothing of methylation"
-    }
+    given = "the library size of rna, nothing of protein, nothing of methylation"
+    assert set(table["given"]) == {given if library == "observed" else "nothing"}
+
+
+def test_one_table_given_others(run: Run, data: MultiData) -> None:
+    view = run.interpret(data)
+    found = view.predict("protein", ["rna"], num_samples=50).mean
+    has_rna = np.isin(np.arange(N), ROWS["rna"])
+    assert found[has_rna].notna().all(axis=None)
+    assert found[~has_rna].isna().all(axis=None)
+    if "protein" in run.model.latent_libraries:
+        own = np.log(data["protein"].X.toarray().sum(1))
+        totals = found[:40].sum(1)  # they lack protein
+        np.testing.assert_allclose(totals, np.exp(own.mean()), rtol=1e-4)
+    for refine in (False, True):
+        nats = run.conditional_log_likelihoods(data, "protein", ["rna"], refine=refine)
+        assert nats["log_likelihood"].notna().sum() == nats["by_difference"].notna().sum() > 0
 
 
 @pytest.mark.filterwarnings("ignore:for over 10 %")
@@ -192,6 +241,7 @@ def test_runs_that_are_given_other_totals_are_ranked_apart(run: Run, data: Multi
     assert (table["rank"] == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:the runs are not given the same")
 def test_only_counts_that_are_told_apart_are_compared(run: Run, data: MultiData) -> None:
     other = fitted(data, made(data, rna=lambda: Categorical(3)), epochs=2)
     with pytest.raises(ValueError, match=r"from 2 on as one, and there is a count of .* in 'rna'"):
@@ -264,7 +314,7 @@ def test_report(run: Run, linear_run: Run, data: MultiData, tmp_path: Path) -> N
             "Of 120 observations, 50 have all of these tables.",
             "What each table says",
             "By how many nats per observation a table is better predicted given others",
-            "given all others",
+            "The largest gain is that of",
             "features of methylation",
             "Data and replicates of protein",
         ):
@@ -304,8 +354,10 @@ def test_adapt(run: Run, data: MultiData) -> None:
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_resume(data: MultiData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fitted(data, made(data), epochs=3)
+def test_resume(
+    data: MultiData, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fitted(data, made(data, library=library), epochs=3)
     take = Steps.take
 
     def failing(steps: Steps, batch: Any) -> Any:
@@ -314,18 +366,20 @@ def test_resume(data: MultiData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return take(steps, batch)
 
     monkeypatch.setattr(Steps, "take", failing)
+    kept = Checkpoints(tmp_path, every=3)
     with pytest.raises(ArithmeticError):
-        fitted(data, made(data), epochs=3, checkpoints=Checkpoints(tmp_path, every=3))
+        fitted(data, made(data, library=library), epochs=3, checkpoints=kept)
     monkeypatch.undo()
-    again = fitted(data, made(data), epochs=3, checkpoints=Checkpoints(tmp_path, resume=True))
+    kept = Checkpoints(tmp_path, resume=True)
+    again = fitted(data, made(data, library=library), epochs=3, checkpoints=kept)
     for name, value in whole.model.state_dict().items():
         assert again.model.state_dict()[name].equal(value), name
 
 
-def test_counts_on_disk(data: MultiData, run: Run, tmp_path: Path) -> None:
+def test_counts_on_disk(data: MultiData, run: Run, library: str, tmp_path: Path) -> None:
     write_h5mu(data, tmp_path / "data.h5mu")
     on_disk = load(tmp_path / "data.h5mu", out_of_core=True)
-    again = fitted(on_disk, made(data), epochs=2)
+    again = fitted(on_disk, made(data, library=library), epochs=2)
     assert again.fingerprint == run.fingerprint
     assert again.check(on_disk, 5, table="rna").features == list(data["rna"].var_names)
 
@@ -336,8 +390,8 @@ def test_processes_share_a_mosaic(data: MultiData) -> None:
     The moments of so few rows make much of rounding errors: the steps are small.
     """
     options: dict[str, Any] = {"epochs": 2, "batch_size": 5, "label": None, "learning_rate": 1e-4}
-    one = fitted(data, made(data), **options)
-    two = fitted(data, made(data), compute=Compute(devices=2), **options)
+    one = fitted(data, made(data, library="latent"), **options)
+    two = fitted(data, made(data, library="latent"), compute=Compute(devices=2), **options)
     np.testing.assert_allclose(two.history["train_elbo"], one.history["train_elbo"], rtol=2e-5)
     for name, value in one.guide.state_dict().items():
         torch.testing.assert_close(two.guide.state_dict()[name], value, rtol=1e-3, atol=1e-4)
