@@ -61,7 +61,7 @@ def _rows(pair: PairOnData, batch: Batch, num_samples: int) -> Iterator[dict[str
     """Yield sums over the observations of a batch that have each table."""
     draws = draw(pair.model, pair.guide, batch, num_samples)
     z = draws.values["z"]  # noqa: PD011 (a field of Draws)
-    log_q = torch.stack(list(draws.log_guide.values())).sum(0)
+    log_q = draws.log_guide["z"]
     for name, has in presence(batch).items():
         if not has.any():
             continue

@@ -58,8 +58,10 @@ def predict(
               w_s \propto \frac{p(x_a, z_s)}{q(z_s \mid x_a)}, \qquad z_s \sim q(z \mid x_a),
 
     so that errors of the guide are corrected by importance weights. The table itself is never
-    looked at, its library sizes excepted. Covariates have each observation's own values. An
-    observation that has none of the tables given has no prediction (NaN).
+    looked at, except for library sizes that the model is given. A latent library size is drawn
+    beside ``z``: other tables say nothing of it, so that it has its prior. Covariates have each
+    observation's own values. An observation that has none of the tables given has no prediction
+    (NaN).
 
     Args:
         pair: A pair and data.
@@ -67,8 +69,9 @@ def predict(
         given: The tables that it is predicted from; all others if None.
         quantiles: Which quantiles of the values to return, each between 0 and 1.
         num_samples: Number ``S`` of draws for each observation.
-        library_size: Total of the predicted counts. None: an observation's own where it is known,
-            and the geometric mean of the others. Ignored by a table without library sizes.
+        library_size: Total of the predicted counts. None: where library sizes are observed, an
+            observation's own where it is known, and the geometric mean of the others. Ignored by a
+            table without library sizes.
         keep_draws: Whether to return draws of the values.
 
     Raises:
@@ -97,6 +100,7 @@ def predict(
     sizes = pair.library_sizes()[:, [list(model.tables).index(of)]]
     if library_size is not None:
         sizes = torch.full_like(sizes, library_size)
+    latent = model.latent_libraries.get(of) if library_size is None else None
     means, levels, values, effective = [], [], [], []
     rows = max(1, CHUNK_NUMBERS // (num_samples * len(columns)))
     for batch in CountLoader(pair.counts, batch_size=min(128, rows), shuffle=False):
@@ -104,14 +108,18 @@ def predict(
         draws = [draw(model, pair.guide, known, size) for size in chunks(num_samples, model, batch)]
         z = torch.cat([each.values["z"] for each in draws])  # noqa: PD011 (a field of Draws)
         weights = torch.cat([each.log_weights for each in draws]).softmax(0).float()
-        expected = model.given_latents(of, z, sizes[batch.index], batch.covariates)
+        library = sizes[batch.index].expand(*z.shape[:2], 1)
+        if latent is not None:
+            drawn_sizes = [each.values[latent.site] for each in draws]  # noqa: PD011
+            library = torch.cat(drawn_sizes).unsqueeze(-1)
+        expected = model.given_latents(of, z, library, batch.covariates)
         means.append(torch.einsum("sb,sbg->bg", weights, expected.mean).cpu().numpy())
         effective.append((1 / weights.square().sum(0) / num_samples).cpu().numpy())
         unknown = ~np.any(list(presence(known).values()), axis=0)
         means[-1][unknown] = effective[-1][unknown] = np.nan
         if quantiles or keep_draws:
-            again = _resampled(z, weights)
-            drawn = model.given_latents(of, again, sizes[batch.index], batch.covariates).sample()
+            again, sized = _resampled(torch.cat([z, library], -1), weights).tensor_split([-1], -1)
+            drawn = model.given_latents(of, again, sized, batch.covariates).sample()
             drawn[:, torch.from_numpy(unknown)] = torch.nan
             levels.append([drawn.float().quantile(q, 0).cpu().numpy() for q in quantiles])
             values += [drawn.cpu().numpy()] if keep_draws else []
@@ -128,7 +136,7 @@ def predict(
     )
 
 
-def _resampled(z: Tensor, weights: Tensor) -> Tensor:
-    """Draw as many of some draws ``(S, B, L)``, with probabilities ``(S, B)``."""
-    chosen = torch.multinomial(weights.T, len(z), replacement=True).T
-    return z.gather(0, chosen.unsqueeze(-1).expand_as(z))
+def _resampled(draws: Tensor, weights: Tensor) -> Tensor:
+    """Draw as many of some draws ``(S, B, D)``, with probabilities ``(S, B)``."""
+    chosen = torch.multinomial(weights.T, len(draws), replacement=True).T
+    return draws.gather(0, chosen.unsqueeze(-1).expand_as(draws))

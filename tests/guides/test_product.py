@@ -13,7 +13,7 @@ from tests.several_tables import N, some_tables, three_modalities
 from vae4counts.data import Batch
 from vae4counts.guides import Encoder, Expert, IncompatiblePairError, ProductGuide, guide_for
 from vae4counts.guides.product import Opinion, product
-from vae4counts.models import VAE, CountVAE, Covariates
+from vae4counts.models import VAE, CountVAE, Covariates, from_config
 from vae4counts.models.covariates import Number
 from vae4counts.models.priors import VampPrior
 
@@ -95,6 +95,49 @@ def test_it_is_the_default_of_several_tables_alone() -> None:
         guide_for(three_modalities(), "marginal")
     with pytest.raises(IncompatiblePairError, match="does not fit"):
         guide_for(CountVAE(5), "product")  # its library size is left to the guide
+
+
+def test_a_latent_library_size_is_read_off_the_expert_of_its_table() -> None:
+    model = three_modalities(latent=True)
+    guide = guide_for(model, "product", Encoder((6,), norm="none")).eval()
+    assert isinstance(guide, ProductGuide)
+    assert guide.sites == ("rna_library", "protein_library", "z")
+    tables = some_tables()
+    batch = tables.batch(torch.arange(N))
+    whole: Any = poutine.trace(guide).get_trace(batch)
+    own: Any = poutine.trace(guide).get_trace(batch.only(["protein"]))
+    has = tables.present["protein"]
+    for part in ("loc", "scale"):
+        protein = [getattr(each.nodes["protein_library"]["fn"], part) for each in (whole, own)]
+        assert protein[0].equal(protein[1])
+        prior = getattr(model.modalities["protein"].library, part)
+        assert protein[0][~has].equal(prior.expand(4))
+        assert (protein[0][has] != prior).all()
+        absent = getattr(own.nodes["rna_library"]["fn"], part)
+        assert absent.equal(getattr(model.modalities["rna"].library, part).expand(N))
+    expert = guide.experts["protein"]
+    features = expert.encoder(batch.tables["protein"].values, {})
+    deviation, scale = expert.library_head.head(features)
+    found = whole.nodes["protein_library"]["fn"]
+    wanted = batch.tables["protein"].library.log() + deviation.squeeze(-1)
+    torch.testing.assert_close(found.loc[has], wanted)
+    torch.testing.assert_close(found.scale[has], scale.squeeze(-1))
+
+
+def test_library_sizes_must_be_latent_in_both() -> None:
+    model = three_modalities(latent=True)
+    guide = guide_for(model, "product")
+    with pytest.raises(
+        IncompatiblePairError, match=r"made for latent_library=\['rna', 'protein'\]"
+    ):
+        guide.check(three_modalities())
+    again = from_config(guide.config())
+    again.check(model)
+    with pytest.raises(RuntimeError, match="does not know the priors of library sizes"):
+        again(some_tables().batch(torch.arange(N)))
+    again.attach(model)
+    again(some_tables().batch(torch.arange(N)))
+    assert not any("librar" in name and "head" not in name for name in again.state_dict())
 
 
 def test_sizes_must_be_those_of_the_model(guide: ProductGuide) -> None:

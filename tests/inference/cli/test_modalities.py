@@ -97,10 +97,11 @@ def test_an_h5mu_file(
     protein = "protein=negative-binomial-background"
     done = run(
         "fit", h5mu, "--out", out, "--modality", "rna", "--modality", protein, "--model", "vae",
-        "--epochs", 2, "--latents", 2,
+        "--library", "latent", "--epochs", 2, "--latents", 2,
     )  # fmt: skip
     ok(done)
     fitted = Run.load(out)
+    assert fitted.guide.sites == ("rna_library", "protein_library", "z")
     kinds = {name: type(each.likelihood) for name, each in fitted.model.modalities.items()}
     assert kinds == {"rna": NegativeBinomial, "protein": NegativeBinomialBackground}
     assert fitted.model.mixture_prior is None
@@ -188,7 +189,6 @@ def refused(done: Result, said: str) -> None:
         (["--modality", "protein=poisson"], "'protein' has a negative value"),
         (["--modality", "rna", "--round"], "--round is for one table"),
         (["--modality", "rna", "--model", "count-mixture"], "--modality is for gmvae and vae"),
-        ([*BOTH, "--library", "latent"], "the library size of 'rna' is latent"),
     ],
 )
 def test_bad_modalities(

@@ -22,10 +22,13 @@ from vae4counts.models.priors import StandardNormal
 FEATURES = [*(f"gene{j}" for j in range(5)), *(f"ab{j}" for j in range(3)), "cpg0", "cpg1"]
 
 
-@pytest.fixture
-def look() -> Interpretation:
+@pytest.fixture(params=["observed", "latent"])
+def look(request: pytest.FixtureRequest) -> Interpretation:
+    """A pair whose library sizes are given or left out, or latent in two tables."""
     torch.manual_seed(0)
-    model = three_modalities()
+    model = three_modalities(latent=request.param == "latent")
+    for name, own in model.latent_libraries.items():
+        own.initialise(some_tables().batch(torch.arange(N)).of_table(name))
     guide = guide_for(model, "product", Encoder((6,), norm="none", dropout=0.0))
     with torch.no_grad():
         for module in (model, guide):
@@ -41,25 +44,39 @@ def mean_of_first(table: Table) -> float:
 
 
 def widen(guide: Guide) -> None:
-    """Let draws of z come from a wide Gaussian, whatever the values are."""
+    """Let draws of latents come from wide Gaussians, whatever the values are."""
     assert isinstance(guide, ProductGuide)
     with torch.no_grad():
         guide.log_precision.fill_(-1.4)
         for head in (guide.together, *(expert.head for expert in guide.experts.values())):
             head.linear.weight.zero_()
             head.linear.bias.copy_(torch.tensor([0.0, 0.0, 9.0, 9.0]))
+        for expert in guide.experts.values():
+            if expert.library_head is not None:  # a standard deviation of 0.7 around the log total
+                expert.library_head.head.linear.weight.zero_()
+                expert.library_head.head.linear.bias.zero_()
 
 
 def by_grid(look: Interpretation, of: str, given: str, row: int) -> np.ndarray:
-    """E[x_of | x_given] of an observation, by a sum over a grid of z."""
+    """E[x_of | x_given] of an observation, by a sum over a grid of z and of a latent library."""
     points = torch.linspace(-6, 6, 241)
     z = torch.cartesian_prod(points, points)
     model, batch = look.model, look.counts.batch(torch.tensor([row]))
+    values = {own.site: torch.ones(len(z), 1) for own in model.latent_libraries.values()}
+    values["z"] = z.unsqueeze(1)
+    own = model.latent_libraries.get(given)
     with torch.no_grad():
-        values = {"z": z.unsqueeze(1)}
-        log_p = draws_at(model, batch.only([given]), values, len(z)).log_weights[:, 0]
+        log_p = torch.full((len(z),), -torch.inf, dtype=torch.float64)
+        # even steps of the log library size, which its density is not by
+        for log_size in [0.0] if own is None else torch.linspace(-1, 5, 61).tolist():
+            if own is not None:
+                values[own.site] = torch.full((len(z), 1), np.exp(log_size))
+            at = draws_at(model, batch.only([given]), values, len(z)).log_weights[:, 0]
+            log_p = torch.logaddexp(log_p, at + log_size)
         weights = log_p.softmax(0)
         size = look.library_sizes()[[row], list(SIZES).index(of)]
+        if (prior := model.latent_libraries.get(of)) is not None:
+            size = (prior.loc + prior.scale**2 / 2).exp()  # the mean by the prior
         mean = model.given_latents(of, z, size.expand(len(z), 1), {}).mean
         return (weights @ mean.double()).numpy()
 
@@ -110,7 +127,7 @@ def test_quantiles_and_draws_are_of_new_values(look: Interpretation) -> None:
 @pytest.mark.filterwarnings("ignore:.*have no counts at all")
 def test_intervals_of_predictions_cover() -> None:
     torch.manual_seed(3)
-    model = three_modalities(StandardNormal(2)).eval()
+    model = three_modalities(StandardNormal(2), latent=True).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.5 * torch.randn_like(parameter)
@@ -132,6 +149,11 @@ def test_intervals_of_predictions_cover() -> None:
     inside = (found.quantiles[0.1].to_numpy() <= truth) & (truth <= found.quantiles[0.9].to_numpy())
     # 400 values, of an expected share of 80 %
     assert 0.73 < inside.mean() < 0.87
+    # of counts, 80 % or more: with the uncertainty of a library size that only its prior tells of
+    found = look.predict("protein", ["rna"], quantiles=[0.1, 0.9], num_samples=500)
+    truth = drawn["protein"][0].numpy()
+    inside = (found.quantiles[0.1].to_numpy() <= truth) & (truth <= found.quantiles[0.9].to_numpy())
+    assert inside.mean() > 0.78
 
 
 def test_tables_that_are_not_there(look: Interpretation) -> None:
@@ -151,8 +173,11 @@ def test_what_else_across_tables(look: Interpretation) -> None:
 
 def test_every_look_inside_takes_several_tables(look: Interpretation) -> None:
     assert list(look.denoised().columns) == FEATURES
-    profiles = look.component_profiles()
+    profiles = look.component_profiles(library_size=50.0)
     assert list(profiles.index) == FEATURES
+    for name in {"rna", *look.model.latent_libraries}:
+        total = profiles.iloc[look.table_columns(name)].sum()
+        np.testing.assert_allclose(total, 50, rtol=1e-5)
     assert np.isfinite(look.component_contrasts().to_numpy()).all()
     expression = look.differential_expression("group", 0, 1)
     assert set(expression.index) == set(FEATURES)
