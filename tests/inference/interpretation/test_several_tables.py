@@ -131,6 +131,9 @@ def test_intervals_of_predictions_cover() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.5 * torch.randn_like(parameter)
+    for own in model.latent_libraries.values():
+        own.loc.fill_(4.0)
+        own.scale.fill_(0.8)
     guide = guide_for(model, "product", Encoder((6,), norm="none")).eval()
     widen(guide)
     tables = some_tables().subset([1, 3, 6, 10] * 50)  # they have all tables
@@ -149,11 +152,11 @@ def test_intervals_of_predictions_cover() -> None:
     inside = (found.quantiles[0.1].to_numpy() <= truth) & (truth <= found.quantiles[0.9].to_numpy())
     # 400 values, of an expected share of 80 %
     assert 0.73 < inside.mean() < 0.87
-    # of counts, 80 % or more: with the uncertainty of a library size that only its prior tells of
+    # so are counts whose library size only its prior tells of: a typical one covers 41 %
     found = look.predict("protein", ["rna"], quantiles=[0.1, 0.9], num_samples=500)
     truth = drawn["protein"][0].numpy()
     inside = (found.quantiles[0.1].to_numpy() <= truth) & (truth <= found.quantiles[0.9].to_numpy())
-    assert inside.mean() > 0.78
+    assert 0.73 < inside.mean() < 0.87
 
 
 def test_tables_that_are_not_there(look: Interpretation) -> None:
