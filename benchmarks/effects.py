@@ -5,8 +5,8 @@
 1,200 observations of three kinds, of 100 features, in two batches and under some stress. 40 % of
 the features have effects of the batch, 40 % of the stress; all counts are negative binomial.
 *Mixed* batches have equal shares of the kinds, *unlike* ones .2, .5 and .8 of them, so that the
-latents go with the batch. Intervals of 90 % reach 1.645 `covariate_errors` to either side, with those of the
-training observations, which are four fifths of all.
+latents go with the batch. Intervals of 90 % reach 1.645 `covariate_errors` to either side, with
+those of the training observations, which are four fifths of all.
 """
 
 from __future__ import annotations
