@@ -77,7 +77,8 @@ def log_evidence(
     """log p(counts) of a model of one latent dimension, by quadrature."""
     grid = torch.linspace(-12, 12, 4001).unsqueeze(-1)
     x = torch.as_tensor(counts, dtype=torch.float32)
-    rates = model.rates(grid.unsqueeze(1), x.sum(-1, keepdim=True))
+    z = grid.unsqueeze(1).expand(-1, len(x), -1)
+    rates = model.rates(z, x.sum(-1, keepdim=True))
     likelihood = torch.distributions.Poisson(rates).log_prob(x).sum(-1)
     joint = likelihood + prior.log_prob(grid.squeeze(-1)).unsqueeze(1)
     return joint.logsumexp(0) + math.log(24 / 4000)
