@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from vae4counts.data import Batch
+from vae4counts.data.counts.batch import rows_of
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.models import NotInModelError
 from vae4counts.models.covariates import Covariates
 
-# The largest tensor of information matrices, in numbers: 256 MiB in float64.
-INFORMATION_NUMBERS = 2**25
-# Of the mean information, so that what the observations say nothing of has a very large error.
-SMALLEST_INFORMATION = 1e-9
+# The largest tensor of sums over the observations, in numbers: 128 MiB in float64.
+SUMMED_NUMBERS = 2**24
+# Of the mean curvature, so that what the observations say nothing of has a very large error.
+SMALLEST_CURVATURE = 1e-9
 
 
 @torch.no_grad()
@@ -70,26 +72,29 @@ def covariate_effects(pair: PairOnData, *, num_points: int = 500) -> pd.DataFram
 def covariate_errors(
     pair: PairOnData, *, num_observations: int = 5000, num_samples: int = 10
 ) -> pd.DataFrame:
-    r"""Return standard errors of `covariate_effects`: an interval of 90 % is 1.64 of them wide.
+    r"""Return standard errors of `covariate_effects`: 1.64 to either side are an interval of 90 %.
 
-    By the information that the observations have of feature ``j``'s effects ``b`` (the outer
-    product of scores, Berndt et al. 1974),
+    They are those of the sandwich (White 1982), which does not take the likelihood for true. For
+    feature ``j``, whose log2 rate is ``r``,
 
-    .. math:: I_j = \sum_i s_{ij}^2 v_i v_i^T, \qquad
-              s_{ij} = E_{q(z \mid x_i)} \frac{\partial \log p(x_i \mid z)}{\partial r_{ij}}, \qquad
-              \mathrm{error}_j(b) = \sqrt{c_b^T I_j^{-1} c_b}
+    .. math:: \mathrm{error}_j(b) = \sqrt{c_b^T H_j^{-1} B_j H_j^{-1} c_b}, \qquad
+              B_j = \sum_i E[s_{ij}]^2 v_i v_i^T, \qquad
+              H_j = \sum_i (E[\tilde s_{ij}^2] - \mathrm{Var}[s_{ij}]) v_i v_i^T
 
-    where ``r`` is the log2 rate and ``v`` holds the levels of an observation, its continuous
-    covariates in standard deviations, and its mean latents, since an effect is known less well
-    where the latents go with the covariate. By Fisher's identity ``s`` is the score of the marginal
-    likelihood, so the uncertainty of the latents counts. That of the latents' own meaning (the
-    weights of other features) does not, nor do differences between donors that the model is not
-    told: take the intervals for the smallest that can be defended.
+    with scores ``s = d log p(x | z) / dr`` of the observations and :math:`\tilde s` of replicates
+    from p(x | z), over ``z`` from q(z | x): ``E[s]`` is the score of the marginal likelihood
+    (Fisher's identity), ``H`` its expected curvature (Louis 1982), so that the uncertainty of the
+    latents counts. ``v`` holds an observation's levels, its continuous covariates in standard
+    deviations, and its mean latents, since an effect is known less well where the latents go with
+    the covariate; ``c`` is the effect's contrast.
+
+    What the latents mean (the weights of other features), the chance of training, and differences
+    between donors that the model is not told are not counted: true intervals are no smaller.
 
     Args:
         pair: A pair and data: the observations that it was trained with, for they are counted.
         num_observations: At most so many of them are read; the information grows with their number.
-        num_samples: Draws from q(z | x) for each.
+        num_samples: Draws from q(z | x) for each; 2 or more.
 
     Returns:
         Features x levels, as those of `covariate_effects`, in its units.
@@ -99,25 +104,39 @@ def covariate_errors(
     """
     covariates, n = _covariates(pair), len(pair.counts)
     rows, _ = torch.randperm(n)[:num_observations].sort()
-    contrasts = _contrasts(covariates, n_latent=len(pair.latents))
-    width = contrasts.shape[1]
+    contrasts = _contrasts(covariates, n_latent=len(pair.latents)).mT
+    width = len(contrasts)
     errors = []
-    for features in torch.arange(len(pair.features)).split(max(1, INFORMATION_NUMBERS // width**2)):
-        information = torch.zeros(len(features), width, width, dtype=torch.float64)
-        for scores, known in _scores(pair, rows, num_samples):
-            products = (known.unsqueeze(-1) * known.unsqueeze(-2)).flatten(1)
-            information += (scores[:, features].square().mT @ products).view_as(information)
-        information *= n / len(rows)
-        floor = SMALLEST_INFORMATION * information.diagonal(dim1=-2, dim2=-1).mean(-1)
-        information += floor.clamp_min(SMALLEST_INFORMATION)[:, None, None] * torch.eye(width)
-        solved = torch.linalg.solve(information, contrasts.mT.expand(len(features), -1, -1))
-        errors.append((contrasts.mT * solved).sum(1).sqrt())
+    for features in torch.arange(len(pair.features)).split(max(1, SUMMED_NUMBERS // width**2)):
+        spread, curvature = torch.zeros(2, len(features), width**2, dtype=torch.float64)
+        for each in _scores(pair, rows, num_samples):
+            products = (each.known.unsqueeze(-1) * each.known.unsqueeze(-2)).flatten(1)
+            spread += each.scores[:, features].square().mT @ products
+            curvature += each.curvature[:, features].mT @ products
+        solved = torch.linalg.solve(_regular(curvature.unflatten(1, (width, width))), contrasts)
+        squares = (solved * (spread.unflatten(1, (width, width)) @ solved)).sum(1)
+        errors.append((squares * (len(rows) / n)).sqrt())
     names = [f"{factor.name}={level}" for factor in covariates.factors for level in factor.levels]
     return pd.DataFrame(
         torch.cat(errors).numpy(),
         index=pd.Index(pair.features, name="feature"),
         columns=[*names, *(number.name for number in covariates.numbers)],
     )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Of ``B`` observations.
+
+    Attributes:
+        scores: Those of the marginal likelihood, shape ``(B, G)``.
+        curvature: Minus its expected second derivatives, shape ``(B, G)``.
+        known: What is known of the observations, ``v``, shape ``(B, D)``.
+    """
+
+    scores: Tensor
+    curvature: Tensor
+    known: Tensor
 
 
 def _covariates(pair: PairOnData) -> Covariates:
@@ -139,17 +158,41 @@ def _contrasts(covariates: Covariates, n_latent: int) -> Tensor:
     return nn.functional.pad(effects.double(), (0, n_latent))
 
 
-def _scores(pair: PairOnData, rows: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield scores ``s``, ``(B, G)``, and what is known of observations, ``v``, by chunks."""
+def _regular(curvature: Tensor) -> Tensor:
+    """Add so little to matrices ``(G, D, D)`` that they can be inverted."""
+    size = curvature.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1.0)
+    floor = torch.eye(curvature.shape[-1], dtype=curvature.dtype)
+    return curvature + SMALLEST_CURVATURE * size[:, None, None] * floor
+
+
+def _scores(pair: PairOnData, rows: Tensor, num_samples: int) -> Iterator[_Scores]:
+    """Yield the scores of observations, chunk by chunk."""
     rest = rows
     for z, library in pair.draws(rows, repeats=num_samples):
-        own, rest = rest.split([len(z) // num_samples, len(rest) - len(z) // num_samples])
+        own, rest = rest.tensor_split([len(z) // num_samples])
         batch = pair.counts.batch(own.repeat_interleave(num_samples))
-        scores = pair.model.rate_scores(z, library, batch)
-        known = torch.cat([_values(pair.model.covariates, batch), z], -1)
-        yield tuple(
-            each.double().unflatten(0, (-1, num_samples)).mean(1).cpu() for each in (scores, known)
+        scores, replicated, known = (
+            each.double().unflatten(0, (-1, num_samples)).cpu()
+            for each in (
+                pair.model.rate_scores(z, library, batch),
+                pair.model.rate_scores(z, library, _replicate(pair, z, library, batch)),
+                torch.cat([_values(pair.model.covariates, batch), z], -1),
+            )
         )
+        curvature = replicated.square().mean(1) - scores.var(1)
+        yield _Scores(scores.mean(1), curvature, known.mean(1))
+
+
+def _replicate(pair: PairOnData, z: Tensor, library: Tensor | None, batch: Batch) -> Batch:
+    """Return observations with values drawn from p(values | z) in place of their own."""
+    tables = {}
+    for number, (name, table) in enumerate(batch.tables.items()):
+        rows = torch.arange(len(batch), device=z.device) if table.rows is None else table.rows
+        size = None if library is None else library[rows, number].unsqueeze(-1)
+        columns = rows_of(batch.covariates, rows)
+        given = pair.model.given_latents(name, z[rows], size, columns)
+        tables[name] = replace(table, values=given.sample())
+    return replace(batch, tables=tables)
 
 
 def _values(covariates: Covariates, batch: Batch) -> Tensor:
