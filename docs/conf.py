@@ -48,7 +48,6 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebooks come with their outputs
-nb_render_image_options = {"alt": "A figure, which the text beside it describes"}
 
 # The API.
 autosummary_generate = True

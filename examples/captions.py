@@ -128,7 +128,7 @@ pd.DataFrame(gains).T
 # How much of each table's variation is along each latent, and what each table says of a picture
 # beyond the other.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: each latent's share in objects and in words"}}
 _ = plots.latent_shares_heatmap(view.latent_shares())
 
 # %%

@@ -81,7 +81,7 @@ pd.DataFrame(
     }
 ).round(2)
 
-# %%
+# %% mystnb={"image": {"alt": "Expected against counted proteins of hidden cells, log axes"}}
 shown = list(counted.columns[:6])
 figure, axes = plt.subplots(2, 3, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
 for ax, name in zip(axes.flat, shown, strict=True):
@@ -99,7 +99,7 @@ _ = figure.supylabel("counted + 1")
 # %%
 view.modality_table().round(2)
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: each latent's share in RNA and in proteins"}}
 _ = plots.latent_shares_heatmap(view.latent_shares())
 
 # %% [markdown]

@@ -44,7 +44,9 @@ def from_source(name: str) -> nbformat.NotebookNode:
     notebook = jupytext.read(EXAMPLES / f"{name}.py")
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for i, cell in enumerate(notebook.cells):
-        cell.metadata = nbformat.from_dict({})
+        # of what a source says of a cell: the words for a figure that cannot be seen
+        kept = {key: value for key, value in cell.metadata.items() if key == "mystnb"}
+        cell.metadata = nbformat.from_dict(kept)
         cell.id = f"cell-{i}"  # random ids would change with every run
     return notebook
 

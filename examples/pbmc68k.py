@@ -55,7 +55,7 @@ run = fit(model, guide_for(model), adata, label="celltype", epochs=EPOCHS, progr
 # should rise and then level off; the best epoch is kept. The band above it is what the latents
 # cost (KL).
 
-# %%
+# %% mystnb={"image": {"alt": "ELBO and KL of training and held-out cells by epoch"}}
 _ = plots.training_history(run.history)
 
 # %% [markdown]
@@ -79,7 +79,7 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 # the NK cells share an island. Right: the components divide the same islands; each has the colour
 # of the type that most of its cells are of, or a shade of it.
 
-# %%
+# %% mystnb={"image": {"alt": "Two maps of the cells: by cell type, by component"}}
 run.annotate(adata)
 sc.pp.neighbors(adata, use_rep="X_vae", random_state=0)
 sc.tl.umap(adata, random_state=0)
@@ -98,7 +98,7 @@ _ = plots.latent_space(
 # Components against cell types, in numbers of cells. Most types are in one or two components; types
 # that are close (the T cells) share theirs, and a large type is divided.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: numbers of cells, types by components"}}
 view = run.interpret(adata)
 _ = plots.component_heatmap(view.component_labels("celltype"))
 
@@ -110,7 +110,7 @@ _ = plots.component_heatmap(view.component_labels("celltype"))
 # orange ones higher. In the 700 cells, B cells have two components, and the genes show why: MS4A1
 # and BANK1 mark B cells, but MZB1, IGJ and TNFRSF17 mark plasma cells, which make antibodies.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: fold changes of three genes a component"}}
 contrasts = view.component_contrasts()
 _ = plots.top_features_heatmap(contrasts, n=3)
 
@@ -121,7 +121,7 @@ _ = plots.top_features_heatmap(contrasts, n=3)
 # than a factor of 1.4 (`delta=0.5`) between two groups, leaving aside the noise of the counts?
 # Genes are called such that about 5 % of the calls are expected to be wrong.
 
-# %%
+# %% mystnb={"image": {"alt": "Volcano plot of B cells against the rest, genes named"}}
 table = view.differential_expression("celltype", "CD19+ B")
 _ = plots.volcano(table)
 
@@ -140,7 +140,7 @@ table.loc[known, ["lfc_mean", "proba_de", "bayes_factor", "is_de_fdr_0.05"]].rou
 # The decoder is linear, so that each latent is a list of genes that go up (orange) and down
 # (purple) with it, in nats per unit. Shown are the two genes at either end of each latent.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: loadings of two genes at either end of a latent"}}
 _ = plots.top_features_heatmap(
     run.loadings(), n=2, both_ends=True, title="Loadings", unit="nats per unit of z"
 )

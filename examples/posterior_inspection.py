@@ -67,7 +67,7 @@ az.summary(draws, var_names=["z"], coords={"obs": [one]}, kind="stats")
 # What the model has learnt from the cell's counts: its posterior (blue) against the prior that all
 # cells share (grey). The posteriors are narrow peaks on broad hills.
 
-# %%
+# %% mystnb={"image": {"alt": "Histograms of four latents: narrow posterior, wide prior"}}
 _, axes = plt.subplots(1, 5, figsize=(12, 2.6), layout="constrained", sharey=True)
 for latent, ax in enumerate(axes):
     for group, colour in (("prior", "#999999"), ("posterior", "#0072B2")):
@@ -118,7 +118,7 @@ az.summary(kinds["HMC"], var_names=["z"], coords={"obs": [one]}, kind="diagnosti
 # the guide is at fault: use `refine=True`. Where refined draws differ from the chains' as well, the
 # posterior is no Gaussian: use the chains.
 
-# %%
+# %% mystnb={"image": {"alt": "Histograms of one cell's latents by all three posteriors"}}
 _, axes = plt.subplots(1, 5, figsize=(12, 2.6), layout="constrained", sharey=True)
 colours = {"amortised": "#E69F00", "refined": "#0072B2", "HMC": "#000000"}
 for latent, ax in enumerate(axes):
@@ -154,7 +154,7 @@ checks["poisson"].table.round(2)
 # latents: the triangles are above their bars. On the left they are within. Triangles low in either
 # figure are genes that vary less than the model expects.
 
-# %%
+# %% mystnb={"image": {"alt": "Variance over mean of genes: data and two models' ranges"}}
 _, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
 for ax, (name, result) in zip(axes, checks.items(), strict=True):
     check_plots.mean_variance(result, ax=ax)
@@ -164,7 +164,7 @@ for ax, (name, result) in zip(axes, checks.items(), strict=True):
 # The share of zeros of each gene. Poisson counts (right) have fewer zeros than the data: more
 # points are below the line.
 
-# %%
+# %% mystnb={"image": {"alt": "Shares of zeros of genes: data and two models"}}
 _, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
 for ax, (name, result) in zip(axes, checks.items(), strict=True):
     check_plots.zeros(result, ax=ax)

@@ -60,7 +60,7 @@ for name, run in runs.items():
     }
 pd.DataFrame(figures).T.round(3)
 
-# %%
+# %% mystnb={"image": {"alt": "Four maps: not told and told, by protocol and by cell line"}}
 _, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
 for row, (name, run) in zip(axes, runs.items(), strict=True):
     latents, _ = run.on(adata).summary()

@@ -79,7 +79,7 @@ scenes.sort_values("weight", ascending=False)
 # In the made data the true scenes are known. Each row (a true scene) has most of its pictures in
 # one column (a component), but one component also collects some pictures of every scene.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: numbers of pictures, scenes by components"}}
 if truth_known:
     plots.component_heatmap(view.component_labels("scene"))
 
@@ -90,7 +90,7 @@ if truth_known:
 # objects in the same picture? *By chance* means with the frequencies of all pictures, and objects
 # independent of each other.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: how much likelier pairs of objects are than chance"}}
 meal = contrasts.loc["fork"].idxmax()
 _ = plots.cooccurrence_heatmap(view.cooccurrence(meal, n=10), title=f"Component {meal}: lift")
 
@@ -114,7 +114,7 @@ answer.head(8).round(2)
 # these pictures for meals.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Bars: objects beside a fork and a cake, model and pictures"}}
 def shares_given(pictures: AnnData, given: list[str]) -> pd.Series:
     """How many of the pictures with the given objects have each of the others, counted."""
     there = pictures.to_df() > 0

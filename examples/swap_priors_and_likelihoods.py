@@ -34,7 +34,7 @@ warnings.filterwarnings("ignore", message="for over 10 %")  # the column bad_k s
 # Ink counts, 0 to 16, in the 61 pixels of small handwritten digits that have any ink (shipped with
 # scikit-learn). They need no network and a fit takes seconds.
 
-# %%
+# %% mystnb={"image": {"alt": "Eight handwritten digits of 8 x 8 pixels"}}
 adata = load_digits()
 adata = adata[:: 6 if QUICK else 1].copy()
 sc.pp.filter_genes(adata, min_counts=1)  # pixels with any ink
@@ -103,7 +103,7 @@ ranked.round(2)
 # starts at 1 and has not shrunk enough in so few epochs.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Likelihoods and priors by held-out log-likelihood, with errors"}}
 def ranks_figure(ranked: pd.DataFrame) -> None:
     """Plot the difference from the best run, a row per likelihood, priors side by side."""
     _, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")

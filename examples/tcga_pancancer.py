@@ -75,7 +75,7 @@ print(f"they use {found.components_used} components, ARI {found.ari:.2f}, NMI {f
 #
 # The latent space by type: the types lie apart, although the model was not told of them.
 
-# %%
+# %% mystnb={"image": {"alt": "Map of the tumours, coloured and named by type"}}
 run.annotate(adata)
 shown = adata[np.random.default_rng(0).permutation(adata.n_obs)[: plots.MOST_POINTS]]
 plane, names = plots.two_dimensions(shown.obsm["X_vae"])
@@ -88,7 +88,7 @@ _ = plots.latent_space(
 # Components against types, in numbers of samples. A row with one bright cell is a type that has its
 # own component.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: numbers of tumours, types by components"}}
 view = run.interpret(adata)
 _ = plots.component_heatmap(view.component_labels("primary_disease"))
 
@@ -97,7 +97,7 @@ _ = plots.component_heatmap(view.component_labels("primary_disease"))
 #
 # The genes that are most increased in each component compared with the others.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: fold changes of two genes a component"}}
 contrasts = view.component_contrasts()
 _ = plots.top_features_heatmap(contrasts, n=2)
 
@@ -119,7 +119,7 @@ if truth_known:
 # each sample, and 40 genes depend on it. The model has never seen this number: do the latents
 # capture it?
 
-# %%
+# %% mystnb={"image": {"alt": "Proliferation read off the latents against the truth"}}
 if truth_known:
     latents, truth = adata.obsm["X_vae"], adata.obs["proliferation"]
     train, test = run.split.train, run.split.test

@@ -171,7 +171,7 @@ table["seconds"] = {name: round(run.metrics["seconds"]) for name, run in runs.it
 table.replace("nan ± nan", "")
 
 
-# %%
+# %% mystnb={"image": {"alt": "Models by two held-out scores, with two standard errors"}}
 def differences_figure() -> None:
     """Plot the differences from the best model, with two standard errors."""
     _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -219,7 +219,7 @@ differences_figure()
 #
 # The wider a link, the more its two objects tell of each other.
 
-# %%
+# %% mystnb={"image": {"alt": "Chow-Liu tree of 80 objects, wider links for closer pairs"}}
 views = {name: run.interpret(adata) for name, run in runs.items()}
 _ = plots.feature_tree(runs["Chow-Liu tree"].model.feature_tree(), adata.var_names)
 
@@ -258,7 +258,7 @@ views["latent tree"].feature_groups().head(12).round(2)
 # The binary latent tree as a figure: objects that share a hidden state are at the same node, and
 # nodes without a name join groups.
 
-# %%
+# %% mystnb={"image": {"alt": "Latent tree of 80 objects, grouped by hidden states"}}
 _ = plots.feature_tree(runs["binary latent tree"].model.feature_tree(), adata.var_names)
 
 # %%
@@ -273,7 +273,7 @@ views["binary latent tree"].feature_groups().head(12).round(2)
 # %%
 views["circuit"].feature_groups(largest=4).head(12).round(2)
 
-# %%
+# %% mystnb={"image": {"alt": "Tree of a circuit's regions, down to pairs of objects"}}
 _ = plots.feature_tree(runs["circuit"].model.feature_tree(), adata.var_names)
 
 # %% [markdown]
@@ -283,7 +283,7 @@ _ = plots.feature_tree(runs["circuit"].model.feature_tree(), adata.var_names)
 # five latents may be rotated together without changing the model; varimax turns them so that each
 # has few large loadings.
 
-# %%
+# %% mystnb={"image": {"alt": "Heat map: loadings of objects at either end of directions"}}
 loadings, _ = varimax(runs["VAE, linear"].loadings())
 _ = plots.top_features_heatmap(
     loadings.rename_axis(columns="direction"),
@@ -345,7 +345,7 @@ print(f"{n_both} pictures have both")
 answers.head(12).round(2)
 
 
-# %%
+# %% mystnb={"image": {"alt": "Bars: objects beside a fork and a cake by six models"}}
 def answers_figure(names: list[str], n_rows: int = 12) -> None:
     """Plot what was counted, with two standard errors, and the answers of some models."""
     shown = answers.head(n_rows)

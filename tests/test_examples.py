@@ -193,13 +193,20 @@ def test_a_source_runs_in_a_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize("name", execute.NAMES)
 def test_a_notebook_is_its_source_run(name: str) -> None:
     notebook, source = committed(name), execute.from_source(name)
-    assert [(c.cell_type, c.source) for c in notebook.cells] == [
-        (c.cell_type, c.source) for c in source.cells
+    assert [(c.cell_type, c.source, c.metadata) for c in notebook.cells] == [
+        (c.cell_type, c.source, c.metadata) for c in source.cells
     ], f"run: python examples/execute.py {name}"
     assert outputs(notebook)
     assert not faults(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+@pytest.mark.parametrize("name", execute.NAMES)
+def test_a_figure_has_words_for_who_cannot_see_it(name: str) -> None:
+    for cell in committed(name).cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            assert cell.metadata["mystnb"]["image"]["alt"], cell.source
 
 
 @pytest.mark.parametrize("name", execute.NAMES)
