@@ -100,10 +100,15 @@ def load(
         raise DataError(f"There is no file or folder {path}. {_accepted()}")
     if not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is neither a file nor a folder: write the data to a file.")
+    too_large = None
     try:
         found = _open(path, transpose) if out_of_core else _read(path, transpose)
     except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory: {error}") from error
+        too_large = str(error)
+    if too_large is not None:
+        # not from the error: on Python 3.10 h5py's lock is held for as long as its traceback is,
+        # and a thread that reads another file would wait for it
+        raise DataError(f"{path} does not fit into memory: {too_large}")
     if isinstance(found, MultiData):
         if transpose or feature_type is not None:
             raise DataError(f"{path} has several modalities: transpose or choose features of one.")
