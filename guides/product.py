@@ -147,16 +147,21 @@ class Expert(Configured, nn.Module):
             batch: The observations.
             prior: The model's latent library size.
         """
-        moments = tuple(part.expand(len(batch)) for part in prior.log_moments(batch))
-        if features is not None and self.library_head is not None:
-            table = batch.tables[self.name]
-            rows = torch.arange(len(batch), device=features.device)
-            rows = rows if table.rows is None else table.rows
-            own = self.library_head.log_moments(features[rows], cast(Tensor, table.library))
-            moments = tuple(
-                whole.index_copy(0, rows, part) for whole, part in zip(moments, own, strict=True)
+        head = cast(LibraryHead, self.library_head)
+        table = batch.tables.get(self.name)
+        if features is None or table is None:
+            return dist.LogNormal(*(part.expand(len(batch)) for part in prior.log_moments(batch)))
+        totals = cast(Tensor, table.library)
+        if table.rows is None:
+            return dist.LogNormal(*head.log_moments(features, totals))
+        rows, prior_moments = table.rows, prior.log_moments(batch)
+        own = head.log_moments(features[rows], totals)
+        return dist.LogNormal(
+            *(
+                whole.expand(len(batch)).index_copy(0, rows, part)
+                for whole, part in zip(prior_moments, own, strict=True)
             )
-        return dist.LogNormal(*moments)
+        )
 
 
 def opinion_of(head: GaussianHead, features: Tensor) -> Opinion:
@@ -208,7 +213,8 @@ class ProductGuide(GaussianGuide):
     def fits(cls, model: Model) -> bool:
         """See `Guide.fits`: a model of several tables that leaves ``z``, maybe library sizes."""
         has_one = model.n_latent is not None and len(model.tables) > 1
-        sites = {"z", *map(library_site, model.latent_libraries)}
+        libraries = model.latent_libraries.values()
+        sites = {"z", *(own.site for own in libraries if isinstance(own, LatentLibrary))}
         return has_one and sampled_sites(model) == sites
 
     @classmethod
@@ -236,7 +242,7 @@ class ProductGuide(GaussianGuide):
     def attach(self, model: Model) -> None:
         """See `Guide.attach`: take the priors of latent library sizes as well."""
         super().attach(model)
-        self._libraries = dict(model.latent_libraries)
+        self._libraries = cast(dict[str, LatentLibrary], dict(model.latent_libraries))
 
     @property
     def covariates(self) -> Covariates:

@@ -22,7 +22,7 @@ from vae4counts.models.numerics import log2_rates
 from vae4counts.models.sites import OBSERVATIONS, Latent, Observed, plate_sites
 
 if TYPE_CHECKING:
-    from vae4counts.models.library import LatentLibrary
+    from vae4counts.models.library import Library
     from vae4counts.models.priors import MixturePrior
 
 Posterior = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -152,7 +152,7 @@ class Model(Configured, nn.Module, abc.ABC):
         return dict.fromkeys(self.tables, "log1p")
 
     @property
-    def latent_libraries(self) -> Mapping[str, LatentLibrary]:
+    def latent_libraries(self) -> Mapping[str, Library]:
         """The library sizes that are latent, by table: none unless overridden."""
         return {}
 
@@ -277,10 +277,11 @@ class Model(Configured, nn.Module, abc.ABC):
             batch: The observations.
 
         Returns:
-            In nats per unit of `comparable`, shape ``(B, G)``; 0 where a table is absent.
+            In nats per unit of `comparable`, shape ``(B, G)``; 0 where a table is absent, NaN for
+            features whose expected values no single output of a decoder gives.
 
         Raises:
-            NotInModelError: The model has no latent space, or no expected values.
+            NotInModelError: The model has no latent space.
         """
         raise NotInModelError(f"{type(self).__name__} has no latent space to decode")
 

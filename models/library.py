@@ -65,7 +65,7 @@ class Library(Configured, nn.Module, abc.ABC):
 
         Args:
             batch: The observations: those that have the table, with it alone. A library with
-                `latents` is given all, and samples a size for each.
+                `latents` is given all, and samples a size for each at its `site`.
         """
 
 

@@ -10,7 +10,6 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vae4counts.data.counts.batch import Batch, spread
-from vae4counts.models.base import NotInModelError
 from vae4counts.models.config import Configured
 from vae4counts.models.covariates import Columns, Covariates
 from vae4counts.models.library import LIBRARIES, LIBRARY, Library
@@ -178,13 +177,10 @@ class Modality(Configured, nn.Module):
     def rate_scores(
         self, z: Tensor, library: Tensor | None, batch: Batch, design: Covariates
     ) -> Tensor:
-        """See `Model.rate_scores`: those of this table's features.
-
-        Raises:
-            NotInModelError: The likelihood has no expected values that the decoder gives.
-        """
-        if not self.likelihood.reads_rates:
-            raise NotInModelError(f"{type(self.likelihood).__name__} is made of no rates")
+        """See `Model.rate_scores`: those of this table's features."""
+        unit = self.likelihood.comparable_per_output
+        if unit is None:
+            return z.new_full((len(batch), self.n_features), torch.nan)
         table, own = batch.tables[self.name], batch.of_table(self.name)
         rows = torch.arange(len(batch), device=z.device) if table.rows is None else table.rows
         size = None if library is None else library[rows]
@@ -194,8 +190,7 @@ class Modality(Configured, nn.Module):
             outputs.requires_grad_()
             log_p = self.likelihood.given(own.covariates)(outputs, size).log_prob(table.values)
             (scores,) = torch.autograd.grad(log_p.sum(), outputs)
-        scores = scores[:, : self.n_features] / self.likelihood.comparable_per_output
-        return spread(scores, rows, len(batch))
+        return spread(scores[:, : self.n_features] / unit, rows, len(batch))
 
     def flip(self, signs: Tensor) -> None:
         """Multiply the latents by signs, shape ``(L,)``; only for a decoder with loadings."""

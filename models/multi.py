@@ -15,7 +15,7 @@ from vae4counts.data.counts.batch import Batch
 from vae4counts.models.base import Model, Posterior, observations
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.labels import Labels
-from vae4counts.models.library import LIBRARY, LatentLibrary, library_site
+from vae4counts.models.library import LIBRARY, Library, library_site
 from vae4counts.models.modality import Modality
 from vae4counts.models.networks import Decoder
 from vae4counts.models.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
@@ -141,10 +141,10 @@ class MultiVAE(Model):
         return (*sizes, *self.prior.latents)
 
     @property
-    def latent_libraries(self) -> Mapping[str, LatentLibrary]:
+    def latent_libraries(self) -> Mapping[str, Library]:
         """See `Model.latent_libraries`."""
         each = {name: modality.library for name, modality in self._modalities.items()}
-        return {name: own for name, own in each.items() if isinstance(own, LatentLibrary)}
+        return {name: own for name, own in each.items() if own.latents}
 
     @property
     def library_sizes(self) -> Mapping[str, Tensor]:

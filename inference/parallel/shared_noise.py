@@ -42,12 +42,12 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
     if batch.whole.number == 1:
         yield
         return
-    modules = []
+    modules = set()
     for module, own in (each for part in pair for each in _with_rows(part, batch)):
         for kind, instead in INSTEAD.items():
             if isinstance(module, kind):
                 module.forward = partial(instead, module, own)
-                modules.append(module)
+                modules.add(module)
     try:
         with _WholeNoise(batch.whole):
             yield

@@ -12,6 +12,10 @@ from vae4counts.models import NotInModelError
 TOP = 6
 # Standard errors to either side in an interval of 90 %.
 OF_90 = 1.645
+INTERVALS = (
+    "After ± is half the width of an interval of 90 %, where the counts tell how well an effect is "
+    "known."
+)
 
 
 def covariates(subject: Subject) -> Section | None:
@@ -40,8 +44,7 @@ def covariates(subject: Subject) -> Section | None:
         "between them. Rates, component profiles and contrasts on this page "
         + (f"hold {held}." if held else "are averaged over the training observations' covariates.")
         + " The effects are log2 fold changes against the average level, and of a continuous "
-        "covariate those of one standard deviation."
-        + ("" if errors is None else " After ± is half the width of an interval of 90 %.")
+        "covariate those of one standard deviation." + ("" if errors is None else f" {INTERVALS}")
     )
     return Section("Covariates", [paragraph(words), table(rows, "Covariates and their effects")])
 
@@ -49,7 +52,7 @@ def covariates(subject: Subject) -> Section | None:
 def _errors(subject: Subject) -> pd.DataFrame | None:
     """The standard errors of the effects; None for a likelihood without rates."""
     try:
-        return subject.view.covariate_errors()
+        return subject.view.covariate_errors(n_training=len(subject.run.split.train))
     except NotInModelError:
         return None
 
@@ -61,7 +64,8 @@ def _top(effects: pd.DataFrame, errors: pd.DataFrame | None) -> dict[str, str]:
         largest = np.argsort(-values.to_numpy(), kind="stable")[:TOP]
         known = [""] * len(effects)
         if errors is not None:
-            known = [f" ± {OF_90 * error:.1f}" for error in errors[name]]
+            widths = OF_90 * errors[name]
+            known = [f" ± {width:.1f}" if np.isfinite(width) else "" for width in widths]
         parts = [
             f"{effects.index[row]} ({values.iloc[row]:.1f}{known[row]})"
             for row in largest

@@ -133,6 +133,8 @@ class NegativeBinomialBackground(Likelihood):
             where these are no decoder outputs; None for one for all.
     """
 
+    comparable_per_output = None  # the gate is an output too
+
     def __init__(
         self, dispersion: str = "feature", background: str = "feature", by: str | None = None
     ) -> None:

@@ -53,7 +53,8 @@ class Likelihood(Configured, nn.Module, abc.ABC):
         reads_rates: Whether the first ``G`` outputs are the features' log-rates, or for values
             that are not counts their means or logits.
         lumped_from: The count from which on all counts are one class; None for no such count.
-        comparable_per_output: By how much `comparable` changes per unit of one of these outputs.
+        comparable_per_output: By how much `comparable` changes per unit of one of these outputs;
+            None where `rates` depend on other outputs too.
     """
 
     support: ClassVar[Support] = COUNTS
@@ -61,7 +62,7 @@ class Likelihood(Configured, nn.Module, abc.ABC):
     library_is_total: bool = False
     reads_rates: bool = True
     lumped_from: int | None = None
-    comparable_per_output: float = 1 / math.log(2)
+    comparable_per_output: float | None = 1 / math.log(2)
 
     def __init__(self) -> None:
         super().__init__()

@@ -80,6 +80,7 @@ class Categorical(Likelihood):
     """
 
     reads_rates = False
+    comparable_per_output = None
 
     def __init__(self, n_classes: int = 4) -> None:
         super().__init__()

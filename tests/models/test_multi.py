@@ -128,7 +128,8 @@ def test_rate_scores_are_differences_of_log_probabilities() -> None:
             found = []
             for side in (step, -step):
                 bias[feature] += side
-                found.append([by_hand(model, z[[i]], i).get(name, 0.0) for i in range(N)])
+                drawn = {"z": z.unsqueeze(0)}
+                found.append([by_hand(model, drawn, i).get(name, 0.0) for i in range(N)])
                 bias[feature] -= side
             wanted = np.subtract(*found) / (2 * step) / unit
             np.testing.assert_allclose(scores[:, start + feature], wanted, rtol=0.01, atol=0.01)

@@ -14,7 +14,7 @@ from vae4counts.guides import guide_for
 from vae4counts.inference import Run, fit
 from vae4counts.inference.interpretation import Interpretation
 from vae4counts.models import GMVAE, VAE, Covariates, LinearDecoder, NotInModelError
-from vae4counts.models.likelihoods import Categorical, Poisson
+from vae4counts.models.likelihoods import Categorical, Gaussian, Poisson
 from vae4counts.models.priors import GaussianMixture, StandardNormal
 
 N, G = 900, 60
@@ -119,6 +119,53 @@ def test_errors_are_those_of_poisson_counts_where_that_is_all() -> None:
         np.testing.assert_allclose(errors[f"batch={level}"], (1 - share) * between, rtol=0.1)
 
 
+def test_errors_of_what_the_counts_do_not_tell() -> None:
+    """Features that a batch lacks, a level that is not there, donors within batches."""
+    random = np.random.default_rng(2)
+    rates = np.tile([2.0, 5.0, 9.0], (400, 1))
+    rates[:200, 0] = 0.0
+    obs = pd.DataFrame(
+        {"batch": np.repeat(["a", "b"], 200), "donor": np.tile(["1", "2"], 200)},
+        [f"cell{i}" for i in range(400)],
+    )
+    obs["donor"] = obs["batch"] + obs["donor"]
+    adata = AnnData(random.poisson(rates).astype(np.float32), obs)
+
+    def errors_of(names: list[str], shown: AnnData, epochs: int | None = 10) -> pd.DataFrame:
+        model = VAE(
+            3,
+            StandardNormal(1),
+            Poisson(),
+            LinearDecoder(),
+            library=None,
+            covariates=Covariates.of(adata, names),
+        )
+        run = fit(model, guide_for(model), adata, epochs=epochs, progress=False)
+        return run.interpret(shown).covariate_errors()
+
+    errors = errors_of(["batch"], adata, epochs=None)["batch=a"].to_numpy()
+    assert errors[0] > 5 * errors[1]
+    assert errors[1] < 0.1
+    assert np.isinf(errors_of(["batch"], adata[adata.obs["batch"] == "a"])["batch=b"]).all()
+    with pytest.warns(UserWarning, match="'donor' lies within 'batch'"):
+        nested = errors_of(["batch", "donor"], adata)
+    assert np.isinf(nested["batch=a"].to_numpy()[1:]).all()
+
+
+def test_missing_entries_tell_nothing() -> None:
+    random = np.random.default_rng(3)
+    values = random.normal(size=(400, 4))
+    values[:, 2:][random.random((400, 2)) < 0.75] = np.nan
+    obs = pd.DataFrame({"batch": np.tile(["a", "b"], 200)}, [f"cell{i}" for i in range(400)])
+    adata = AnnData(values.astype(np.float32), obs)
+    covariates = Covariates.of(adata, ["batch"])
+    model = VAE(4, StandardNormal(1), Gaussian(), LinearDecoder(), covariates=covariates)
+    run = fit(model, guide_for(model), adata, epochs=40, progress=False)
+    errors = run.interpret(adata).covariate_errors()["batch=a"].to_numpy()
+    # the difference of two means of 200, or of 50, has variance 2/200, or 2/50
+    np.testing.assert_allclose(errors, 0.5 * np.sqrt([0.01, 0.01, 0.04, 0.04]), rtol=0.25)
+
+
 @pytest.mark.slow
 def test_levels_are_compared_in_the_same_cells(
     look: Interpretation, simulated: tuple[AnnData, np.ndarray, np.ndarray]
@@ -200,7 +247,10 @@ def test_what_there_is_not_is_one_clear_error(
         bare.covariate_errors()
     classes = VAE(G, likelihood=Categorical(3), covariates=Covariates.of(adata, ["batch"]))
     lumped = fit(classes, guide_for(classes), adata, epochs=1, progress=False).interpret(adata)
-    with pytest.raises(NotInModelError, match="Categorical is made of no rates"):
+    with pytest.raises(NotInModelError, match="no rates that single outputs give"):
         lumped.covariate_errors()
+    for wrong in ({"num_samples": 1}, {"num_observations": 0}):
+        with pytest.raises(ValueError, match="must be at least 1 and 2"):
+            look.covariate_errors(**wrong)
     with pytest.raises(DataError, match="it has none"):
         bare.holding({"batch": "a"})

@@ -178,7 +178,8 @@ def test_noise_of_other_distributions_differs_between_processes(batch: Batch) ->
 
 def test_dropout_is_as_it_was_afterwards(batch: Batch) -> None:
     dropout = nn.Dropout(0.5)
+    twice = nn.ModuleList([nn.Sequential(dropout), nn.Sequential(dropout)])
     own = part_of(batch, 1, 2)
-    with whole_noise(own, dropout):
+    with whole_noise(own, twice):
         assert "forward" in vars(dropout)
     assert "forward" not in vars(dropout)
