@@ -137,7 +137,7 @@ class Expert(Configured, nn.Module):
 
     def library(
         self, features: Tensor | None, batch: Batch, prior: LatentLibrary
-    ) -> dist.LogNormal:
+    ) -> dist.TorchDistribution:
         """Return q(library size | this modality), of batch shape ``(B,)``.
 
         Where this modality is absent it is the prior, which is then the posterior too.
@@ -316,7 +316,9 @@ class ProductGuide(GaussianGuide):
         precision = self.log_precision.exp().expand(n, -1)
         return Opinion(precision, torch.zeros_like(precision))
 
-    def _library_posteriors(self, found: Opinions, batch: Batch) -> dict[str, dist.LogNormal]:
+    def _library_posteriors(
+        self, found: Opinions, batch: Batch
+    ) -> dict[str, dist.TorchDistribution]:
         """The distribution of each library size that is latent, by table."""
         if self._with_library.keys() - self._libraries:
             raise RuntimeError(
