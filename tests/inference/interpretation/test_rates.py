@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
-from vae4counts.data import DataError
+from vae4counts.data import Batch, DataError
 from vae4counts.inference.interpretation import Interpretation, NotInModelError
 from vae4counts.inference.posterior import sizes
 from vae4counts.inference.posterior.sizes import TooLargeError
-from vae4counts.models import VAE, CountMixture
+from vae4counts.models import VAE, CountMixture, Latent, Library
 from vae4counts.models.likelihoods import Categorical, Poisson, ZeroInflatedPoisson
 from vae4counts.models.priors import StandardNormal
 
@@ -33,6 +35,22 @@ def decoded(view: Interpretation, z: np.ndarray) -> np.ndarray:
     weight, bias = (p.detach().double().numpy() for p in view.model.decoder.output.parameters())
     rate = np.exp(z @ weight[:6].T + bias[:6])
     return rate / rate.sum(1, keepdims=True)
+
+
+class WideLibrary(Library):
+    """A latent library size that is made outside of the package."""
+
+    latents = (Latent("library"),)
+
+    def forward(self, batch: Batch) -> torch.Tensor:  # noqa: ARG002
+        sizes = dist.LogNormal(torch.tensor(3.0), torch.tensor(1.0))
+        return pyro.sample("library", sizes).unsqueeze(-1)
+
+
+def test_a_latent_library_of_ones_own_is_drawn(look: Look) -> None:
+    view = look(VAE(6, StandardNormal(2), library=WideLibrary()))
+    ((_, sizes),) = view.draws(torch.zeros(20, dtype=torch.long))
+    assert sizes.unique().numel() == 20
 
 
 def test_denoised_by_hand(look: Look) -> None:
