@@ -42,7 +42,7 @@ class WideLibrary(Library):
 
     latents = (Latent("library"),)
 
-    def forward(self, batch: Batch) -> torch.Tensor:  # noqa: ARG002
+    def forward(self, batch: Batch) -> torch.Tensor:
         sizes = dist.LogNormal(torch.tensor(3.0), torch.tensor(1.0))
         return pyro.sample("library", sizes).unsqueeze(-1)
 
