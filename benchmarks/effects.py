@@ -28,7 +28,6 @@ from vae4counts.models.priors import GaussianMixture
 
 N, G, TOTAL, DISPERSION = 1200, 100, 600, 2.0
 SHARES = {"mixed": [0.5, 0.5, 0.5], "unlike": [0.2, 0.5, 0.8]}
-TRAINED = 0.8
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "negative binomial": NegativeBinomial,
     "Poisson": Poisson,
@@ -62,8 +61,10 @@ def covered(decoder: str, likelihood: Likelihood, shares: list[float], seed: int
     torch.manual_seed(seed)
     covariates = Covariates.of(adata, ["batch"], ["stress"])
     model = GMVAE(G, GaussianMixture(4, 3), likelihood, decoder, covariates=covariates)
-    look = fit(model, guide_for(model), adata, seed=seed, progress=False).interpret(adata)
-    effects, errors = look.covariate_effects(), look.covariate_errors() / TRAINED**0.5
+    run = fit(model, guide_for(model), adata, seed=seed, progress=False)
+    look = run.interpret(adata)
+    effects = look.covariate_effects()
+    errors = look.covariate_errors(n_training=len(run.split.train))
     found = []
     for name, wanted in true.items():
         away = effects[name] - wanted

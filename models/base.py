@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vae4counts.data.counts.batch import COUNTS, Batch
-from vae4counts.models.config import Configured
+from vae4counts.models.config import Configured, with_own_parts
 from vae4counts.models.covariates import At, Columns, Covariates
 from vae4counts.models.feature_tree import FeatureTree
 from vae4counts.models.labels import Labels
@@ -40,11 +40,9 @@ def observations(batch: Batch) -> pyro.plate:
 
 def start_from_data(module: nn.Module, batch: Batch) -> None:
     """Initialise every part of a model or guide from a shuffled batch of training observations."""
-    if isinstance(module, Configured):
-        batch = module.own_part(batch)
-        module.initialise(batch)
-    for part in module.children():
-        start_from_data(part, batch)
+    for part, own in with_own_parts(module, batch):
+        if isinstance(part, Configured):
+            part.initialise(own)
 
 
 class Model(Configured, nn.Module, abc.ABC):

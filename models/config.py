@@ -227,3 +227,12 @@ def _abstract_names(kind: type) -> Iterator[str]:
     for name in dir(kind):
         if getattr(inspect.getattr_static(kind, name, None), "__isabstractmethod__", False):
             yield name
+
+
+def with_own_parts(module: nn.Module, batch: Batch) -> Iterator[tuple[nn.Module, Batch]]:
+    """Yield a module and all that it is made of, each with what it sees of a batch."""
+    if isinstance(module, Configured):
+        batch = module.own_part(batch)
+    yield module, batch
+    for part in module.children():
+        yield from with_own_parts(part, batch)

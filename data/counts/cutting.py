@@ -104,16 +104,15 @@ def batches_on_disk(
         for index in torch.from_numpy(order[start * batch_size :]).split(size)
     )
     is_idle = counts.device.type != "cpu" or has_spare_core()
-    for whole, buffer in prefetch(buffers) if is_idle else buffers:
-        parts = [share.part(len(index)) for index in whole]
-        places = torch.arange(len(buffer)).split([len(range(p.size)[p.rows]) for p in parts])
-        for part, index, place in zip(parts, whole, places, strict=True):
+    for whole, indices, buffer in prefetch(buffers) if is_idle else buffers:
+        places = torch.arange(len(buffer)).split([len(index) for index in indices])
+        for every, index, place in zip(whole, indices, places, strict=True):
             own = replace(
                 buffer.batch(place),
-                index=index[part.rows].to(counts.device),
+                index=index.to(counts.device),
                 n_observations=len(counts),
             )
-            yield _as_part(own, part, index, positions)
+            yield _as_part(own, share.part(len(every)), every, positions)
 
 
 def _as_part(own: Batch, part: Part, whole: Tensor, positions: Positions) -> Batch:
@@ -137,7 +136,7 @@ def _shuffled(blocks: np.ndarray, size: int, random: np.random.Generator) -> np.
 
 def _read_parts(
     counts: OnDisk, whole: Sequence[Tensor], share: Share
-) -> tuple[Sequence[Tensor], Any]:
-    """Read one process's parts of some batches: positions of these, and rows in a buffer."""
+) -> tuple[Sequence[Tensor], Sequence[Tensor], Any]:
+    """Read one process's parts of some batches: positions of both, and rows in a buffer."""
     indices = [index[share.part(len(index)).rows] for index in whole]
-    return whole, counts.read(torch.cat(indices))
+    return whole, indices, counts.read(torch.cat(indices))

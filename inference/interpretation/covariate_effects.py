@@ -14,7 +14,7 @@ from vae4counts.data import Batch
 from vae4counts.data.counts.batch import rows_of
 from vae4counts.inference.interpretation.pair_on_data import PairOnData
 from vae4counts.models import NotInModelError
-from vae4counts.models.covariates import Covariates
+from vae4counts.models.covariates import Covariates, Factor
 
 # The largest tensor of sums over the observations, in numbers: 128 MiB in float64.
 SUMMED_NUMBERS = 2**24
@@ -214,7 +214,10 @@ def _contrasts(covariates: Covariates, n_latent: int) -> Tensor:
 
 def _scores(pair: PairOnData, rows: Tensor, num_samples: int) -> Iterator[_Scores]:
     """Yield the scores of observations, chunk by chunk."""
-    rest = rows
+    rest, covariates = rows, pair.model.covariates
+    # a column for each level, of embedded factors too
+    factors = [Factor(factor.name, factor.levels) for factor in covariates.factors]
+    design = Covariates(factors, covariates.numbers)
     for z, library in pair.draws(rows, repeats=num_samples):
         own, rest = rest.tensor_split([len(z) // num_samples])
         batch = pair.counts.batch(own.repeat_interleave(num_samples))
@@ -223,7 +226,7 @@ def _scores(pair: PairOnData, rows: Tensor, num_samples: int) -> Iterator[_Score
             for each in (
                 pair.model.rate_scores(z, library, batch),
                 pair.model.rate_scores(z, library, _replicate(pair, z, library, batch)),
-                torch.cat([_values(pair.model.covariates, batch), z], -1),
+                torch.cat([design(batch.covariates), z], -1),
             )
         )
         curvature = replicated.square().mean(1) - scores.var(1)
@@ -243,16 +246,3 @@ def _replicate(pair: PairOnData, z: Tensor, library: Tensor | None, batch: Batch
             drawn = torch.where(observed.isnan(), torch.nan, drawn)
         tables[name] = replace(table, values=drawn)
     return replace(batch, tables=tables)
-
-
-def _values(covariates: Covariates, batch: Batch) -> Tensor:
-    """A column of 0 and 1 for each level, and the numbers in standard deviations."""
-    levels = [
-        nn.functional.one_hot(batch.covariates[factor.name], len(factor.levels))
-        for factor in covariates.factors
-    ]
-    numbers = [
-        ((batch.covariates[each.name] - each.mean) / each.deviation).unsqueeze(-1)
-        for each in covariates.numbers
-    ]
-    return torch.cat([*levels, *numbers], -1)

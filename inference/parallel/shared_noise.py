@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vae4counts.data import Batch, Part
 from vae4counts.inference.parallel.processes import Processes
-from vae4counts.models.config import Configured
+from vae4counts.models.config import with_own_parts
 from vae4counts.models.networks import BatchNorm
 from vae4counts.models.numerics import first_order
 
@@ -43,7 +43,7 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
         yield
         return
     modules = set()
-    for module, own in (each for part in pair for each in _with_rows(part, batch)):
+    for module, own in (each for part in pair for each in with_own_parts(part, batch)):
         for kind, instead in INSTEAD.items():
             if isinstance(module, kind):
                 module.forward = partial(instead, module, own)
@@ -54,15 +54,6 @@ def whole_noise(batch: Batch, *pair: nn.Module) -> Iterator[None]:
     finally:
         for module in modules:
             del module.forward
-
-
-def _with_rows(module: nn.Module, batch: Batch) -> Iterator[tuple[nn.Module, Batch]]:
-    """Yield a module and all that it is made of, each with the rows of a batch that it sees."""
-    if isinstance(module, Configured):
-        batch = module.own_part(batch)
-    yield module, batch
-    for part in module.children():
-        yield from _with_rows(part, batch)
 
 
 class _WholeNoise(Messenger):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from vae4counts.inference.interpretation import strongest_features
 from vae4counts.inference.report.elements import paragraph, table
 from vae4counts.inference.report.subject import Section, Subject
 from vae4counts.models import NotInModelError
@@ -33,8 +34,8 @@ def covariates(subject: Subject) -> Section | None:
     rows = pd.DataFrame(
         {
             "share of the training observations": [shares.get(name) for name in effects.columns],
-            "raises most": [up[name] for name in effects.columns],
-            "lowers most": [down[name] for name in effects.columns],
+            "raises most": [up.get(name, "-") for name in effects.columns],
+            "lowers most": [down.get(name, "-") for name in effects.columns],
         },
         index=pd.Index(effects.columns, name="covariate"),
     )
@@ -57,19 +58,14 @@ def _errors(subject: Subject) -> pd.DataFrame | None:
         return None
 
 
-def _top(effects: pd.DataFrame, errors: pd.DataFrame | None) -> dict[str, str]:
+def _top(effects: pd.DataFrame, errors: pd.DataFrame | None) -> pd.Series:
     """The features with the largest positive effects of each column, in words."""
-    found = {}
-    for name, values in effects.items():
-        largest = np.argsort(-values.to_numpy(), kind="stable")[:TOP]
-        known = [""] * len(effects)
-        if errors is not None:
-            widths = OF_90 * errors[name]
-            known = [f" ± {width:.1f}" if np.isfinite(width) else "" for width in widths]
-        parts = [
-            f"{effects.index[row]} ({values.iloc[row]:.1f}{known[row]})"
-            for row in largest
-            if values.iloc[row] > 0
-        ]
-        found[str(name)] = ", ".join(parts) or "-"
-    return found
+    by_row = effects.set_axis(range(len(effects))).rename_axis(columns="covariate")
+    top = strongest_features(by_row, TOP)  # whose features are rows, since names may be repeated
+    top = top[top["value"] > 0].astype({"covariate": str})
+    words = []
+    for name, row, value in zip(top["covariate"], top["feature"], top["value"], strict=True):
+        width = np.nan if errors is None else OF_90 * errors[name].to_numpy()[row]
+        known = f" ± {width:.1f}" if np.isfinite(width) else ""
+        words.append(f"{effects.index[row]} ({value:.1f}{known})")
+    return pd.Series(words, top.index, dtype=object).groupby(top["covariate"]).agg(", ".join)
